@@ -1,0 +1,1 @@
+"""`datasets` builders of the corpora, one file a corpus."""

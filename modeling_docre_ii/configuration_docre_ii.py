@@ -1,0 +1,178 @@
+"""DocRE-II model configuration."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+# Families that number positions from `pad_token_id + 1`, so that many rows of their position table are never used.
+_POSITIONS_AFTER_PADDING = (
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
+
+
+@strict
+class DocREIIConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`DocREIIModel`] or [`DocREIIForRelationExtraction`]: a text encoder and the base module that
+    turns its output into one feature vector and one set of relation logits for every pair of entities.
+
+    Class 0 of the label map is always the threshold class TH of the adaptive threshold loss, "no relation" in the
+    corpora (`Na` in DocRED). A relation is predicted when its logit is above that of class 0.
+
+    Args:
+        encoder_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the encoder, of any family that `AutoModel` knows. Defaults to [`BertConfig`]'s defaults.
+        pair_encoder (`str`, *optional*, defaults to `"low_rank_bilinear"`):
+            How the vectors of head, tail and context become the feature vector of the pair (equations 2 and 3):
+
+            - `"concat"`: the paper's FNN over the concatenation of the two context-aware entity vectors;
+            - `"grouped_bilinear"`: the authors' released code, block-wise outer products of the two;
+            - `"low_rank_bilinear"`: `"concat"` with the element-wise product of two learned projections as a third
+              part. It learns as fast as the outer product at about the cost of the concatenation.
+        pair_hidden_size (`int`, *optional*, defaults to 768):
+            Width of the context-aware entity vectors `tanh(W_s [h_s, c])` and `tanh(W_o [h_o, c])`.
+        pair_intermediate_size (`int`, *optional*, defaults to 1536):
+            Width inside the feed-forward network of `"concat"` and `"low_rank_bilinear"`.
+        pair_bilinear_rank (`int`, *optional*, defaults to 768):
+            Number of element-wise products of `"low_rank_bilinear"`.
+        pair_block_size (`int`, *optional*, defaults to 64):
+            Side of the blocks of `"grouped_bilinear"`; has to divide `pair_hidden_size`.
+        pair_feature_size (`int`, *optional*, defaults to 768):
+            Width of the feature vector of a pair, F in the paper.
+        pair_dropout (`float`, *optional*, defaults to 0.0):
+            Dropout on the feature vector before the relation classifier.
+        max_labels_per_pair (`int`, *optional*, defaults to 4):
+            Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
+        window_size (`int`, *optional*):
+            Longest sequence, special tokens included, that the encoder is given at once. Longer documents are read
+            through overlapping windows. Defaults to the number of positions the encoder has.
+        window_overlap (`int`, *optional*, defaults to 128):
+            Smallest number of tokens that two neighbouring windows of a document share.
+        num_prefix_tokens (`int`, *optional*, defaults to 1):
+            Number of special tokens before the text (`[CLS]`, `<s>`), repeated in front of every window.
+        num_suffix_tokens (`int`, *optional*, defaults to 1):
+            Number of special tokens after the text (`[SEP]`, `</s>`), repeated behind every window.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation of the normal distribution that new weight matrices are drawn from.
+
+    Raises:
+        `huggingface_hub.errors.StrictDataclassError`: a field has a wrong type, a size is not positive, the label map
+            is not a numbering from 0, or the windows do not fit the encoder.
+
+    Example:
+
+    ```python
+    >>> from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction
+
+    >>> config = DocREIIConfig(id2label={0: "Na", 1: "P17", 2: "P27"})
+    >>> model = DocREIIForRelationExtraction(config)  # random weights
+    ```
+    """
+
+    model_type = "docre_ii"
+    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
+
+    encoder_config: PreTrainedConfig | dict | None = None
+    pair_encoder: Literal["concat", "grouped_bilinear", "low_rank_bilinear"] = "low_rank_bilinear"
+    pair_hidden_size: int = 768
+    pair_intermediate_size: int = 1536
+    pair_bilinear_rank: int = 768
+    pair_block_size: int = 64
+    pair_feature_size: int = 768
+    pair_dropout: float | int = 0.0
+    max_labels_per_pair: int = 4
+    window_size: int | None = None
+    window_overlap: int = 128
+    num_prefix_tokens: int = 1
+    num_suffix_tokens: int = 1
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if self.id2label is None and self.label2id is not None:
+            self.id2label = {index: label for label, index in self.label2id.items()}
+        super().__post_init__(**kwargs)
+        if self.label2id is None:
+            self.label2id = {label: index for index, label in self.id2label.items()}
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the encoder's hidden states."""
+        return self.encoder_config.hidden_size
+
+    @property
+    def max_window_size(self) -> int:
+        """Number of tokens in the longest window: `window_size`, or all the positions of the encoder."""
+        return self.window_size if self.window_size is not None else self._encoder_positions
+
+    @property
+    def _encoder_positions(self) -> int | None:
+        positions = getattr(self.encoder_config, "max_position_embeddings", None)
+        if positions is not None and self.encoder_config.model_type in _POSITIONS_AFTER_PADDING:
+            positions -= self.encoder_config.pad_token_id + 1
+        return positions
+
+    def validate_sizes(self):
+        """Every width and count has to be positive, and a dropout a probability."""
+        for name in (
+            "pair_hidden_size",
+            "pair_intermediate_size",
+            "pair_bilinear_rank",
+            "pair_block_size",
+            "pair_feature_size",
+            "max_labels_per_pair",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` has to be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.pair_dropout < 1:
+            raise ValueError(f"`pair_dropout` has to lie in [0, 1), got {self.pair_dropout}")
+        if self.pair_encoder == "grouped_bilinear" and self.pair_hidden_size % self.pair_block_size:
+            raise ValueError(
+                f"`pair_block_size` has to divide `pair_hidden_size`, got {self.pair_block_size} and "
+                f"{self.pair_hidden_size}"
+            )
+
+    def validate_label_map(self):
+        """`id2label` has to number distinct labels from 0, with the threshold class and at least one relation."""
+        indices, labels = sorted(self.id2label), list(self.id2label.values())
+        if indices != list(range(len(labels))):
+            raise ValueError(f"`id2label` has to number the labels from 0 without a gap, got the indices {indices}")
+        if len(labels) < 2:
+            raise ValueError(
+                f"`id2label` needs the threshold class (index 0) and at least one relation, got {self.id2label}"
+            )
+        doubled = sorted({label for label in labels if labels.count(label) > 1})
+        if doubled:
+            raise ValueError(f"`id2label` names more than one index {doubled}")
+        if self.label2id != {label: index for index, label in self.id2label.items()}:
+            raise ValueError("`label2id` is not the inverse of `id2label`")
+
+    def validate_windows(self):
+        """A window has to fit the encoder and to move forward over the document."""
+        positions, size = self._encoder_positions, self.max_window_size
+        if size is None:
+            raise ValueError(f"`window_size` is needed: {self.encoder_config.model_type!r} encoders name no limit")
+        if positions is not None and size > positions:
+            raise ValueError(f"`window_size` is {size}, but the encoder has {positions} positions")
+        if min(self.window_overlap, self.num_prefix_tokens, self.num_suffix_tokens) < 0:
+            raise ValueError("`window_overlap`, `num_prefix_tokens` and `num_suffix_tokens` cannot be negative")
+        if size <= self.window_overlap + self.num_prefix_tokens + self.num_suffix_tokens:
+            raise ValueError(
+                f"a window of {size} tokens has no room for {self.window_overlap} overlapping and "
+                f"{self.num_prefix_tokens + self.num_suffix_tokens} special tokens"
+            )
+
+
+__all__ = ["DocREIIConfig"]

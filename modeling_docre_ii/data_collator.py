@@ -1,0 +1,66 @@
+"""Data collator: encoded documents -> padded tensors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class DataCollatorForRelationExtraction:
+    """
+    Pads encoded documents to the longest of the batch, on the right.
+
+    Args:
+        tokenizer ([`PreTrainedTokenizerBase`]):
+            Tokenizer of the encoder, for its padding token.
+
+    Returns, called with a list of features as [`DocREIIProcessor`] makes them, a dict of
+
+    - `input_ids`, `attention_mask` of shape `(batch_size, sequence_length)`;
+    - `mention_positions`, `mention_entities` of shape `(batch_size, num_mentions)`, -1 for padding;
+    - `pair_mask` of shape `(batch_size, num_entities, num_entities)`, `False` for padding;
+    - `labels` of shape `(batch_size, num_facts, 3)`, -100 for padding, if the features have them;
+    - `document_index` of shape `(batch_size,)`, if the features have it.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = {
+            "input_ids": _pad([feature["input_ids"] for feature in features], self.tokenizer.pad_token_id),
+            "attention_mask": _pad([[1] * len(feature["input_ids"]) for feature in features], 0),
+            "mention_positions": _pad([feature["mention_positions"] for feature in features], -1),
+            "mention_entities": _pad([feature["mention_entities"] for feature in features], -1),
+            "pair_mask": _pad_matrices([feature["pair_mask"] for feature in features]),
+        }
+        if "labels" in features[0]:
+            batch["labels"] = _pad([feature["labels"] for feature in features], -100, row_shape=(3,))
+        if "document_index" in features[0]:
+            batch["document_index"] = torch.tensor([feature["document_index"] for feature in features])
+        return batch
+
+
+def _pad(rows: Sequence[Sequence], value: int, row_shape: tuple[int, ...] = ()) -> torch.Tensor:
+    # At least one column, so that a batch of documents without a mention or a fact keeps its shape.
+    length = max(1, *map(len, rows))
+    padded = np.full((len(rows), length, *row_shape), value, dtype=np.int64)
+    for index, row in enumerate(rows):
+        if len(row):
+            padded[index, : len(row)] = row
+    return torch.from_numpy(padded)
+
+
+def _pad_matrices(matrices: Sequence[Sequence[Sequence[bool]]]) -> torch.Tensor:
+    size = max(1, *map(len, matrices))
+    padded = np.zeros((len(matrices), size, size), dtype=bool)
+    for index, matrix in enumerate(matrices):
+        if len(matrix):
+            padded[index, : len(matrix), : len(matrix)] = matrix
+    return torch.from_numpy(padded)
+
+
+__all__ = ["DataCollatorForRelationExtraction"]

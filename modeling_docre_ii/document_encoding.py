@@ -1,0 +1,233 @@
+"""From token ids of documents of any length to hidden states and the attention of their mentions."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+
+# The attention implementation under which the encoder runs: sdpa, and the last layer's probabilities of the mentions.
+# The name must not hold "sdpa" or "flash", which transformers gives a special treatment.
+MENTION_ROWS = "docre_ii_mention_rows"
+
+
+@dataclass
+class MentionAttention:
+    """
+    What is asked of the last attention layer, and its answer.
+
+    Args:
+        rows (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Positions whose attention is wanted; any valid position for padding.
+        probabilities (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`, *optional*):
+            Their attention to all tokens, set by the layer.
+    """
+
+    rows: torch.Tensor
+    probabilities: torch.Tensor | None = None
+
+
+def mention_rows_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    mention_attention: MentionAttention | None = None,
+    **kwargs,
+) -> tuple[torch.Tensor, None]:
+    """
+    `sdpa` attention that, in the last layer, also computes the softmax of the rows in `mention_attention`.
+
+    No other row and no other layer ever has its probabilities written out, so that the context pooling costs O(M L)
+    beside the encoder, not O(L^2) a layer.
+    """
+    if mention_attention is not None and _is_last_layer(module):
+        mention_attention.probabilities = _row_probabilities(
+            query, key, attention_mask, mention_attention.rows, scaling, kwargs.get("position_bias")
+        )
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+    )
+
+
+AttentionInterface.register(MENTION_ROWS, mention_rows_attention_forward)
+AttentionMaskInterface.register(MENTION_ROWS, sdpa_mask)
+
+
+def _is_last_layer(module: nn.Module) -> bool:
+    # Families that share one attention module between layers (ALBERT) give it no index: the last call wins.
+    layer = getattr(module, "layer_idx", None)
+    return layer is None or layer == module.config.num_hidden_layers - 1
+
+
+def _row_probabilities(query, key, attention_mask, rows, scaling, position_bias):
+    heads, width = query.shape[1], query.shape[3]
+    index = rows[:, None, :, None].expand(-1, heads, -1, width)
+    scaling = width**-0.5 if scaling is None else scaling
+    scores = (query.gather(2, index) @ key.transpose(2, 3)).float() * scaling
+    if position_bias is not None:
+        scores = scores + _rows_of(position_bias, rows, scores).float()
+    if attention_mask is not None:
+        mask = _rows_of(attention_mask, rows, scores)
+        minus_infinity = torch.finfo(scores.dtype).min
+        scores = scores.masked_fill(~mask, minus_infinity) if mask.dtype == torch.bool else scores + mask.float()
+    return scores.softmax(dim=-1)
+
+
+def _rows_of(matrix, rows, scores):
+    matrix = matrix.expand(scores.shape[0], -1, -1, -1)
+    index = rows[:, None, :, None].expand(-1, matrix.shape[1], -1, matrix.shape[3])
+    return matrix.gather(2, index)
+
+
+def encode_documents(
+    encoder: nn.Module,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    mention_positions: torch.Tensor,
+    window_size: int,
+    window_overlap: int,
+    num_prefix_tokens: int,
+    num_suffix_tokens: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Runs the encoder over documents of any length.
+
+    A document that fits the encoder is read at once. A longer one is read through windows of `window_size` tokens, each
+    with the document's own special tokens in front and behind. The last window ends where the document ends, and
+    neighbours share at least `window_overlap` tokens. A token's hidden state is the mean over the windows that hold it,
+    and so is a mention's attention row, which therefore still sums to 1 over the document.
+
+    Args:
+        encoder (`PreTrainedModel`):
+            The text encoder, running either [`MENTION_ROWS`] or eager attention.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+            Whole documents with their special tokens, padded on the right.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+            1 for tokens, 0 for padding.
+        mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Position of every mention's opening marker, -1 for padding.
+        window_size, window_overlap, num_prefix_tokens, num_suffix_tokens (`int`):
+            See [`DocREIIConfig`].
+
+    Returns:
+        `tuple(torch.FloatTensor)`: the hidden states, of shape `(batch_size, sequence_length, hidden_size)`, and the last
+        layer's attention of the mentions, of shape `(batch_size, num_heads, num_mentions, sequence_length)`, all zeros
+        for padding.
+    """
+    if input_ids.shape[1] <= window_size:
+        states, attention = _encode(encoder, input_ids, attention_mask, mention_positions.clamp(min=0))
+        return states, attention * (mention_positions >= 0)[:, None, :, None]
+
+    documents, positions, mask = split_into_windows(
+        attention_mask.sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
+    )
+    mentions, rows = _mentions_of_windows(mention_positions[documents], positions, mask)
+    window_ids = input_ids[documents].gather(1, positions).masked_fill(~mask, _padding_id(encoder))
+    states, attention = _encode(encoder, window_ids, mask.long(), rows)
+    return (
+        _merge_states(states, documents, positions, mask, input_ids.shape),
+        _merge_attention(
+            attention, documents, positions, mask, mentions, (*mention_positions.shape, input_ids.shape[1])
+        ),
+    )
+
+
+def split_into_windows(
+    lengths: torch.Tensor, window_size: int, window_overlap: int, num_prefix_tokens: int, num_suffix_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    Says which tokens of which document make up each window.
+
+    Args:
+        lengths (`torch.LongTensor` of shape `(batch_size,)`):
+            Number of tokens of every document, special tokens included.
+        window_size, window_overlap, num_prefix_tokens, num_suffix_tokens (`int`):
+            See [`DocREIIConfig`].
+
+    Returns:
+        `tuple(torch.Tensor)`: the document of each window, of shape `(num_windows,)`; the positions of its tokens in the
+        document, of shape `(num_windows, longest_window)`, 0 for padding; and a mask of the same shape, `True` for tokens.
+    """
+    special = num_prefix_tokens + num_suffix_tokens
+    room = window_size - special
+    step = room - window_overlap
+    text = lengths - special
+    num_windows = 1 + ((text - room).clamp(min=0) + step - 1) // step
+    documents = torch.arange(len(lengths), device=lengths.device).repeat_interleave(num_windows)
+    number = torch.arange(len(documents), device=lengths.device) - (num_windows.cumsum(0) - num_windows)[documents]
+
+    text, lengths = text[documents], lengths[documents]
+    start = torch.minimum(number * step, (text - room).clamp(min=0))
+    end = num_prefix_tokens + text.clamp(max=room)
+    slot = torch.arange(int(end.max()) + num_suffix_tokens, device=lengths.device)[None]
+    positions = torch.where(slot < num_prefix_tokens, slot, slot + start[:, None])
+    is_suffix = slot >= end[:, None]
+    positions = torch.where(is_suffix, slot - end[:, None] + (lengths - num_suffix_tokens)[:, None], positions)
+    mask = slot < (end + num_suffix_tokens)[:, None]
+    return documents, positions.masked_fill(~mask, 0), mask
+
+
+def _encode(encoder, input_ids, attention_mask, rows):
+    if encoder.config._attn_implementation == MENTION_ROWS:
+        mention_attention = MentionAttention(rows)
+        output = encoder(input_ids=input_ids, attention_mask=attention_mask, mention_attention=mention_attention)
+        return output.last_hidden_state, mention_attention.probabilities
+    output = encoder(input_ids=input_ids, attention_mask=attention_mask, output_attentions=True)
+    if not output.attentions:
+        raise ValueError(
+            f"the encoder runs {encoder.config._attn_implementation!r} attention, which gives no probabilities: set "
+            "`attn_implementation` to 'sdpa' or 'eager'"
+        )
+    last = output.attentions[-1]
+    return output.last_hidden_state, last.gather(
+        2, rows[:, None, :, None].expand(-1, last.shape[1], -1, last.shape[3])
+    )
+
+
+def _padding_id(encoder) -> int:
+    return encoder.config.pad_token_id or 0
+
+
+def _mentions_of_windows(mention_positions, positions, mask):
+    """
+    Returns, per window, the mentions in it and their slots: both of shape `(num_windows, most_mentions)`, the mention
+    -1 where a window holds fewer.
+    """
+    found = (mention_positions[:, :, None] == positions[:, None, :]) & mask[:, None, :]
+    window, mention, slot = found.nonzero(as_tuple=True)
+    count = found.sum((1, 2))
+    place = torch.arange(len(window), device=window.device) - (count.cumsum(0) - count)[window]
+    shape = (len(found), max(int(count.max()), 1))
+    mentions = torch.full(shape, -1, device=window.device).index_put((window, place), mention)
+    rows = torch.zeros(shape, dtype=torch.long, device=window.device).index_put((window, place), slot)
+    return mentions, rows
+
+
+def _merge_states(states, documents, positions, mask, shape):
+    batch_size, length = shape
+    index = (documents[:, None] * length + positions)[mask]
+    states = states.float()
+    total = states.new_zeros(batch_size * length, states.shape[-1]).index_add(0, index, states[mask])
+    count = states.new_zeros(batch_size * length).index_add(0, index, states.new_ones(len(index)))
+    return (total / count.clamp(min=1)[:, None]).view(batch_size, length, -1)
+
+
+def _merge_attention(attention, documents, positions, mask, mentions, shape):
+    batch_size, num_mentions, length = shape
+    heads = attention.shape[1]
+    # One spare row takes what padded mentions attend to; padded tokens get no attention at all.
+    spare = batch_size * num_mentions
+    row = torch.where(mentions >= 0, documents[:, None] * num_mentions + mentions, spare)
+    index = row[:, :, None] * length + positions[:, None, :]
+    source = attention.float().permute(0, 2, 3, 1) * mask[:, None, :, None]
+    total = source.new_zeros((spare + 1) * length, heads).index_add(0, index.flatten(), source.flatten(0, 2))
+    count = source.new_zeros(spare + 1).index_add(0, row.flatten(), source.new_ones(row.numel()))
+    total = total.view(spare + 1, length, heads) / count.clamp(min=1)[:, None, None]
+    return total[:spare].view(batch_size, num_mentions, length, heads).permute(0, 3, 1, 2)

@@ -1,0 +1,209 @@
+"""The one document schema of the library: DocRED's own form, its checks and its counts."""
+
+import difflib
+import reprlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+
+NO_RELATION = "Na"
+
+_MISSING = object()
+
+
+class DocumentError(ValueError):
+    """A document (or a file of documents) that is not in DocRED's form."""
+
+
+def check_document(document: Mapping[str, Any], relations: Collection[str] | None = None) -> None:
+    """
+    Checks that a document is in DocRED's form and says exactly where it is not.
+
+    Tokens may be any string: the published corpora hold tokens that are a single (no-break) space. A single sentence
+    may be empty, a document without any token may not. Keys beyond the schema are ignored, and the optional fields
+    (`labels`, a label's `evidence`, a mention's `kb_id`) may be missing or `None`.
+
+    Args:
+        document (`Mapping`):
+            The document: `title`, `sents` (lists of tokens), `vertexSet` (entities, each a list of mentions with
+            `name`, `sent_id`, `pos` = [start, end) in that sentence, `type`) and `labels` (facts with `h`, `t`, `r`).
+        relations (`Collection[str]`, *optional*):
+            The relation ids that a fact may have. Without them any string but `"Na"` is a relation.
+
+    Raises:
+        [`DocumentError`]: If a field is not what it has to be. The message names the document, the entity and the
+            mention (or the label), the field, what was found and what was expected.
+    """
+    if not isinstance(document, Mapping):
+        raise DocumentError(f"document without a title: found {reprlib.repr(document)}, expected a mapping")
+    title = document.get("title", _MISSING)
+    if not isinstance(title, str) or not title.strip():
+        _fail(document, "", "title", title, "a non-empty string")
+    sentence_lengths = _check_sentences(document)
+    entities = document.get("vertexSet", _MISSING)
+    if not isinstance(entities, (list, tuple)):
+        _fail(document, "", "vertexSet", entities, "a list of entities")
+    for entity_index, mentions in enumerate(entities):
+        if not isinstance(mentions, (list, tuple)) or not mentions:
+            _fail(document, f"entity {entity_index}", None, mentions, "a non-empty list of mentions")
+        for mention_index, mention in enumerate(mentions):
+            _check_mention(document, entity_index, mention_index, mention, sentence_lengths)
+    _check_labels(document, len(entities), len(sentence_lengths), relations)
+
+
+def _check_sentences(document: Mapping[str, Any]) -> list[int]:
+    sentences = document.get("sents", _MISSING)
+    if not isinstance(sentences, (list, tuple)):
+        _fail(document, "", "sents", sentences, "a list of sentences")
+    for index, sentence in enumerate(sentences):
+        if not isinstance(sentence, (list, tuple)):
+            _fail(document, f"sentence {index}", None, sentence, "a list of tokens")
+        for token_index, token in enumerate(sentence):
+            if not isinstance(token, str):
+                _fail(document, f"sentence {index}, token {token_index}", None, token, "a string")
+    lengths = [len(sentence) for sentence in sentences]
+    if not any(lengths):
+        _fail(document, "", "sents", sentences, "at least one token")
+    return lengths
+
+
+def _check_mention(
+    document: Mapping[str, Any], entity_index: int, mention_index: int, mention: Any, sentence_lengths: list[int]
+) -> None:
+    def fail(field: str | None, found: Any, expected: str) -> NoReturn:
+        name = mention.get("name") if isinstance(mention, Mapping) else None
+        suffix = f" ({name!r})" if isinstance(name, str) else ""
+        _fail(document, f"entity {entity_index}, mention {mention_index}{suffix}", field, found, expected)
+
+    if not isinstance(mention, Mapping):
+        fail(None, mention, "a mapping")
+    for field in ("name", "type"):
+        value = mention.get(field, _MISSING)
+        if not isinstance(value, str):
+            fail(field, value, "a string")
+    sentence = mention.get("sent_id", _MISSING)
+    # `type(x) is int` keeps out bool, which is an int to isinstance.
+    if type(sentence) is not int or not 0 <= sentence < len(sentence_lengths):
+        fail("sent_id", sentence, f"a sentence index from 0 to {len(sentence_lengths) - 1}")
+    span = mention.get("pos", _MISSING)
+    if not isinstance(span, (list, tuple)) or len(span) != 2 or type(span[0]) is not int or type(span[1]) is not int:
+        fail("pos", span, "[start, end), two integers")
+    if not 0 <= span[0] < span[1] <= sentence_lengths[sentence]:
+        length = sentence_lengths[sentence]
+        fail("pos", span, f"[start, end) with 0 <= start < end <= {length}, the length of sentence {sentence}")
+    identifier = mention.get("kb_id")
+    if identifier is not None and not isinstance(identifier, str):
+        fail("kb_id", identifier, "a string")
+
+
+def _check_labels(
+    document: Mapping[str, Any], num_entities: int, num_sentences: int, relations: Collection[str] | None
+) -> None:
+    labels = document.get("labels")
+    if labels is None:
+        return
+    if not isinstance(labels, (list, tuple)):
+        _fail(document, "", "labels", labels, "a list of facts")
+    # Hashed once a document, so that a list of relations costs no search for every fact.
+    known = None if relations is None else frozenset(relations)
+    for index, label in enumerate(labels):
+        if not isinstance(label, Mapping):
+            _fail(document, f"label {index}", None, label, "a mapping")
+        for field in ("h", "t"):
+            entity = label.get(field, _MISSING)
+            if type(entity) is not int or not 0 <= entity < num_entities:
+                _fail(document, f"label {index}", field, entity, _entity_range(num_entities))
+        if label["h"] == label["t"]:
+            _fail(document, f"label {index}", "t", label["t"], "an entity other than the head 'h'")
+        relation = label.get("r", _MISSING)
+        if not isinstance(relation, str) or relation == NO_RELATION or (known is not None and relation not in known):
+            _fail(document, f"label {index}", "r", relation, _relation_expected(relation, known))
+        _check_evidence(document, index, label.get("evidence"), num_sentences)
+
+
+def _check_evidence(document: Mapping[str, Any], label_index: int, evidence: Any, num_sentences: int) -> None:
+    if evidence is None:
+        return
+    if not isinstance(evidence, (list, tuple)):
+        _fail(document, f"label {label_index}", "evidence", evidence, "a list of sentence indices")
+    for sentence in evidence:
+        if type(sentence) is not int or not 0 <= sentence < num_sentences:
+            expected = f"sentence indices from 0 to {num_sentences - 1}"
+            _fail(document, f"label {label_index}", "evidence", evidence, expected)
+
+
+def _entity_range(num_entities: int) -> str:
+    return f"an entity index from 0 to {num_entities - 1}" if num_entities else "no fact, as there is no entity"
+
+
+def _relation_expected(relation: Any, known: frozenset[str] | None) -> str:
+    if not isinstance(relation, str):
+        return "a relation id, a string (a class id of a `datasets` row is translated by `ClassLabel.int2str`)"
+    if relation == NO_RELATION:
+        return f"a relation: {NO_RELATION!r} is the class of pairs without a fact, which have no label"
+    near = difflib.get_close_matches(relation, sorted(known - {NO_RELATION}), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"one of the {len(known - {NO_RELATION})} relations of the corpus{hint}"
+
+
+def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:
+    title = document.get("title")
+    parts = [f"document {title!r}" if isinstance(title, str) and title.strip() else "document without a title"]
+    if place:
+        parts.append(place)
+    state = "is missing" if found is _MISSING else f"is {reprlib.repr(found)}"
+    subject = f"{field!r} {state}" if field else f"found {reprlib.repr(found)}"
+    raise DocumentError(f"{', '.join(parts)}: {subject}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class CorpusCounts:
+    """
+    What a corpus holds.
+
+    Args:
+        documents (`int`): Number of documents.
+        entities (`int`): Number of entities.
+        mentions (`int`): Number of mentions of all entities.
+        facts (`int`): Number of labels.
+        pairs (`int`): Number of ordered pairs of two different entities of one document.
+        documents_without_label (`int`): Number of documents whose labels are missing or empty.
+    """
+
+    documents: int = 0
+    entities: int = 0
+    mentions: int = 0
+    facts: int = 0
+    pairs: int = 0
+    documents_without_label: int = 0
+
+    def __add__(self, other: "CorpusCounts") -> "CorpusCounts":
+        if not isinstance(other, CorpusCounts):
+            return NotImplemented
+        return CorpusCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in vars(self).items())
+
+
+def count_documents(documents: Iterable[Mapping[str, Any]]) -> CorpusCounts:
+    """
+    Counts what a corpus holds.
+
+    Args:
+        documents (`Iterable[Mapping]`): Documents that pass [`check_document`].
+
+    Returns:
+        [`CorpusCounts`]: The sums over all documents.
+    """
+    num_documents = num_entities = num_mentions = num_facts = num_pairs = num_unlabelled = 0
+    for document in documents:
+        entities, labels = document["vertexSet"], document.get("labels") or ()
+        num_documents += 1
+        num_entities += len(entities)
+        num_mentions += sum(map(len, entities))
+        num_facts += len(labels)
+        num_pairs += len(entities) * (len(entities) - 1)
+        num_unlabelled += not labels
+    return CorpusCounts(num_documents, num_entities, num_mentions, num_facts, num_pairs, num_unlabelled)

@@ -1,0 +1,239 @@
+"""From hidden states and mention attention to one feature vector per candidate pair (section 2.1 of the paper)."""
+
+import torch
+from torch import nn
+
+from .configuration_docre_ii import DocREIIConfig
+
+
+def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
+    r"""
+    Entity vectors: h(e_i) = log sum_j exp(h(m_j^i)) over the mentions of the entity (Jia et al., 2019).
+
+    Args:
+        mention_states (`torch.FloatTensor` of shape `(batch_size, num_mentions, hidden_size)`):
+            Hidden states of the opening markers.
+        mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Entity of each mention, -1 for padding.
+        num_entities (`int`):
+            N, the largest number of entities of a document in the batch.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)` in float32, zeros for an entity without a
+        mention (padding).
+    """
+    batch_size, _, width = mention_states.shape
+    states = mention_states.float()
+    spare = num_entities
+    entity = torch.where(mention_entities >= 0, mention_entities, spare)[..., None].expand_as(states)
+    empty = states.new_full((batch_size, num_entities + 1, width), torch.finfo(states.dtype).min)
+    largest = empty.scatter_reduce(1, entity, states.detach(), "amax")
+    total = torch.zeros_like(empty).scatter_add(1, entity, (states - largest.gather(1, entity)).exp())
+    has_mention = total > 0
+    pooled = torch.where(has_mention, total, 1.0).log() + torch.where(has_mention, largest, 0.0)
+    return pooled[:, :num_entities]
+
+
+def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
+    """
+    Attention of entities: the mean over their mentions, per head (A_s in equation 1).
+
+    Args:
+        mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
+            The last layer's attention of the opening markers.
+        mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Entity of each mention, -1 for padding.
+        num_entities (`int`):
+            N, the largest number of entities of a document in the batch.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`, zeros for an entity without
+        a mention.
+    """
+    entities = torch.arange(num_entities, device=mention_entities.device)
+    share = (mention_entities[:, None, :] == entities[:, None]).to(mention_attention.dtype)
+    share = share / share.sum(-1, keepdim=True).clamp(min=1)
+    return share[:, None] @ mention_attention
+
+
+def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tensor) -> torch.Tensor:
+    r"""
+    Localized context pooling, equation 1: c_{s,o} = H^T (A_s * A_o) / (1^T (A_s * A_o)), the element-wise product being
+    taken head by head and averaged over the heads, as ATLOP does.
+
+    Args:
+        hidden_states (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
+            H, the output of the encoder.
+        entity_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`):
+            A, the attention of every entity to all tokens.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, hidden_size)`; the context of (s, o) is that
+        of (o, s). Zeros where the two entities attend to no common token.
+    """
+    by_token = entity_attention.permute(0, 3, 2, 1)
+    weights = (by_token @ by_token.transpose(2, 3)).permute(0, 2, 3, 1)
+    # The number of heads cancels out. Nothing attended in common means 0 / tiny = 0.
+    weights = weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    batch_size, num_entities = weights.shape[:2]
+    context = weights.flatten(1, 2).to(hidden_states.dtype) @ hidden_states
+    return context.view(batch_size, num_entities, num_entities, -1)
+
+
+class ContextAwareEntity(nn.Module):
+    r"""
+    tanh(W [h(e), c]) for one side of the pairs, head or tail, the inner part of equations 2 and 3.
+
+    W is kept as one matrix per input, so that W_e h(e) is computed once an entity and not once a pair.
+
+    Args:
+        config ([`DocREIIConfig`]):
+            Sizes.
+        with_document (`bool`, *optional*, defaults to `False`):
+            Whether the document vector is a third input, as in the authors' released code.
+    """
+
+    def __init__(self, config: DocREIIConfig, with_document: bool = False):
+        super().__init__()
+        self.entity = nn.Linear(config.hidden_size, config.pair_hidden_size, bias=False)
+        self.context = nn.Linear(config.hidden_size, config.pair_hidden_size)
+        self.document = nn.Linear(config.hidden_size, config.pair_hidden_size, bias=False) if with_document else None
+
+    def forward(
+        self,
+        entities: torch.Tensor,
+        document: torch.Tensor,
+        context: torch.Tensor,
+        batch_index: torch.Tensor,
+        entity_index: torch.Tensor,
+    ) -> torch.Tensor:
+        """
+        Args:
+            entities (`torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)`):
+                Entity vectors.
+            document (`torch.FloatTensor` of shape `(batch_size, hidden_size)`):
+                Vector of the first token of each document.
+            context (`torch.FloatTensor` of shape `(num_pairs, hidden_size)`):
+                Localized context of each candidate pair.
+            batch_index, entity_index (`torch.LongTensor` of shape `(num_pairs,)`):
+                Document and entity of each candidate pair.
+
+        Returns:
+            `torch.FloatTensor` of shape `(num_pairs, pair_hidden_size)`.
+        """
+        projected = self.entity(entities)
+        if self.document is not None:
+            projected = projected + self.document(document)[:, None]
+        return torch.tanh(projected[batch_index, entity_index] + self.context(context))
+
+
+class ConcatPairEncoder(nn.Module):
+    """The paper's FNN over the concatenated sides, equations 2 and 3: `(num_pairs, pair_hidden_size)` twice ->
+    `(num_pairs, pair_feature_size)`."""
+
+    uses_document = False
+
+    def __init__(self, config: DocREIIConfig):
+        super().__init__()
+        self.intermediate = nn.Linear(2 * config.pair_hidden_size, config.pair_intermediate_size)
+        self.output = nn.Linear(config.pair_intermediate_size, config.pair_feature_size)
+
+    def forward(self, head: torch.Tensor, tail: torch.Tensor) -> torch.Tensor:
+        return self.output(nn.functional.gelu(self.intermediate(torch.cat([head, tail], dim=-1))))
+
+
+class GroupedBilinearPairEncoder(nn.Module):
+    """The authors' released code: ReLU(W vec(head_b tail_b^T)) over blocks b of `pair_block_size` components,
+    `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`."""
+
+    uses_document = True
+
+    def __init__(self, config: DocREIIConfig):
+        super().__init__()
+        self.block_size = config.pair_block_size
+        self.output = nn.Linear(config.pair_hidden_size * config.pair_block_size, config.pair_feature_size)
+
+    def forward(self, head: torch.Tensor, tail: torch.Tensor) -> torch.Tensor:
+        head, tail = head.unflatten(-1, (-1, self.block_size)), tail.unflatten(-1, (-1, self.block_size))
+        return torch.relu(self.output((head[..., :, None] * tail[..., None, :]).flatten(1)))
+
+
+class LowRankBilinearPairEncoder(nn.Module):
+    """FNN([head, tail, (U head) * (V tail)]): the concatenation of equations 2 and 3 with a low-rank bilinear form of the
+    two sides (Kim et al., 2017) as a third part, `(num_pairs, pair_hidden_size)` twice -> `(num_pairs,
+    pair_feature_size)`."""
+
+    uses_document = False
+
+    def __init__(self, config: DocREIIConfig):
+        super().__init__()
+        self.head_factor = nn.Linear(config.pair_hidden_size, config.pair_bilinear_rank)
+        self.tail_factor = nn.Linear(config.pair_hidden_size, config.pair_bilinear_rank)
+        self.intermediate = nn.Linear(
+            2 * config.pair_hidden_size + config.pair_bilinear_rank, config.pair_intermediate_size
+        )
+        self.output = nn.Linear(config.pair_intermediate_size, config.pair_feature_size)
+
+    def forward(self, head: torch.Tensor, tail: torch.Tensor) -> torch.Tensor:
+        product = self.head_factor(head) * self.tail_factor(tail)
+        return self.output(nn.functional.gelu(self.intermediate(torch.cat([head, tail, product], dim=-1))))
+
+
+PAIR_ENCODERS = {
+    "concat": ConcatPairEncoder,
+    "grouped_bilinear": GroupedBilinearPairEncoder,
+    "low_rank_bilinear": LowRankBilinearPairEncoder,
+}
+
+
+class PairFeatures(nn.Module):
+    """
+    F_{s,o} of all candidate pairs, equations 1 to 3.
+
+    Args:
+        config ([`DocREIIConfig`]):
+            Sizes, and which pair encoder.
+    """
+
+    def __init__(self, config: DocREIIConfig):
+        super().__init__()
+        pair_encoder = PAIR_ENCODERS[config.pair_encoder]
+        self.head = ContextAwareEntity(config, with_document=pair_encoder.uses_document)
+        self.tail = ContextAwareEntity(config, with_document=pair_encoder.uses_document)
+        self.pair_encoder = pair_encoder(config)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        mention_attention: torch.Tensor,
+        mention_positions: torch.Tensor,
+        mention_entities: torch.Tensor,
+        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        num_entities: int,
+    ) -> torch.Tensor:
+        """
+        Args:
+            hidden_states (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
+                H, the output of the encoder.
+            mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
+                The last layer's attention of the opening markers.
+            mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+                Opening marker and entity of each mention, -1 for padding.
+            pairs (`tuple(torch.LongTensor)`, three of shape `(num_pairs,)`):
+                Document, head and tail of the candidate pairs.
+            num_entities (`int`):
+                N, the largest number of entities of a document in the batch.
+
+        Returns:
+            `torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`.
+        """
+        document_index, head_index, tail_index = pairs
+        positions = mention_positions.clamp(min=0)[..., None].expand(-1, -1, hidden_states.shape[-1])
+        entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities)
+        attention = pool_attention(mention_attention, mention_entities, num_entities)
+        context = localized_context(hidden_states, attention)[pairs]
+        document = hidden_states[:, 0]
+        return self.pair_encoder(
+            self.head(entities, document, context, document_index, head_index),
+            self.tail(entities, document, context, document_index, tail_index),
+        )

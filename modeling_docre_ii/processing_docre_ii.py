@@ -1,0 +1,273 @@
+"""Processor of DocRE-II: documents -> model inputs, and model outputs -> triples with names."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from transformers import BatchFeature, ProcessorMixin
+
+from .data_collator import DataCollatorForRelationExtraction
+from .documents import DocumentError, check_document
+from .facts import predicted_facts
+
+
+class DocREIIProcessor(ProcessorMixin):
+    r"""
+    Marks the mentions of a document, tokenizes it, and turns predictions back into triples with names.
+
+    A document has DocRED's form: `title`, `sents` (lists of tokens), `vertexSet` (entities as lists of mentions with
+    `name`, `sent_id`, `pos`, `type`) and, for training, `labels`. Every distinct span gets a marker before its first and
+    after its last token. Nested spans nest their markers, spans that two mentions share are marked once, and between two
+    adjacent spans the first is closed before the second is opened.
+
+    Args:
+        tokenizer ([`PreTrainedTokenizerFast`]):
+            Tokenizer of the encoder. It reads the document as plain text with single spaces, so that word-start spaces
+            come out as in pretraining.
+        relations (`list[str]`):
+            Ids of the relations in the order of the model's classes, the no-relation class first, as `"Na"`, `"P17"`.
+        relation_names (`dict[str, str]`, *optional*):
+            Readable names of the relations. A relation without one goes by its id.
+        candidate_types (`list[list[str]]`, *optional*):
+            Pairs of entity types (head, tail) that can be related, as `[["Chemical", "Disease"]]`. An entity has the
+            types of all its mentions. Defaults to every pair of different entities.
+        marker (`str`, *optional*, defaults to `"*"`):
+            What is put before and after a mention.
+
+    Raises:
+        `ValueError`: the tokenizer is not a fast one, or `relations` does not name distinct classes.
+
+    Example:
+
+    ```python
+    >>> inputs = processor(document, return_tensors="pt")
+    >>> outputs = model(**inputs)
+    >>> processor.post_process_relation_extraction(
+    ...     outputs, [document], max_labels_per_pair=model.config.max_labels_per_pair
+    ... )
+    ```
+    """
+
+    def __init__(self, tokenizer, relations=None, relation_names=None, candidate_types=None, marker="*"):
+        if not tokenizer.is_fast:
+            raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it cannot say where a marker went")
+        if not relations or len(set(relations)) != len(relations) or len(relations) < 2:
+            raise ValueError(
+                f"`relations` has to name the no-relation class and at least one relation, each once: {relations}"
+            )
+        super().__init__(tokenizer)
+        self.relations = list(relations)
+        self.relation_names = dict(relation_names or {})
+        self.candidate_types = [list(types) for types in candidate_types] if candidate_types is not None else None
+        self.marker = marker
+        self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
+        self._known_relations = set(self.relations[1:])
+        special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
+        self.num_prefix_tokens = special.index(0)
+        self.num_suffix_tokens = special[::-1].index(0)
+
+    def __call__(
+        self,
+        documents: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        return_labels: bool = False,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """
+        Args:
+            documents (`dict` or `list[dict]`):
+                One document or several, in DocRED's form.
+            return_labels (`bool`, *optional*, defaults to `False`):
+                Whether to return the facts in `labels`. A document without any is one without a fact then.
+            return_tensors (`str`, *optional*):
+                `"pt"` for padded tensors, as the model takes them. By default, lists with one entry a document.
+
+        Returns:
+            [`BatchFeature`] with `input_ids` (all tokens, any length), `mention_positions` and `mention_entities` (the
+            opening marker and the entity of every mention), `pair_mask` (the candidate pairs), and `labels` (facts as
+            head, tail, relation).
+
+        Raises:
+            [`DocumentError`]: a document is malformed, has an unknown relation, or a fact on a pair that is no candidate.
+        """
+        if return_tensors not in (None, "pt"):
+            raise ValueError(f"`return_tensors` has to be 'pt' or None, got {return_tensors!r}")
+        documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        for document in documents:
+            check_document(document, self._known_relations if return_labels else None)
+        marked = [mark_mentions(document, self.marker) for document in documents]
+        encodings = self._tokenize([text for text, _, _ in marked])
+        features = {
+            "input_ids": encodings["input_ids"] if documents else [],
+            "mention_positions": [
+                [encodings.char_to_token(index, character) for character in characters]
+                for index, (_, characters, _) in enumerate(marked)
+            ],
+            "mention_entities": [entities for _, _, entities in marked],
+            "pair_mask": [candidate_pairs(document, self.candidate_types) for document in documents],
+        }
+        if return_labels:
+            features["labels"] = [
+                self._facts(document, pair_mask) for document, pair_mask in zip(documents, features["pair_mask"])
+            ]
+        if return_tensors is None:
+            return BatchFeature(features)
+        rows = [dict(zip(features, values)) for values in zip(*features.values())]
+        return BatchFeature(DataCollatorForRelationExtraction(self.tokenizer)(rows))
+
+    def _tokenize(self, texts):
+        # `verbose=False`: being longer than the encoder's positions is no reason for a warning here.
+        return self.tokenizer(
+            texts, truncation=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )
+
+    def _facts(self, document, pair_mask):
+        facts = []
+        for label in document.get("labels") or []:
+            if not pair_mask[label["h"]][label["t"]]:
+                raise DocumentError(
+                    f"document {document['title']!r}: the fact ({label['h']}, {label['t']}, {label['r']}) is on a pair of "
+                    f"entities whose types are not among the candidate types {self.candidate_types}"
+                )
+            facts.append([label["h"], label["t"], self._relation_index[label["r"]]])
+        return facts
+
+    def post_process_relation_extraction(
+        self, outputs, documents: Sequence[Mapping[str, Any]], max_labels_per_pair: int
+    ) -> list[list[dict[str, Any]]]:
+        """
+        Turns the output of [`DocREIIForRelationExtraction`] into triples with names.
+
+        Args:
+            outputs ([`DocREIIOutput`]):
+                Output of the model for these documents.
+            documents (`list[dict]`):
+                The documents, in the order of the batch.
+            max_labels_per_pair (`int`):
+                Largest number of relations of one pair, `model.config.max_labels_per_pair`.
+
+        Returns:
+            `list[list[dict]]`: the triples of each document, as [`~DocREIIProcessor.name_facts`] makes them.
+        """
+        facts, scores = predicted_facts(outputs.logits, max_labels_per_pair)
+        by_document: list[list] = [[] for _ in documents]
+        for (document, *fact), score in zip(facts.tolist(), scores.tolist()):
+            by_document[document].append((*fact, score))
+        return [self.name_facts(rows, document) for rows, document in zip(by_document, documents)]
+
+    def name_facts(self, facts: Iterable[Sequence[float]], document: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """
+        Names predicted facts of one document.
+
+        Args:
+            facts (`Iterable` of head, tail, relation and score):
+                Predictions as indices of entities and classes.
+            document (`dict`):
+                The document they were made on.
+
+        Returns:
+            `list[dict]`, the highest score first, with `head` and `tail` (each `entity`, the index, `name` and `type` of
+            its first mention, and the texts of all `mentions`), `relation` (id), `relation_name`, and `score`, the
+            probability of the relation against "no relation".
+        """
+        entities = [_describe_entity(index, mentions) for index, mentions in enumerate(document["vertexSet"])]
+        triples = []
+        for head, tail, relation, score in sorted(facts, key=lambda fact: -fact[3]):
+            relation = self.relations[int(relation)]
+            triples.append(
+                {
+                    "head": entities[int(head)],
+                    "relation": relation,
+                    "relation_name": self.relation_names.get(relation, relation),
+                    "tail": entities[int(tail)],
+                    "score": float(score),
+                }
+            )
+        return triples
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "mention_positions", "mention_entities", "pair_mask"]
+
+
+def mark_mentions(document: Mapping[str, Any], marker: str) -> tuple[str, list[int], list[int]]:
+    """
+    Writes a document as plain text with its mentions marked.
+
+    Args:
+        document (`dict`):
+            A document in DocRED's form.
+        marker (`str`):
+            What is put before and after every distinct span.
+
+    Returns:
+        `tuple(str, list[int], list[int])`: the text; the character of the opening marker of every mention, entity by
+        entity; and the entity of every mention.
+    """
+    spans = {(mention["sent_id"], *mention["pos"]) for mentions in document["vertexSet"] for mention in mentions}
+    opened: dict[tuple[int, int], list[int]] = {}
+    closed: dict[tuple[int, int], int] = {}
+    for sentence, start, end in spans:
+        opened.setdefault((sentence, start), []).append(end)
+        closed[sentence, end] = closed.get((sentence, end), 0) + 1
+
+    pieces: list[str] = []
+    character_of_span = {}
+    character = 0
+    for sentence, tokens in enumerate(document["sents"]):
+        for position in range(len(tokens) + 1):
+            for _ in range(closed.get((sentence, position), 0)):
+                pieces.append(marker)
+                character += len(marker) + 1
+            # The longest span opens first, so that nested spans close in the right order.
+            for end in sorted(opened.get((sentence, position), ()), reverse=True):
+                character_of_span[sentence, position, end] = character
+                pieces.append(marker)
+                character += len(marker) + 1
+            if position < len(tokens):
+                pieces.append(tokens[position])
+                character += len(tokens[position]) + 1
+
+    characters, entities = [], []
+    for entity, mentions in enumerate(document["vertexSet"]):
+        for mention in mentions:
+            characters.append(character_of_span[mention["sent_id"], *mention["pos"]])
+            entities.append(entity)
+    return " ".join(pieces), characters, entities
+
+
+def candidate_pairs(document: Mapping[str, Any], candidate_types: list[list[str]] | None) -> list[list[bool]]:
+    """
+    Says which pairs of entities can be related.
+
+    Args:
+        document (`dict`):
+            A document in DocRED's form.
+        candidate_types (`list[list[str]]`, *optional*):
+            Allowed types (head, tail); every pair of different entities without it.
+
+    Returns:
+        `list[list[bool]]`: a matrix of N rows (heads) and N columns (tails), the diagonal `False`.
+    """
+    num_entities = len(document["vertexSet"])
+    if candidate_types is None:
+        return [[head != tail for tail in range(num_entities)] for head in range(num_entities)]
+    types = [{mention["type"] for mention in mentions} for mentions in document["vertexSet"]]
+    allowed = [tuple(pair) for pair in candidate_types]
+    return [
+        [
+            head != tail and any(first in types[head] and second in types[tail] for first, second in allowed)
+            for tail in range(num_entities)
+        ]
+        for head in range(num_entities)
+    ]
+
+
+def _describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "entity": index,
+        "name": mentions[0]["name"],
+        "type": mentions[0]["type"],
+        "mentions": [mention["name"] for mention in mentions],
+    }
+
+
+__all__ = ["DocREIIProcessor"]
