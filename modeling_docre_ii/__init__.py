@@ -5,6 +5,8 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from .configuration_docre_ii import DocREIIConfig
 from .data_collator import DataCollatorForRelationExtraction
 from .documents import CorpusCounts, DocumentError, check_document, count_documents
+from .facts import predicted_facts
+from .metrics import DocREDMetric, named_facts, score_facts
 from .modeling_docre_ii import (
     DocREIIForRelationExtraction,
     DocREIIModel,
@@ -13,6 +15,9 @@ from .modeling_docre_ii import (
     DocREIIPreTrainedModel,
 )
 from .processing_docre_ii import DocREIIProcessor
+from .trainer import DocREIITrainer, facts_by_document, make_compute_metrics, submission
+from .training_args import DocREIITrainingArguments
+from .type_baseline import TypePairBaseline
 
 
 AutoConfig.register(DocREIIConfig.model_type, DocREIIConfig)

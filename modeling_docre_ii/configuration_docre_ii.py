@@ -67,6 +67,8 @@ class DocREIIConfig(PreTrainedConfig):
             Number of special tokens after the text (`[SEP]`, `</s>`), repeated behind every window.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the normal distribution that new weight matrices are drawn from.
+        pad_token_id, bos_token_id, eos_token_id (`int`, *optional*):
+            Special tokens, those of the encoder unless given.
 
     Raises:
         `huggingface_hub.errors.StrictDataclassError`: a field has a wrong type, a size is not positive, the label map
@@ -99,6 +101,9 @@ class DocREIIConfig(PreTrainedConfig):
     num_prefix_tokens: int = 1
     num_suffix_tokens: int = 1
     initializer_range: float = 0.02
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
         if self.id2label is None and self.label2id is not None:
@@ -106,6 +111,9 @@ class DocREIIConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.label2id is None:
             self.label2id = {label: index for index, label in self.id2label.items()}
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(self.encoder_config, name, None))
 
     @property
     def hidden_size(self) -> int:
@@ -120,7 +128,9 @@ class DocREIIConfig(PreTrainedConfig):
     @property
     def _encoder_positions(self) -> int | None:
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
-        if positions is not None and self.encoder_config.model_type in _POSITIONS_AFTER_PADDING:
+        if positions is None or positions < 1:
+            return None
+        if self.encoder_config.model_type in _POSITIONS_AFTER_PADDING:
             positions -= self.encoder_config.pad_token_id + 1
         return positions
 

@@ -25,6 +25,9 @@ class DataCollatorForRelationExtraction:
     - `pair_mask` of shape `(batch_size, num_entities, num_entities)`, `False` for padding;
     - `labels` of shape `(batch_size, num_facts, 3)`, -100 for padding, if the features have them;
     - `document_index` of shape `(batch_size,)`, if the features have it.
+
+    Raises:
+        `ValueError`: some documents have `labels` or `document_index` and others do not.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -37,11 +40,18 @@ class DataCollatorForRelationExtraction:
             "mention_entities": _pad([feature["mention_entities"] for feature in features], -1),
             "pair_mask": _pad_matrices([feature["pair_mask"] for feature in features]),
         }
-        if "labels" in features[0]:
+        if _all_have("labels", features):
             batch["labels"] = _pad([feature["labels"] for feature in features], -100, row_shape=(3,))
-        if "document_index" in features[0]:
+        if _all_have("document_index", features):
             batch["document_index"] = torch.tensor([feature["document_index"] for feature in features])
         return batch
+
+
+def _all_have(name: str, features: Sequence[Mapping[str, Any]]) -> bool:
+    having = sum(name in feature for feature in features)
+    if 0 < having < len(features):
+        raise ValueError(f"{having} of the {len(features)} documents of a batch have {name!r}: all or none should")
+    return having > 0
 
 
 def _pad(rows: Sequence[Sequence], value: int, row_shape: tuple[int, ...] = ()) -> torch.Tensor:

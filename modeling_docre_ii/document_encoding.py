@@ -22,7 +22,8 @@ class MentionAttention:
     Args:
         rows (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
             Positions whose attention is wanted; any valid position for padding.
-        probabilities (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`, *optional*):
+        probabilities (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`,
+        *optional*):
             Their attention to all tokens, set by the layer.
     """
 
@@ -99,10 +100,10 @@ def encode_documents(
     """
     Runs the encoder over documents of any length.
 
-    A document that fits the encoder is read at once. A longer one is read through windows of `window_size` tokens, each
-    with the document's own special tokens in front and behind. The last window ends where the document ends, and
-    neighbours share at least `window_overlap` tokens. A token's hidden state is the mean over the windows that hold it,
-    and so is a mention's attention row, which therefore still sums to 1 over the document.
+    A document that fits the encoder is read at once. A longer one is read through windows of `window_size` tokens,
+    each with the document's own special tokens in front and behind. The last window ends where the document ends, and
+    neighbours share at least `window_overlap` tokens. A token's hidden state is the mean over the windows that hold
+    it, and so is a mention's attention row, which therefore still sums to 1 over the document.
 
     Args:
         encoder (`PreTrainedModel`):
@@ -117,9 +118,9 @@ def encode_documents(
             See [`DocREIIConfig`].
 
     Returns:
-        `tuple(torch.FloatTensor)`: the hidden states, of shape `(batch_size, sequence_length, hidden_size)`, and the last
-        layer's attention of the mentions, of shape `(batch_size, num_heads, num_mentions, sequence_length)`, all zeros
-        for padding.
+        `tuple(torch.FloatTensor)`: the hidden states, of shape `(batch_size, sequence_length, hidden_size)`, and the
+        last layer's attention of the mentions, of shape `(batch_size, num_heads, num_mentions, sequence_length)`, all
+        zeros for padding.
     """
     if input_ids.shape[1] <= window_size:
         states, attention = _encode(encoder, input_ids, attention_mask, mention_positions.clamp(min=0))
@@ -152,8 +153,9 @@ def split_into_windows(
             See [`DocREIIConfig`].
 
     Returns:
-        `tuple(torch.Tensor)`: the document of each window, of shape `(num_windows,)`; the positions of its tokens in the
-        document, of shape `(num_windows, longest_window)`, 0 for padding; and a mask of the same shape, `True` for tokens.
+        `tuple(torch.Tensor)`: the document of each window, of shape `(num_windows,)`; the positions of its tokens in
+        the document, of shape `(num_windows, longest_window)`, 0 for padding; and a mask of the same shape, `True`
+        for tokens.
     """
     special = num_prefix_tokens + num_suffix_tokens
     room = window_size - special

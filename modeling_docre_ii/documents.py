@@ -2,7 +2,7 @@
 
 import difflib
 import reprlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -207,3 +207,19 @@ def count_documents(documents: Iterable[Mapping[str, Any]]) -> CorpusCounts:
         num_pairs += len(entities) * (len(entities) - 1)
         num_unlabelled += not labels
     return CorpusCounts(num_documents, num_entities, num_mentions, num_facts, num_pairs, num_unlabelled)
+
+
+def with_relation_ids(row: Mapping[str, Any], relations: Sequence[str]) -> dict[str, Any]:
+    """
+    Makes a document of a row of a dataset, whose relations are class indices.
+
+    Args:
+        row (`Mapping`):
+            A row as the builders write it, `r` an index into `relations`.
+        relations (`Sequence[str]`):
+            Relation ids in the order of the classes, the names of the `ClassLabel`.
+
+    Returns:
+        `dict`: the document, `r` a relation id.
+    """
+    return {**row, "labels": [{**label, "r": relations[label["r"]]} for label in row.get("labels") or []]}

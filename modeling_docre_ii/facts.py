@@ -37,8 +37,8 @@ def predicted_facts(logits: torch.Tensor, max_labels_per_pair: int) -> tuple[tor
             Largest number of relations of one pair.
 
     Returns:
-        `tuple(torch.Tensor)`: the facts, of shape `(num_facts, 4)`: document, head, tail, relation; and their scores, of
-        shape `(num_facts,)`: the probability of the relation against the threshold class alone,
+        `tuple(torch.Tensor)`: the facts, of shape `(num_facts, 4)`: document, head, tail, relation; and their scores,
+        of shape `(num_facts,)`: the probability of the relation against the threshold class alone,
         sigmoid(logit_r - logit_TH), above 0.5 by construction. Ordered by document, head, tail, then falling score.
     """
     margins = logits[..., 1:].float() - logits[..., :1].float()

@@ -25,8 +25,8 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
     Returns:
         `torch.FloatTensor` of shape `(num_pairs,)`.
 
-    Reference: Zhou et al., Document-Level Relation Extraction with Adaptive Thresholding and Localized Context Pooling,
-    AAAI 2021; the authors' `losses.py:ATLoss` is the mean of this over pairs.
+    Reference: Zhou et al., Document-Level Relation Extraction with Adaptive Thresholding and Localized Context
+    Pooling, AAAI 2021; the authors' `losses.py:ATLoss` is the mean of this over pairs.
     """
     logits = logits.float()
     is_threshold = torch.zeros_like(labels, dtype=torch.bool)

@@ -98,6 +98,8 @@ class DocREIIPreTrainedModel(PreTrainedModel):
         )
         if unused:
             raise ValueError(f"{encoder_config.model_type!r} encoders have no setting {sorted(unused)}")
+        # The dtype an encoder was saved in is not the one to train in.
+        encoder_config.dtype = None
         model = cls(cls.config_class(encoder_config=encoder_config, **config_kwargs))
         encoder = AutoModel.from_pretrained(name_or_path, config=encoder_config, dtype=torch.float32)
         weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("pooler.")}
@@ -192,6 +194,9 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             Configuration; the weights are drawn at random. Use [`~DocREIIPreTrainedModel.from_encoder_pretrained`] to
             start from a pretrained encoder.
     """
+
+    # The loss is normalised by `num_items_in_batch`, so that Trainer does not divide it once more.
+    accepts_loss_kwargs = True
 
     def __init__(self, config: DocREIIConfig):
         super().__init__(config)

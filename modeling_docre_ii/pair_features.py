@@ -19,8 +19,8 @@ def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, 
             N, the largest number of entities of a document in the batch.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)` in float32, zeros for an entity without a
-        mention (padding).
+        `torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)` in float32, zeros for an entity without
+        a mention (padding).
     """
     batch_size, _, width = mention_states.shape
     states = mention_states.float()
@@ -47,8 +47,8 @@ def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tens
             N, the largest number of entities of a document in the batch.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`, zeros for an entity without
-        a mention.
+        `torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`, zeros for an entity
+        without a mention.
     """
     entities = torch.arange(num_entities, device=mention_entities.device)
     share = (mention_entities[:, None, :] == entities[:, None]).to(mention_attention.dtype)
@@ -58,8 +58,8 @@ def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tens
 
 def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tensor) -> torch.Tensor:
     r"""
-    Localized context pooling, equation 1: c_{s,o} = H^T (A_s * A_o) / (1^T (A_s * A_o)), the element-wise product being
-    taken head by head and averaged over the heads, as ATLOP does.
+    Localized context pooling, equation 1: c_{s,o} = H^T (A_s * A_o) / (1^T (A_s * A_o)), the element-wise product
+    being taken head by head and averaged over the heads, as ATLOP does.
 
     Args:
         hidden_states (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
@@ -68,16 +68,18 @@ def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tenso
             A, the attention of every entity to all tokens.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, hidden_size)`; the context of (s, o) is that
-        of (o, s). Zeros where the two entities attend to no common token.
+        `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, hidden_size)`; the context of (s, o) is
+        that of (o, s). Zeros where the two entities attend to no common token.
     """
     by_token = entity_attention.permute(0, 3, 2, 1)
     weights = (by_token @ by_token.transpose(2, 3)).permute(0, 2, 3, 1)
-    # The number of heads cancels out. Nothing attended in common means 0 / tiny = 0.
-    weights = weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    # The number of heads cancels out. Where nothing is attended in common, division by a tiny sum would give 0 with an
+    # infinite gradient.
+    total = weights.sum(-1, keepdim=True)
+    weights = weights / torch.where(total > 1e-30, total, 1.0)
     batch_size, num_entities = weights.shape[:2]
     context = weights.flatten(1, 2).to(hidden_states.dtype) @ hidden_states
-    return context.view(batch_size, num_entities, num_entities, -1)
+    return context.view(batch_size, num_entities, num_entities, hidden_states.shape[-1])
 
 
 class ContextAwareEntity(nn.Module):
@@ -159,8 +161,8 @@ class GroupedBilinearPairEncoder(nn.Module):
 
 
 class LowRankBilinearPairEncoder(nn.Module):
-    """FNN([head, tail, (U head) * (V tail)]): the concatenation of equations 2 and 3 with a low-rank bilinear form of the
-    two sides (Kim et al., 2017) as a third part, `(num_pairs, pair_hidden_size)` twice -> `(num_pairs,
+    """FNN([head, tail, (U head) * (V tail)]): the concatenation of equations 2 and 3 with a low-rank bilinear form of
+    the two sides (Kim et al., 2017) as a third part, `(num_pairs, pair_hidden_size)` twice -> `(num_pairs,
     pair_feature_size)`."""
 
     uses_document = False
@@ -229,7 +231,10 @@ class PairFeatures(nn.Module):
         """
         document_index, head_index, tail_index = pairs
         positions = mention_positions.clamp(min=0)[..., None].expand(-1, -1, hidden_states.shape[-1])
-        entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities)
+        # Pooling is done in float32 whatever the model runs in; back to the type of the weights.
+        dtype = self.head.entity.weight.dtype
+        entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities).to(dtype)
+        hidden_states = hidden_states.to(dtype)
         attention = pool_attention(mention_attention, mention_entities, num_entities)
         context = localized_context(hidden_states, attention)[pairs]
         document = hidden_states[:, 0]

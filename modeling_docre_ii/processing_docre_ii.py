@@ -6,7 +6,7 @@ from typing import Any
 from transformers import BatchFeature, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
-from .documents import DocumentError, check_document
+from .documents import NO_RELATION, DocumentError, check_document
 from .facts import predicted_facts
 
 
@@ -15,9 +15,9 @@ class DocREIIProcessor(ProcessorMixin):
     Marks the mentions of a document, tokenizes it, and turns predictions back into triples with names.
 
     A document has DocRED's form: `title`, `sents` (lists of tokens), `vertexSet` (entities as lists of mentions with
-    `name`, `sent_id`, `pos`, `type`) and, for training, `labels`. Every distinct span gets a marker before its first and
-    after its last token. Nested spans nest their markers, spans that two mentions share are marked once, and between two
-    adjacent spans the first is closed before the second is opened.
+    `name`, `sent_id`, `pos`, `type`) and, for training, `labels`. Every distinct span gets a marker before its first
+    and after its last token. Nested spans nest their markers, spans that two mentions share are marked once, and
+    between two adjacent spans the first is closed before the second is opened.
 
     Args:
         tokenizer ([`PreTrainedTokenizerFast`]):
@@ -34,7 +34,9 @@ class DocREIIProcessor(ProcessorMixin):
             What is put before and after a mention.
 
     Raises:
-        `ValueError`: the tokenizer is not a fast one, or `relations` does not name distinct classes.
+        `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not list
+        distinct
+            classes, or `candidate_types` does not list pairs of types.
 
     Example:
 
@@ -50,18 +52,16 @@ class DocREIIProcessor(ProcessorMixin):
     def __init__(self, tokenizer, relations=None, relation_names=None, candidate_types=None, marker="*"):
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it cannot say where a marker went")
-        if not relations or len(set(relations)) != len(relations) or len(relations) < 2:
-            raise ValueError(
-                f"`relations` has to name the no-relation class and at least one relation, each once: {relations}"
-            )
+        self.relations = _check_relations(relations)
         super().__init__(tokenizer)
-        self.relations = list(relations)
         self.relation_names = dict(relation_names or {})
-        self.candidate_types = [list(types) for types in candidate_types] if candidate_types is not None else None
+        self.candidate_types = _check_candidate_types(candidate_types)
         self.marker = marker
         self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
         self._known_relations = set(self.relations[1:])
         special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
+        if 0 not in special:
+            raise ValueError(f"the tokenizer reads nothing in the marker {marker!r}")
         self.num_prefix_tokens = special.index(0)
         self.num_suffix_tokens = special[::-1].index(0)
 
@@ -86,17 +86,20 @@ class DocREIIProcessor(ProcessorMixin):
             head, tail, relation).
 
         Raises:
-            [`DocumentError`]: a document is malformed, has an unknown relation, or a fact on a pair that is no candidate.
+            [`DocumentError`]: a document is malformed, has an unknown relation, or a fact on a pair that is no
+            candidate.
         """
         if return_tensors not in (None, "pt"):
             raise ValueError(f"`return_tensors` has to be 'pt' or None, got {return_tensors!r}")
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        if not documents:
+            raise ValueError("there are no documents to process")
         for document in documents:
             check_document(document, self._known_relations if return_labels else None)
         marked = [mark_mentions(document, self.marker) for document in documents]
         encodings = self._tokenize([text for text, _, _ in marked])
         features = {
-            "input_ids": encodings["input_ids"] if documents else [],
+            "input_ids": encodings["input_ids"],
             "mention_positions": [
                 [encodings.char_to_token(index, character) for character in characters]
                 for index, (_, characters, _) in enumerate(marked)
@@ -114,18 +117,25 @@ class DocREIIProcessor(ProcessorMixin):
         return BatchFeature(DataCollatorForRelationExtraction(self.tokenizer)(rows))
 
     def _tokenize(self, texts):
-        # `verbose=False`: being longer than the encoder's positions is no reason for a warning here.
         return self.tokenizer(
-            texts, truncation=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+            texts,
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            # A "[SEP]" in the text is text; only a marker may be a special token.
+            split_special_tokens=self.marker not in self.tokenizer.all_special_tokens,
+            # Being longer than the encoder's positions is no reason for a warning here.
+            verbose=False,
         )
 
     def _facts(self, document, pair_mask):
         facts = []
         for label in document.get("labels") or []:
             if not pair_mask[label["h"]][label["t"]]:
+                fact = (label["h"], label["t"], label["r"])
                 raise DocumentError(
-                    f"document {document['title']!r}: the fact ({label['h']}, {label['t']}, {label['r']}) is on a pair of "
-                    f"entities whose types are not among the candidate types {self.candidate_types}"
+                    f"document {document['title']!r}: the fact {fact} is on a pair of entities whose types are not "
+                    f"among the candidate types {self.candidate_types}"
                 )
             facts.append([label["h"], label["t"], self._relation_index[label["r"]]])
         return facts
@@ -139,7 +149,7 @@ class DocREIIProcessor(ProcessorMixin):
         Args:
             outputs ([`DocREIIOutput`]):
                 Output of the model for these documents.
-            documents (`list[dict]`):
+            documents (`dict` or `list[dict]`):
                 The documents, in the order of the batch.
             max_labels_per_pair (`int`):
                 Largest number of relations of one pair, `model.config.max_labels_per_pair`.
@@ -147,6 +157,9 @@ class DocREIIProcessor(ProcessorMixin):
         Returns:
             `list[list[dict]]`: the triples of each document, as [`~DocREIIProcessor.name_facts`] makes them.
         """
+        documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        if len(documents) != len(outputs.logits):
+            raise ValueError(f"got {len(documents)} documents for the output of {len(outputs.logits)}")
         facts, scores = predicted_facts(outputs.logits, max_labels_per_pair)
         by_document: list[list] = [[] for _ in documents]
         for (document, *fact), score in zip(facts.tolist(), scores.tolist()):
@@ -164,8 +177,8 @@ class DocREIIProcessor(ProcessorMixin):
                 The document they were made on.
 
         Returns:
-            `list[dict]`, the highest score first, with `head` and `tail` (each `entity`, the index, `name` and `type` of
-            its first mention, and the texts of all `mentions`), `relation` (id), `relation_name`, and `score`, the
+            `list[dict]`, the highest score first, with `head` and `tail` (each `entity`, the index, `name` and `type`
+            of its first mention, and the texts of all `mentions`), `relation` (id), `relation_name`, and `score`, the
             probability of the relation against "no relation".
         """
         entities = [_describe_entity(index, mentions) for index, mentions in enumerate(document["vertexSet"])]
@@ -229,7 +242,7 @@ def mark_mentions(document: Mapping[str, Any], marker: str) -> tuple[str, list[i
     characters, entities = [], []
     for entity, mentions in enumerate(document["vertexSet"]):
         for mention in mentions:
-            characters.append(character_of_span[mention["sent_id"], *mention["pos"]])
+            characters.append(character_of_span[(mention["sent_id"], *mention["pos"])])
             entities.append(entity)
     return " ".join(pieces), characters, entities
 
@@ -259,6 +272,24 @@ def candidate_pairs(document: Mapping[str, Any], candidate_types: list[list[str]
         ]
         for head in range(num_entities)
     ]
+
+
+def _check_relations(relations) -> list[str]:
+    is_list = isinstance(relations, (list, tuple)) and all(isinstance(relation, str) for relation in relations)
+    if not is_list or len(relations) < 2 or len(set(relations)) != len(relations) or NO_RELATION in relations[1:]:
+        raise ValueError(
+            f"`relations` has to list the no-relation class and at least one relation, each once: {relations!r}"
+        )
+    return list(relations)
+
+
+def _check_candidate_types(candidate_types) -> list[list[str]] | None:
+    if candidate_types is None:
+        return None
+    for types in candidate_types:
+        if not isinstance(types, (list, tuple)) or len(types) != 2:
+            raise ValueError(f"`candidate_types` has to list pairs of types [head, tail], got {types!r}")
+    return [list(types) for types in candidate_types]
 
 
 def _describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,471 @@
+#!/usr/bin/env python
+"""
+Train, evaluate and predict with DocRE-II.
+
+    accelerate launch run_docre.py configuration/quickstart.yaml
+    accelerate launch run_docre.py configuration/quickstart.yaml --num_train_epochs 30 --seed 1
+    python run_docre.py --help
+
+The configuration file (YAML or JSON) holds any of the arguments below; those on the command line come after it and
+win. `--help` shows what one usually sets, `--help-all` every argument of transformers' TrainingArguments as well.
+"""
+
+import argparse
+import difflib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+import yaml
+from datasets import Dataset, DatasetDict
+from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from dataset_scripts.docred import DocRED
+from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from modeling_docre_ii import (
+    DataCollatorForRelationExtraction,
+    DocREIIConfig,
+    DocREIIForRelationExtraction,
+    DocREIIProcessor,
+    DocREIITrainer,
+    DocREIITrainingArguments,
+    TypePairBaseline,
+    count_documents,
+    facts_by_document,
+    make_compute_metrics,
+    named_facts,
+    score_facts,
+    submission,
+)
+from modeling_docre_ii.documents import with_relation_ids
+
+
+logger = logging.getLogger("run_docre")
+
+# Of transformers' many training arguments, those that `--help` shows.
+_USUAL_TRAINING_ARGUMENTS = {
+    "output_dir",
+    "do_train",
+    "do_eval",
+    "do_predict",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "encoder_learning_rate",
+    "weight_decay",
+    "warmup_steps",
+    "max_grad_norm",
+    "seed",
+    "bf16",
+    "eval_strategy",
+    "save_strategy",
+    "save_total_limit",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "train_sampling_strategy",
+    "report_to",
+    "resume_from_checkpoint",
+    "push_to_hub",
+}
+
+
+@dataclass
+class ModelArguments:
+    """Which model, and the numbers of a new one."""
+
+    _argument_group_name = "model"
+
+    model_name_or_path: str = field(
+        default="google-bert/bert-base-uncased",
+        metadata={
+            "help": "A text encoder to start from, or a DocRE-II checkpoint to go on with: a name on the Hub, a "
+            "folder, or `package:NAME/FOLDER` for a folder inside an installed Python package."
+        },
+    )
+    encoder_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Changes of the encoder's configuration, as '{\"attention_probs_dropout_prob\": 0.0}'."},
+    )
+    model_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": 'Fields of DocREIIConfig for a new model, as \'{"pair_encoder": "concat"}\'.'},
+    )
+
+    def __post_init__(self):
+        self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
+        self.model_kwargs = _read_mapping("model_kwargs", self.model_kwargs)
+        _check_names("model_kwargs", self.model_kwargs, DocREIIConfig.__dataclass_fields__)
+
+
+@dataclass
+class DataArguments:
+    """Which documents."""
+
+    _argument_group_name = "data"
+
+    dataset_name: str = field(
+        default="docred",
+        metadata={
+            "help": "With files: the corpus they are of (docred, docred_distant or re_docred). Without: a dataset on "
+            "the Hub or a folder of Parquet files."
+        },
+    )
+    dataset_config_name: str | None = field(
+        default=None, metadata={"help": "Configuration of the dataset on the Hub."}
+    )
+    train_file: str | None = field(
+        default=None, metadata={"help": "Training documents, DocRED's JSON, may be gzipped."}
+    )
+    validation_file: str | None = field(default=None, metadata={"help": "Documents to choose the best checkpoint on."})
+    test_file: str | None = field(default=None, metadata={"help": "Documents to predict on."})
+    relations_file: str | None = field(
+        default=None,
+        metadata={"help": "Relations of an own corpus: a JSON object, id -> readable name. Default: those of DocRED."},
+    )
+    candidate_types: str | None = field(
+        default=None,
+        metadata={"help": 'Types that can be related, as \'[["Chemical", "Disease"]]\'. Default: all pairs.'},
+    )
+    max_train_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
+    max_eval_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
+    num_printed_documents: int = field(
+        default=2, metadata={"help": "Number of documents whose predicted triples are printed."}
+    )
+
+    def __post_init__(self):
+        for name in ("train_file", "validation_file", "test_file", "relations_file"):
+            path = getattr(self, name)
+            if path is not None and not Path(path).is_file():
+                raise ValueError(f"`{name}`: there is no file {path!r} (paths are relative to {os.getcwd()!r})")
+        if isinstance(self.candidate_types, str):
+            self.candidate_types = json.loads(self.candidate_types)
+
+    @property
+    def files(self) -> dict[str, list[str]]:
+        files = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
+        return {split: [path] for split, path in files.items() if path is not None}
+
+
+@dataclass
+class Corpus:
+    """The documents of a run, and the relations in them."""
+
+    splits: DatasetDict
+    relation_names: dict[str, str]
+
+    @property
+    def relations(self) -> list[str]:
+        return list(self.relation_names)
+
+    def documents(self, split: str) -> Iterator[dict[str, Any]]:
+        relations = self.relations
+        return (with_relation_ids(row, relations) for row in self.splits[split])
+
+
+def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, DocREIITrainingArguments]:
+    """Reads the configuration file, if the first argument is one, and the command line after it."""
+    DocREIITrainingArguments._argument_group_name = "training"
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, DocREIITrainingArguments),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="run_docre.py [CONFIGURATION.yaml] [--argument value ...]",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--help-all", action="help", help="Show every argument and exit.")
+    if "--help-all" not in argv:
+        for action in parser._actions:
+            if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
+                action.help = argparse.SUPPRESS
+    if argv and not argv[0].startswith("-"):
+        argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
+    return parser.parse_args_into_dataclasses(argv)
+
+
+def _file_arguments(path: str, known: set[str]) -> list[str]:
+    """Turns a configuration file into command-line arguments, so that both are read by one parser."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot read the configuration {path!r}: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"the configuration {path!r} has to be a mapping of argument names to values")
+    _check_names(path, values, known)
+    arguments = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        values = value if isinstance(value, list) and name != "candidate_types" else [value]
+        arguments += [f"--{name}", *(item if isinstance(item, str) else json.dumps(item) for item in values)]
+    return arguments
+
+
+def _check_names(where: str, given, known) -> None:
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{where}: unknown name {name!r}{hint}")
+
+
+def _read_mapping(name: str, value: dict | str | None) -> dict:
+    mapping = json.loads(value) if isinstance(value, str) else value or {}
+    if not isinstance(mapping, dict):
+        raise ValueError(f"`{name}` has to be a mapping, got {value!r}")
+    return mapping
+
+
+def resolve_path(name_or_path: str) -> str:
+    """Finds `package:NAME/FOLDER` inside an installed package; anything else is returned as it is."""
+    if not name_or_path.startswith("package:"):
+        return name_or_path
+    package, _, folder = name_or_path.removeprefix("package:").partition("/")
+    try:
+        return str(resources.files(package) / folder)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{name_or_path!r}: the Python package {package!r} is not installed") from error
+
+
+def load_corpus(data_args: DataArguments, training_args: DocREIITrainingArguments) -> Corpus:
+    """Reads the documents from local files, or from a dataset on the Hub."""
+    with training_args.main_process_first(desc="reading the documents"):
+        if data_args.files:
+            builder = DocRED(**_builder_arguments(data_args), data_files=data_args.files)
+            builder.download_and_prepare()
+            corpus = Corpus(builder.as_dataset(), builder.relation_names)
+        else:
+            splits = datasets.load_dataset(data_args.dataset_name, data_args.dataset_config_name)
+            corpus = Corpus(splits, _relation_names_of(splits))
+    for split, most in (("train", data_args.max_train_documents), ("validation", data_args.max_eval_documents)):
+        if most is not None and split in corpus.splits:
+            corpus.splits[split] = corpus.splits[split].select(range(min(most, len(corpus.splits[split]))))
+    for split in corpus.splits:
+        logger.info("%s: %s", split, count_documents(corpus.splits[split]))
+    return corpus
+
+
+def _builder_arguments(data_args: DataArguments) -> dict[str, Any]:
+    if data_args.relations_file is None:
+        _check_names("`dataset_name`", [data_args.dataset_name], DocRED.builder_configs)
+        return {"config_name": data_args.dataset_name}
+    return {"relations": json.loads(Path(data_args.relations_file).read_text(encoding="utf-8"))}
+
+
+def _relation_names_of(splits: DatasetDict) -> dict[str, str]:
+    relation = next(iter(splits.values())).features["labels"].feature["r"]
+    if not isinstance(relation, datasets.ClassLabel):
+        raise ValueError(f"the column `labels` has to hold relations `r` as a ClassLabel, got {relation}")
+    return {name: DOCRED_RELATIONS.get(name, name) for name in relation.names}
+
+
+def load_model(
+    model_args: ModelArguments, data_args: DataArguments, corpus: Corpus
+) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
+    """Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder."""
+    path = resolve_path(model_args.model_name_or_path)
+    if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
+        return _load_checkpoint(path, corpus)
+    processor = DocREIIProcessor(
+        AutoTokenizer.from_pretrained(path),
+        relations=corpus.relations,
+        relation_names=corpus.relation_names,
+        candidate_types=data_args.candidate_types,
+    )
+    model = DocREIIForRelationExtraction.from_encoder_pretrained(
+        path,
+        encoder_kwargs=model_args.encoder_kwargs,
+        id2label=dict(enumerate(corpus.relations)),
+        num_prefix_tokens=processor.num_prefix_tokens,
+        num_suffix_tokens=processor.num_suffix_tokens,
+        **model_args.model_kwargs,
+    )
+    return model, processor
+
+
+def _load_checkpoint(path: str, corpus: Corpus):
+    model = DocREIIForRelationExtraction.from_pretrained(path)
+    processor = DocREIIProcessor.from_pretrained(path)
+    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    if labels != corpus.relations or processor.relations != corpus.relations:
+        different = sorted(set(labels) ^ set(corpus.relations)) or "the same relations in another order"
+        raise ValueError(f"the label map of {path!r} is not that of the documents: {different}")
+    return model, processor
+
+
+def encode(
+    corpus: Corpus, split: str, processor: DocREIIProcessor, args: DataArguments, has_labels: bool = True
+) -> Dataset:
+    """Encodes a split: what [`DocREIIProcessor`] makes, and the index of each document."""
+    relations = corpus.relations
+
+    def encode_batch(batch, indices):
+        rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
+        features = processor([with_relation_ids(row, relations) for row in rows], return_labels=has_labels)
+        return {**features, "document_index": indices}
+
+    return corpus.splits[split].map(
+        encode_batch,
+        batched=True,
+        batch_size=100,
+        with_indices=True,
+        num_proc=args.preprocessing_num_workers,
+        remove_columns=corpus.splits[split].column_names,
+        desc=f"Tokenizing {split}",
+    )
+
+
+def make_trainer(
+    model: DocREIIForRelationExtraction,
+    processor: DocREIIProcessor,
+    corpus: Corpus,
+    data_args: DataArguments,
+    training_args: DocREIITrainingArguments,
+) -> DocREIITrainer:
+    """Encodes the training and validation documents and puts a Trainer together."""
+    train_facts = named_facts(corpus.documents("train")) if "train" in corpus.splits else None
+    train_dataset, eval_dataset, compute_metrics = None, None, None
+    if training_args.do_train:
+        train_dataset = encode(corpus, "train", processor, data_args).remove_columns("document_index")
+    if "validation" in corpus.splits:
+        eval_dataset = encode(corpus, "validation", processor, data_args)
+        compute_metrics = make_compute_metrics(list(corpus.documents("validation")), corpus.relations, train_facts)
+    return DocREIITrainer(
+        model=model,
+        args=training_args,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        data_collator=DataCollatorForRelationExtraction(processor.tokenizer),
+        processing_class=processor,
+        compute_metrics=compute_metrics,
+    )
+
+
+def train(trainer: DocREIITrainer) -> None:
+    """Trains, from the last checkpoint if so asked, and saves the model, its processor and what was logged."""
+    result = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer.args))
+    trainer.save_model()
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_state()
+
+
+def _checkpoint_to_resume(args: DocREIITrainingArguments) -> str | None:
+    if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
+        return None
+    if args.resume_from_checkpoint.lower() not in ("true", "last"):
+        return args.resume_from_checkpoint
+    checkpoint = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
+    if checkpoint is None:
+        raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {args.output_dir!r}")
+    return checkpoint
+
+
+def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
+    """Scores the validation documents, and beside the model a baseline that only knows the entity types."""
+    metrics = trainer.evaluate()
+    if "train" in corpus.splits:
+        documents = list(corpus.documents("validation"))
+        scores = score_facts(TypePairBaseline(corpus.documents("train")).predict(documents), documents)
+        metrics["eval_type_baseline_f1"] = scores["f1"]
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)
+    if "train" in corpus.splits and trainer.is_world_process_zero():
+        print(
+            f"\nF1 on the {len(documents)} validation documents: {metrics['eval_f1']:.2f} (Ign F1 "
+            f"{metrics['eval_ign_f1']:.2f}); the relations frequent for the entity types alone: {scores['f1']:.2f}"
+        )
+
+
+def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
+    """Predicts the test documents, or the validation documents where there are none, and writes the triples."""
+    split = "test" if "test" in corpus.splits else "validation"
+    dataset = encode(corpus, split, processor, data_args, has_labels=False)
+    facts = facts_by_document(trainer.predict(dataset, metric_key_prefix="predict").predictions)
+    if not trainer.is_world_process_zero():
+        return
+    documents = list(corpus.documents(split))
+    predictions = [
+        {"title": document["title"], "triples": processor.name_facts(facts.get(index, []), document)}
+        for index, document in enumerate(documents)
+    ]
+    output_dir = Path(trainer.args.output_dir)
+    _write_json(output_dir / "predictions.json", predictions)
+    _write_json(output_dir / "result.json", submission(facts, documents, corpus.relations))
+    for prediction in predictions[: data_args.num_printed_documents]:
+        print(f"\n{prediction['title']}: {len(prediction['triples'])} triples predicted")
+        for triple in prediction["triples"]:
+            head, tail = triple["head"]["name"], triple["tail"]["name"]
+            print(f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}")
+    print(
+        f"\nAll {sum(map(len, facts.values()))} triples of the {split} documents are in {output_dir}/predictions.json"
+    )
+
+
+def _write_json(path: Path, content: Any) -> None:
+    # Written beside and moved, so that no half-written file is ever left under the name.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
+    """
+    Raises:
+        `ValueError`: a step is asked for whose documents were not given, or have no labels.
+    """
+    needed = {"train": args.do_train, "validation": args.do_eval}
+    for split in [split for split, is_needed in needed.items() if is_needed]:
+        if split not in corpus.splits:
+            raise ValueError(f"no {split} documents were given, but the run is to use them: set `{split}_file`")
+        if not count_documents(corpus.splits[split]).facts:
+            raise ValueError(f"none of the {split} documents has a label")
+    if args.do_predict and not {"validation", "test"} & set(corpus.splits):
+        raise ValueError("no test documents were given, but the run is to predict them: set `test_file`")
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
+
+
+def setup_logging(args: DocREIITrainingArguments) -> None:
+    """Logs on the main process at the level of the arguments, on the others only warnings."""
+    logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
+    logger.setLevel(logging.INFO if args.should_log else logging.WARNING)
+    transformers.utils.logging.set_verbosity(args.get_process_log_level())
+    datasets.utils.logging.set_verbosity_warning()
+
+
+def main(argv: list[str] | None = None) -> None:
+    try:
+        model_args, data_args, training_args = parse_arguments(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        raise SystemExit(f"run_docre.py: {error}") from error
+    setup_logging(training_args)
+    set_seed(training_args.seed)
+    corpus = load_corpus(data_args, training_args)
+    check_splits(corpus, training_args)
+    model, processor = load_model(model_args, data_args, corpus)
+    trainer = make_trainer(model, processor, corpus, data_args, training_args)
+    if training_args.do_train:
+        train(trainer)
+    if training_args.do_eval:
+        evaluate(trainer, corpus)
+    if training_args.do_predict:
+        predict(trainer, corpus, processor, data_args)
+    if training_args.push_to_hub:
+        trainer.push_to_hub()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Tiny models, a small batch, and the base module written as loops in float64."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction
+
+
+POSITIONS = 64
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": POSITIONS,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+# These families number positions from `pad_token_id + 1`.
+OFFSET_SIZES = SIZES | {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1, "bos_token_id": 0}
+MODERNBERT_SIZES = SIZES | {"local_attention": 8, "cls_token_id": 1, "sep_token_id": 2}
+FAMILIES = {
+    "bert": ("bert", SIZES),
+    "roberta": ("roberta", OFFSET_SIZES),
+    "xlm-roberta": ("xlm-roberta", OFFSET_SIZES),
+    "electra": ("electra", SIZES | {"embedding_size": 8}),
+    "albert": ("albert", SIZES | {"embedding_size": 8}),
+    "albert with two layer groups": ("albert", SIZES | {"embedding_size": 8, "num_hidden_groups": 2}),
+    "distilbert": ("distilbert", SIZES | {"hidden_dim": 32}),
+    "modernbert, last layer local": ("modernbert", MODERNBERT_SIZES | {"global_attn_every_n_layers": 2}),
+    "modernbert, last layer global": (
+        "modernbert",
+        MODERNBERT_SIZES | {"global_attn_every_n_layers": 3, "num_hidden_layers": 4},
+    ),
+    "deberta-v2": (
+        "deberta-v2",
+        SIZES | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8},
+    ),
+    "mpnet": ("mpnet", OFFSET_SIZES),
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny matrices are faster on one thread."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def encoder_config():
+    """Makes the configuration of a tiny encoder of a family."""
+
+    def make(family="bert", **changes):
+        model_type, sizes = FAMILIES[family]
+        return AutoConfig.for_model(model_type, **(sizes | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def docre_config(encoder_config):
+    """Makes the configuration of a tiny DocRE-II model."""
+
+    def make(family="bert", encoder_changes=None, **changes):
+        fields = {
+            "encoder_config": encoder_config(family, **(encoder_changes or {})),
+            "id2label": {0: "Na", 1: "P1", 2: "P2", 3: "P3"},
+            "pair_hidden_size": 12,
+            "pair_intermediate_size": 20,
+            "pair_bilinear_rank": 6,
+            "pair_block_size": 4,
+            "pair_feature_size": 10,
+            "window_overlap": 8,
+            "initializer_range": 0.3,
+        }
+        return DocREIIConfig(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shaken():
+    """Moves every parameter a little, so that biases and layer norms, which start at 0 and 1, take part."""
+
+    def shake(module):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        return module
+
+    return shake
+
+
+@pytest.fixture(scope="session")
+def tiny_model(docre_config, shaken):
+    """Makes a tiny model in evaluation mode, the same at every call."""
+
+    def make(*args, **changes):
+        torch.manual_seed(0)
+        return shaken(DocREIIForRelationExtraction(docre_config(*args, **changes))).eval()
+
+    return make
+
+
+@pytest.fixture
+def tiny_batch():
+    """
+    Two documents: 24 tokens, 3 entities, 5 mentions, 3 facts (two of one pair), and 15 tokens, 2 entities, 2 mentions,
+    1 fact.
+    """
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(5, 100, (2, 24), generator=generator)
+    attention_mask = torch.ones(2, 24, dtype=torch.long)
+    attention_mask[1, 15:] = 0
+    pair_mask = ~torch.eye(3, dtype=torch.bool).repeat(2, 1, 1)
+    pair_mask[1, 2] = pair_mask[1, :, 2] = False
+    return {
+        "input_ids": input_ids.masked_fill(attention_mask == 0, 0),
+        "attention_mask": attention_mask,
+        "mention_positions": torch.tensor([[2, 5, 9, 14, 20], [3, 11, -1, -1, -1]]),
+        "mention_entities": torch.tensor([[0, 1, 0, 2, 0], [1, 0, -1, -1, -1]]),
+        "pair_mask": pair_mask,
+        "labels": torch.tensor([[[0, 1, 2], [0, 1, 3], [2, 0, 1]], [[1, 0, 1], [-100] * 3, [-100] * 3]]),
+    }
+
+
+# The base module as the paper defines it: one document, one pair, float64. The states are of shape (L, d), the
+# attention is of shape (heads, M, L).
+
+
+def linear(module, vector):
+    result = module.weight.double() @ vector
+    return result if module.bias is None else result + module.bias.double()
+
+
+def gelu(vector):
+    return vector * 0.5 * (1 + torch.erf(vector / math.sqrt(2)))
+
+
+def entity_vector(states, positions, entities, entity):
+    """log sum exp over the mentions of the entity; zeros without a mention."""
+    vectors = [states[position] for position, owner in zip(positions, entities, strict=True) if owner == entity]
+    if not vectors:
+        return torch.zeros_like(states[0])
+    return torch.stack([torch.stack(vectors)[:, i].exp().sum().log() for i in range(states.shape[1])])
+
+
+def entity_attention(attention, entities, entity):
+    """The mean over the mentions of the entity, of shape (heads, L); zeros without a mention."""
+    rows = [attention[:, mention] for mention, owner in enumerate(entities) if owner == entity]
+    return sum(rows) / len(rows) if rows else torch.zeros_like(attention[:, 0])
+
+
+def context_vector(states, head_attention, tail_attention):
+    """Equation 1."""
+    heads, length = head_attention.shape
+    context, total = torch.zeros_like(states[0]), 0.0
+    for token in range(length):
+        weight = sum(head_attention[i, token] * tail_attention[i, token] for i in range(heads)) / heads
+        context = context + weight * states[token]
+        total = total + weight
+    return context / total if total > 0 else context
+
+
+def concat_feature(module, head, tail):
+    return linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail]))))
+
+
+def grouped_bilinear_feature(module, head, tail):
+    size = module.block_size
+    products = [
+        head[start + i] * tail[start + j]
+        for start in range(0, len(head), size)
+        for i in range(size)
+        for j in range(size)
+    ]
+    return linear(module.output, torch.stack(products)).clamp(min=0)
+
+
+def low_rank_bilinear_feature(module, head, tail):
+    product = linear(module.head_factor, head) * linear(module.tail_factor, tail)
+    return linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail, product]))))
+
+
+PAIR_FEATURE = {
+    "concat": concat_feature,
+    "grouped_bilinear": grouped_bilinear_feature,
+    "low_rank_bilinear": low_rank_bilinear_feature,
+}
+
+
+def side_vector(module, entity, context, document):
+    """tanh(W [h; c]), W the concatenation of the module's matrices; the document vector is a third input if used."""
+    matrices, inputs = [module.entity.weight, module.context.weight], [entity, context]
+    if module.document is not None:
+        matrices, inputs = [*matrices, module.document.weight], [*inputs, document]
+    weight = torch.cat([matrix.double() for matrix in matrices], dim=1)
+    return torch.tanh(weight @ torch.cat(inputs) + module.context.bias.double())
+
+
+def pair_feature(module, kind, states, attention, positions, entities, head, tail):
+    """F_{s,o} of one pair, equations 1 to 3; `positions` and `entities` are lists without padding."""
+    states, attention = states.double(), attention.double()
+    context = context_vector(
+        states, entity_attention(attention, entities, head), entity_attention(attention, entities, tail)
+    )
+    head_vector = side_vector(module.head, entity_vector(states, positions, entities, head), context, states[0])
+    tail_vector = side_vector(module.tail, entity_vector(states, positions, entities, tail), context, states[0])
+    return PAIR_FEATURE[kind](module.pair_encoder, head_vector, tail_vector)
+
+
+@pytest.fixture(scope="session")
+def naive():
+    """The definitions, as loops."""
+    return SimpleNamespace(
+        linear=linear,
+        entity_vector=entity_vector,
+        entity_attention=entity_attention,
+        context_vector=context_vector,
+        side_vector=side_vector,
+        pair_encoder=PAIR_FEATURE,
+        pair_feature=pair_feature,
+    )

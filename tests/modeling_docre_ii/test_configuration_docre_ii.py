@@ -1,0 +1,247 @@
+import json
+
+import pytest
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, BertConfig, DebertaV2Config, ModernBertConfig, RobertaConfig, T5Config
+
+from modeling_docre_ii import DocREIIConfig
+
+
+def error_of(**fields):
+    """The message with which a config of these fields is refused."""
+    with pytest.raises(StrictDataclassError) as error:
+        DocREIIConfig(**({"encoder_config": BertConfig(hidden_size=24)} | fields))
+    return str(error.value)
+
+
+def test_defaults_are_the_documented_ones():
+    config = DocREIIConfig()
+
+    assert isinstance(config.encoder_config, BertConfig)
+    assert config.encoder_config.to_dict() == BertConfig().to_dict()
+    assert config.pair_hidden_size == config.pair_bilinear_rank == config.pair_feature_size == 768
+    assert config.pair_intermediate_size == 1536
+    assert config.pair_encoder == "low_rank_bilinear"
+    assert config.pair_block_size == 64
+    assert config.pair_dropout == 0.0
+    assert config.max_labels_per_pair == 4
+    assert config.window_size is None
+    assert config.window_overlap == 128
+    assert config.num_prefix_tokens == config.num_suffix_tokens == 1
+    assert config.initializer_range == 0.02
+
+
+def test_encoder_config_is_taken_as_an_object():
+    config = DocREIIConfig(encoder_config=RobertaConfig(hidden_size=24))
+
+    assert isinstance(config.encoder_config, RobertaConfig)
+    assert config.hidden_size == 24
+
+
+def test_encoder_config_is_taken_as_a_dict_with_its_model_type():
+    config = DocREIIConfig(encoder_config={"model_type": "roberta", "hidden_size": 24})
+
+    assert isinstance(config.encoder_config, RobertaConfig)
+    assert config.hidden_size == 24
+
+
+def test_encoder_config_dict_without_a_model_type_is_bert():
+    config = DocREIIConfig(encoder_config={"hidden_size": 24})
+
+    assert isinstance(config.encoder_config, BertConfig)
+    assert config.hidden_size == 24
+
+
+def test_hidden_size_follows_the_name_that_the_family_gives_it():
+    assert DocREIIConfig(encoder_config={"model_type": "distilbert", "dim": 24}).hidden_size == 24
+
+
+def test_unknown_encoder_family_is_refused():
+    with pytest.raises(ValueError, match="no_such_encoder"):
+        DocREIIConfig(encoder_config={"model_type": "no_such_encoder"})
+
+
+@pytest.mark.parametrize("load", [DocREIIConfig.from_pretrained, AutoConfig.from_pretrained])
+def test_saved_config_loads_equal(load, tmp_path):
+    config = DocREIIConfig(
+        encoder_config=RobertaConfig(hidden_size=24, max_position_embeddings=300),
+        id2label={0: "Na", 1: "P17", 2: "P27"},
+        pair_encoder="grouped_bilinear",
+        pair_hidden_size=32,
+        pair_block_size=8,
+        pair_intermediate_size=40,
+        pair_bilinear_rank=5,
+        pair_feature_size=10,
+        pair_dropout=0.25,
+        max_labels_per_pair=1,
+        window_size=100,
+        window_overlap=7,
+        num_prefix_tokens=2,
+        num_suffix_tokens=3,
+        initializer_range=0.1,
+    )
+    config.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+
+    assert isinstance(loaded, DocREIIConfig)
+    assert loaded.to_dict() | {"_name_or_path": ""} == config.to_dict()
+    assert isinstance(loaded.encoder_config, RobertaConfig)
+    assert loaded.id2label == {0: "Na", 1: "P17", 2: "P27"}
+    assert loaded.label2id == {"Na": 0, "P17": 1, "P27": 2}
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "docre_ii"
+
+
+def test_auto_config_makes_it_from_its_model_type():
+    config = AutoConfig.for_model("docre_ii", pair_feature_size=5)
+
+    assert isinstance(config, DocREIIConfig)
+    assert config.pair_feature_size == 5
+
+
+def test_label_map_may_be_given_from_either_side():
+    by_index = DocREIIConfig(id2label={0: "Na", 1: "P17", 2: "P27"})
+    by_name = DocREIIConfig(label2id={"Na": 0, "P17": 1, "P27": 2})
+
+    for config in (by_index, by_name):
+        assert config.id2label == {0: "Na", 1: "P17", 2: "P27"}
+        assert config.label2id == {"Na": 0, "P17": 1, "P27": 2}
+        assert config.num_labels == 3
+
+
+def test_number_of_labels_alone_names_them():
+    assert DocREIIConfig(num_labels=5).num_labels == 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"id2label": {0: "Na", 2: "P27"}}, r"without a gap, got the indices [0, 2]"),
+        ({"id2label": {1: "Na", 2: "P27"}}, r"without a gap, got the indices [1, 2]"),
+        ({"id2label": {0: "Na", 1: "P27", 2: "P27"}}, "names more than one index ['P27']"),
+        ({"id2label": {0: "Na"}}, "at least one relation"),
+        ({"id2label": {}}, "at least one relation"),
+        ({"label2id": {"Na": 0}}, "at least one relation"),
+        (
+            {"id2label": {0: "Na", 1: "P27"}, "label2id": {"Na": 1, "P27": 0}},
+            "`label2id` is not the inverse of `id2label`",
+        ),
+        (
+            {"id2label": {0: "Na", 1: "P27"}, "label2id": {"Na": 0, "P27": 1, "P17": 2}},
+            "`label2id` is not the inverse of `id2label`",
+        ),
+    ],
+)
+def test_label_map_that_is_no_numbering_is_refused(labels, message):
+    assert message in error_of(**labels)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("encoder_config", 3),
+        ("pair_encoder", "bilinear"),
+        ("pair_hidden_size", "768"),
+        ("pair_intermediate_size", 1.5),
+        ("pair_bilinear_rank", None),
+        ("pair_block_size", "64"),
+        ("pair_feature_size", 768.0),
+        ("pair_dropout", "0.1"),
+        ("max_labels_per_pair", "4"),
+        ("window_size", "512"),
+        ("window_overlap", 1.5),
+        ("num_prefix_tokens", None),
+        ("num_suffix_tokens", "1"),
+        ("initializer_range", "0.02"),
+    ],
+)
+def test_wrong_type_names_the_field(field, value):
+    assert f"'{field}'" in error_of(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "pair_hidden_size",
+        "pair_intermediate_size",
+        "pair_bilinear_rank",
+        "pair_block_size",
+        "pair_feature_size",
+        "max_labels_per_pair",
+    ],
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_have_to_be_positive(field, value):
+    assert f"`{field}` has to be at least 1, got {value}" in error_of(**{field: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, 2, float("nan")])
+def test_dropout_has_to_be_a_probability_below_one(value):
+    assert "`pair_dropout` has to lie in [0, 1)" in error_of(pair_dropout=value)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 0.99])
+def test_dropout_may_be_a_whole_number(value):
+    assert DocREIIConfig(pair_dropout=value).pair_dropout == value
+
+
+def test_blocks_have_to_divide_the_width_only_where_there_are_blocks():
+    message = error_of(pair_encoder="grouped_bilinear", pair_hidden_size=768, pair_block_size=100)
+
+    assert "`pair_block_size` has to divide `pair_hidden_size`, got 100 and 768" in message
+    assert DocREIIConfig(pair_encoder="concat", pair_block_size=100).pair_block_size == 100
+
+
+def test_window_is_all_the_positions_by_default():
+    assert DocREIIConfig(encoder_config=BertConfig(max_position_embeddings=300)).max_window_size == 300
+    assert DocREIIConfig(encoder_config=ModernBertConfig(max_position_embeddings=1000)).max_window_size == 1000
+    assert DocREIIConfig(encoder_config=DebertaV2Config(max_position_embeddings=300)).max_window_size == 300
+    assert DocREIIConfig(encoder_config=BertConfig(), window_size=200).max_window_size == 200
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert", "mpnet"])
+def test_positions_that_start_after_the_padding_id_are_not_counted(family):
+    encoder_config = {"model_type": family, "max_position_embeddings": 514, "pad_token_id": 1}
+
+    assert DocREIIConfig(encoder_config=encoder_config).max_window_size == 512
+    assert DocREIIConfig(encoder_config=encoder_config, window_size=512).max_window_size == 512
+    assert "`window_size` is 513, but the encoder has 512 positions" in error_of(
+        encoder_config=encoder_config, window_size=513
+    )
+
+
+def test_window_has_to_fit_the_encoder():
+    assert "`window_size` is 513, but the encoder has 512 positions" in error_of(window_size=513)
+
+
+def test_encoder_without_a_limit_needs_a_window():
+    encoder_config = T5Config()
+
+    assert "`window_size` is needed: 't5' encoders name no limit" in error_of(encoder_config=encoder_config)
+    assert DocREIIConfig(encoder_config=encoder_config, window_size=400).max_window_size == 400
+
+
+@pytest.mark.parametrize("field", ["window_overlap", "num_prefix_tokens", "num_suffix_tokens"])
+def test_token_counts_cannot_be_negative(field):
+    assert "cannot be negative" in error_of(**{field: -1})
+
+
+def test_window_has_to_move_forward():
+    message = error_of(window_size=20, window_overlap=15, num_prefix_tokens=2, num_suffix_tokens=3)
+
+    assert "a window of 20 tokens has no room for 15 overlapping and 5 special tokens" in message
+    fitting = DocREIIConfig(window_size=20, window_overlap=14, num_prefix_tokens=2, num_suffix_tokens=3)
+    assert fitting.window_overlap == 14
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_window_has_to_hold_a_token(size):
+    fields = {"window_overlap": 0, "num_prefix_tokens": 0, "num_suffix_tokens": 0}
+
+    assert f"a window of {size} tokens has no room" in error_of(window_size=size, **fields)
+
+
+def test_a_field_set_later_is_checked_too():
+    config = DocREIIConfig()
+
+    with pytest.raises(StrictDataclassError, match="pair_hidden_size"):
+        config.pair_hidden_size = "wide"

@@ -1,0 +1,301 @@
+import copy
+
+import pytest
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
+from modeling_docre_ii.document_encoding import MENTION_ROWS, encode_documents, split_into_windows
+
+
+ON_THE_INTERFACE = [
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "electra",
+    "albert",
+    "albert with two layer groups",
+    "distilbert",
+    "modernbert, last layer local",
+    "modernbert, last layer global",
+]
+OFF_THE_INTERFACE = ["deberta-v2", "mpnet"]
+FAMILIES = ON_THE_INTERFACE + OFF_THE_INTERFACE
+WINDOWS = {"window_size": 20, "window_overlap": 6, "num_prefix_tokens": 1, "num_suffix_tokens": 1}
+
+
+@pytest.fixture
+def encoder(docre_config, shaken):
+    """Makes the encoder of a tiny model, in evaluation mode."""
+
+    def make(family="bert", **encoder_changes):
+        torch.manual_seed(0)
+        return shaken(DocREIIModel(docre_config(family, encoder_changes)).encoder).eval()
+
+    return make
+
+
+@pytest.fixture
+def bare():
+    """Runs one sequence alone by eager attention: its states (L, d) and its last layer's attention (heads, L, L)."""
+
+    def run(encoder, input_ids):
+        plain = copy.deepcopy(encoder)
+        plain.set_attn_implementation("eager")
+        with torch.no_grad():
+            output = plain(input_ids[None], attention_mask=torch.ones_like(input_ids[None]), output_attentions=True)
+        return output.last_hidden_state[0], output.attentions[-1][0]
+
+    return run
+
+
+def documents_of(encoder, lengths, num_mentions=6, width=None):
+    """Random documents with their mentions; the last two mentions of all but the longest are padding."""
+    generator = torch.Generator().manual_seed(len(lengths))
+    width = width or max(lengths)
+    input_ids = torch.full((len(lengths), width), encoder.config.pad_token_id)
+    attention_mask = torch.zeros_like(input_ids)
+    positions = torch.full((len(lengths), num_mentions), -1)
+    for row, length in enumerate(lengths):
+        input_ids[row, :length] = torch.randint(5, 100, (length,), generator=generator)
+        attention_mask[row, :length] = 1
+        count = num_mentions if length == max(lengths) else num_mentions - 2
+        positions[row, :count] = torch.randint(1, length - 1, (count,), generator=generator)
+    return input_ids, attention_mask, positions
+
+
+def naive_windows(length, window_size, window_overlap, num_prefix_tokens, num_suffix_tokens):
+    """The positions of each window: move on by what does not overlap until the rest fits, and end at the end."""
+    prefix = list(range(num_prefix_tokens))
+    suffix = list(range(length - num_suffix_tokens, length))
+    text = list(range(num_prefix_tokens, length - num_suffix_tokens))
+    room = window_size - num_prefix_tokens - num_suffix_tokens
+    windows, start = [], 0
+    while start + room < len(text):
+        windows.append(prefix + text[start : start + room] + suffix)
+        start += room - window_overlap
+    return [*windows, prefix + text[-room:] + suffix]
+
+
+def naive_encoding(run, encoder, input_ids, mentions, windows):
+    """States (L, d) and mention attention (heads, M, L): means over the windows that hold the token or mention."""
+    length = len(input_ids)
+    encoded = [run(encoder, input_ids[window]) for window in windows]
+    states = [[] for _ in range(length)]
+    rows = [[] for _ in mentions]
+    for window, (window_states, window_attention) in zip(windows, encoded, strict=True):
+        for slot, position in enumerate(window):
+            states[position].append(window_states[slot])
+        for mention, position in enumerate(mentions):
+            if position in window:
+                row = torch.zeros(window_attention.shape[0], length)
+                for slot, target in enumerate(window):
+                    row[:, target] = window_attention[:, window.index(position), slot]
+                rows[mention].append(row)
+    return (
+        torch.stack([sum(vectors) / len(vectors) for vectors in states]),
+        torch.stack([sum(row) / len(row) for row in rows], dim=1),
+    )
+
+
+def assert_encodes(run, encoder, lengths, width=None, **windows):
+    """Every document of a batch is encoded as the loop says; padded mentions and tokens get no attention."""
+    windows = WINDOWS | windows
+    input_ids, attention_mask, positions = documents_of(encoder, lengths, width=width)
+    with torch.no_grad():
+        states, attention = encode_documents(encoder, input_ids, attention_mask, positions, **windows)
+    assert states.shape[:2] == input_ids.shape
+    assert attention.shape[2:] == (positions.shape[1], input_ids.shape[1])
+    for row, length in enumerate(lengths):
+        mentions = [position for position in positions[row].tolist() if position >= 0]
+        expected_states, expected_attention = naive_encoding(
+            run, encoder, input_ids[row, :length], mentions, naive_windows(length, **windows)
+        )
+        torch.testing.assert_close(states[row, :length], expected_states, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            attention[row, :, : len(mentions), :length], expected_attention, rtol=1e-4, atol=1e-6
+        )
+        torch.testing.assert_close(attention[row, :, : len(mentions)].sum(-1), torch.ones(2, len(mentions)))
+        assert not attention[row, :, len(mentions) :].any()
+        assert not attention[row, :, :, length:].any()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_is_encoded_as_the_bare_encoder_encodes_each_document(encoder, bare, family):
+    assert_encodes(bare, encoder(family), [20, 13], window_size=64)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_long_documents_are_the_mean_over_their_windows(encoder, bare, family):
+    assert_encodes(bare, encoder(family), [47, 13, 33])
+
+
+@pytest.mark.parametrize("family", ON_THE_INTERFACE)
+def test_families_on_the_attention_interface_run_our_attention(encoder, family):
+    assert encoder(family).config._attn_implementation == MENTION_ROWS
+
+
+@pytest.mark.parametrize("family", OFF_THE_INTERFACE)
+def test_families_off_the_attention_interface_run_eager(encoder, family):
+    assert encoder(family).config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("overlap", "prefix", "suffix"), [(0, 0, 0), (0, 1, 1), (6, 1, 1), (6, 3, 2), (5, 0, 2), (15, 2, 0), (17, 1, 1)]
+)
+def test_windows_equal_a_loop(overlap, prefix, suffix):
+    lengths = [*range(prefix + suffix + 1, 75), 200, 1001]
+    sizes = {
+        "window_size": 20,
+        "window_overlap": overlap,
+        "num_prefix_tokens": prefix,
+        "num_suffix_tokens": suffix,
+    }
+    documents, positions, mask = split_into_windows(torch.tensor(lengths), **sizes)
+
+    assert positions.shape == mask.shape
+    assert positions.shape[1] <= 20
+    assert not positions[~mask].any()
+    for document, length in enumerate(lengths):
+        rows = (documents == document).nonzero().flatten().tolist()
+        windows = [positions[row][mask[row]].tolist() for row in rows]
+        assert windows == naive_windows(length, **sizes)
+
+        texts = [window[prefix : len(window) - suffix] for window in windows]
+        assert set().union(*texts) == set(range(prefix, length - suffix)), "every token is read"
+        assert texts[-1][-1] == length - suffix - 1, "the last window ends where the text ends"
+        for left, right in zip(texts, texts[1:], strict=False):
+            assert len(set(left) & set(right)) >= overlap
+            assert right[0] > left[0]
+
+
+@pytest.mark.parametrize("lengths", [[20], [21], [34, 35], [33, 20, 5], [100]])
+def test_lengths_around_the_window_size(encoder, bare, lengths):
+    assert_encodes(bare, encoder(), lengths)
+
+
+@pytest.mark.parametrize(("prefix", "suffix"), [(0, 0), (2, 3)])
+def test_special_tokens_are_repeated_around_every_window(encoder, bare, prefix, suffix):
+    assert_encodes(bare, encoder(), [50, 27], num_prefix_tokens=prefix, num_suffix_tokens=suffix)
+
+
+def test_padding_beyond_the_window_size_changes_nothing(encoder, bare):
+    assert_encodes(bare, encoder(), [18, 11], width=40)
+
+
+def test_document_of_the_window_size_is_read_at_once(encoder, bare):
+    model = encoder()
+    input_ids, attention_mask, positions = documents_of(model, [20])
+    states, attention = encode_documents(model, input_ids, attention_mask, positions, **WINDOWS)
+    expected_states, expected_attention = bare(model, input_ids[0])
+
+    assert len(split_into_windows(torch.tensor([20]), **WINDOWS)[0]) == 1
+    torch.testing.assert_close(states[0], expected_states)
+    torch.testing.assert_close(attention[0], expected_attention[:, positions[0]])
+
+
+def test_one_token_more_takes_two_windows(encoder, bare):
+    model = encoder()
+    input_ids, attention_mask, positions = documents_of(model, [21])
+    states, _ = encode_documents(model, input_ids, attention_mask, positions, **WINDOWS)
+    first, _ = bare(model, torch.cat([input_ids[0, :19], input_ids[0, 20:]]))
+    second, _ = bare(model, torch.cat([input_ids[0, :1], input_ids[0, 2:]]))
+
+    # Token 1 is in the first window only, token 19 in the second only, the others in both.
+    torch.testing.assert_close(states[0, 1], first[1])
+    torch.testing.assert_close(states[0, 19], second[18])
+    torch.testing.assert_close(states[0, 2:19], (first[2:19] + second[1:18]) / 2)
+
+
+def test_a_mention_in_two_windows_has_the_mean_of_its_rows(encoder, bare):
+    model = encoder()
+    input_ids, attention_mask, _ = documents_of(model, [21])
+    _, attention = encode_documents(model, input_ids, attention_mask, torch.tensor([[1, 10]]), **WINDOWS)
+    _, first = bare(model, torch.cat([input_ids[0, :19], input_ids[0, 20:]]))
+    _, second = bare(model, torch.cat([input_ids[0, :1], input_ids[0, 2:]]))
+
+    torch.testing.assert_close(attention[0, :, 0, :19], first[:, 1, :19])
+    assert not attention[0, :, 0, 19].any()
+    torch.testing.assert_close(attention[0, :, 1, 1], first[:, 10, 1] / 2)
+    torch.testing.assert_close(attention[0, :, 1, 19], second[:, 9, 18] / 2)
+    torch.testing.assert_close(attention[0, :, 1, 2:19], (first[:, 10, 2:19] + second[:, 9, 1:18]) / 2)
+
+
+def test_long_document_without_a_mention(encoder):
+    model = encoder()
+    input_ids, attention_mask, _ = documents_of(model, [40])
+    states, attention = encode_documents(model, input_ids, attention_mask, torch.full((1, 1), -1), **WINDOWS)
+
+    assert states.isfinite().all()
+    assert attention.shape == (1, 2, 1, 40)
+    assert not attention.any()
+
+
+def test_document_of_10000_tokens(encoder):
+    model = encoder(max_position_embeddings=512)
+    input_ids, attention_mask, positions = documents_of(model, [10_000], num_mentions=30)
+    with torch.no_grad():
+        states, attention = encode_documents(model, input_ids, attention_mask, positions, 512, 128, 1, 1)
+
+    assert states.shape == (1, 10_000, 16)
+    assert states.isfinite().all()
+    torch.testing.assert_close(attention.sum(-1), torch.ones(1, 2, 30))
+
+
+def test_attention_implementation_can_be_chosen(tiny_model, tiny_batch, tmp_path):
+    model = tiny_model()
+    logits = model(**tiny_batch).logits
+    model.save_pretrained(tmp_path)
+    loaded = DocREIIForRelationExtraction.from_pretrained(tmp_path, attn_implementation="eager").eval()
+
+    assert loaded.docre_ii.encoder.config._attn_implementation == "eager"
+    torch.testing.assert_close(loaded(**tiny_batch).logits, logits, rtol=1e-4, atol=1e-5)
+    for name, running in [("eager", "eager"), ("sdpa", MENTION_ROWS), ("eager", "eager")]:
+        model.set_attn_implementation(name)
+        assert model.docre_ii.encoder.config._attn_implementation == running
+        torch.testing.assert_close(model(**tiny_batch).logits, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_without_probabilities_is_refused(tiny_model, tiny_batch):
+    AttentionInterface.register("fused_only", sdpa_attention_forward)
+    AttentionMaskInterface.register("fused_only", sdpa_mask)
+    model = tiny_model()
+    model.set_attn_implementation("fused_only")
+
+    with pytest.raises(ValueError, match="'fused_only' attention, which gives no probabilities.*'sdpa' or 'eager'"):
+        model(**tiny_batch)
+
+
+@pytest.mark.parametrize("family", ["bert", "electra", "modernbert, last layer local", "deberta-v2"])
+@pytest.mark.parametrize("window_size", [64, 16])
+def test_gradient_checkpointing_changes_neither_loss_nor_gradients(tiny_model, tiny_batch, family, window_size):
+    no_dropout = (
+        {} if family.startswith("modernbert") else {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    )
+    model = tiny_model(family, no_dropout, window_size=window_size, window_overlap=6).train()
+    loss = model(**tiny_batch).loss
+    loss.backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    model.gradient_checkpointing_enable()
+    checkpointed = model(**tiny_batch).loss
+    checkpointed.backward()
+
+    torch.testing.assert_close(checkpointed, loss)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("window_size", [64, 16])
+def test_bfloat16_autocast_stays_near_float32(tiny_model, tiny_batch, window_size):
+    model = tiny_model(window_size=window_size, window_overlap=6)
+    expected = model(**tiny_batch).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**tiny_batch).loss
+    loss.backward()
+
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.1)
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())

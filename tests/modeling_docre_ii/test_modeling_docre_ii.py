@@ -1,0 +1,308 @@
+import pytest
+import torch
+from transformers import AutoModel
+
+from modeling_docre_ii import DocREIIForRelationExtraction
+from modeling_docre_ii.losses import adaptive_threshold_loss
+from modeling_docre_ii.pair_features import PAIR_ENCODERS
+
+
+PADDING = {
+    "input_ids": 0,
+    "attention_mask": 0,
+    "mention_positions": -1,
+    "mention_entities": -1,
+    "pair_mask": False,
+    "labels": -100,
+}
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def alone(batch, row):
+    """One document of a batch without its padding."""
+    length = batch["attention_mask"][row].sum()
+    mentions = (batch["mention_positions"][row] >= 0).sum()
+    entities = batch["mention_entities"][row].max() + 1
+    facts = (batch["labels"][row, :, 0] >= 0).sum()
+    return {
+        "input_ids": batch["input_ids"][row : row + 1, :length],
+        "attention_mask": batch["attention_mask"][row : row + 1, :length],
+        "mention_positions": batch["mention_positions"][row : row + 1, :mentions],
+        "mention_entities": batch["mention_entities"][row : row + 1, :mentions],
+        "pair_mask": batch["pair_mask"][row : row + 1, :entities, :entities],
+        "labels": batch["labels"][row : row + 1, :facts],
+    }
+
+
+def padded(batch, extra):
+    """The batch with `extra` more columns of padding in every tensor."""
+    wider = {}
+    for name, tensor in batch.items():
+        shape = list(tensor.shape)
+        for dimension in range(1, 3 if name == "pair_mask" else 2):
+            shape[dimension] += extra
+        wider[name] = torch.full(shape, PADDING[name], dtype=tensor.dtype)
+        wider[name][tuple(slice(size) for size in tensor.shape)] = tensor
+    return wider
+
+
+def without_labels(batch):
+    return {name: tensor for name, tensor in batch.items() if name != "labels"}
+
+
+@pytest.fixture
+def naive_base(naive):
+    """F_0 and the logits as loops in float64: {(document, head, tail): (feature, logits)} of the candidate pairs."""
+
+    def run(model, batch):
+        base = model.docre_ii
+        encoder = AutoModel.from_config(base.encoder.config, attn_implementation="eager")
+        encoder.load_state_dict(base.encoder.state_dict(), strict=False)
+        encoder = encoder.double().eval()
+        pairs = {}
+        for row in range(len(batch["input_ids"])):
+            document = alone(batch, row)
+            output = encoder(document["input_ids"], document["attention_mask"], output_attentions=True)
+            positions, entities = document["mention_positions"][0].tolist(), document["mention_entities"][0].tolist()
+            attention = output.attentions[-1][0][:, positions]
+            for head, tail in document["pair_mask"][0].nonzero().tolist():
+                feature = naive.pair_feature(
+                    base.pair_features,
+                    model.config.pair_encoder,
+                    output.last_hidden_state[0],
+                    attention,
+                    positions,
+                    entities,
+                    head,
+                    tail,
+                )
+                pairs[row, head, tail] = feature, naive.linear(base.classifier, feature)
+        return pairs
+
+    return run
+
+
+@pytest.mark.parametrize("kind", PAIR_ENCODERS)
+def test_features_and_logits_are_equations_1_to_4(tiny_model, tiny_batch, naive_base, kind):
+    model = tiny_model(pair_encoder=kind)
+    base, output = model.docre_ii(**without_labels(tiny_batch)), model(**tiny_batch)
+    expected = naive_base(model, tiny_batch)
+
+    assert len(expected) == 8
+    for pair, (feature, logits) in expected.items():
+        torch.testing.assert_close(base.feature_matrix[pair].double(), feature, **CLOSE)
+        torch.testing.assert_close(base.base_logits[pair].double(), logits, **CLOSE)
+        torch.testing.assert_close(output.logits[pair].double(), logits, **CLOSE)
+    assert torch.equal(output.base_logits, base.base_logits)
+
+
+def test_pairs_that_are_no_candidates_are_zero(tiny_model, tiny_batch):
+    model = tiny_model()
+    output, base = model(**tiny_batch), model.docre_ii(**without_labels(tiny_batch))
+
+    for matrix in (output.logits, output.base_logits, base.feature_matrix):
+        assert not matrix[~tiny_batch["pair_mask"]].any()
+        assert matrix[tiny_batch["pair_mask"]].any(-1).all()
+
+
+def test_fewer_candidates_leave_the_others_as_they_are(tiny_model, tiny_batch):
+    model = tiny_model()
+    logits = model(**tiny_batch).logits
+    restricted = torch.zeros_like(tiny_batch["pair_mask"])
+    restricted[0, 0, 2] = restricted[1, 1, 0] = True
+    restricted_logits = model(**tiny_batch | {"pair_mask": restricted}).logits
+
+    torch.testing.assert_close(restricted_logits[restricted], logits[restricted])
+    assert not restricted_logits[~restricted].any()
+
+
+def test_loss_is_the_mean_over_the_candidate_pairs(tiny_model, tiny_batch):
+    output = tiny_model()(**tiny_batch)
+    facts = {(0, 0, 1): [2, 3], (0, 2, 0): [1], (1, 1, 0): [1]}
+
+    losses = []
+    for pair in map(tuple, tiny_batch["pair_mask"].nonzero().tolist()):
+        labels = torch.zeros(1, 4, dtype=torch.bool)
+        labels[0, facts.get(pair, [])] = True
+        losses.append(adaptive_threshold_loss(output.logits[pair][None], labels).item())
+    assert len(losses) == 8
+    assert output.loss.item() == pytest.approx(sum(losses) / 8, rel=1e-5)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_loss_is_divided_by_the_number_of_items_when_it_is_given(tiny_model, tiny_batch, as_tensor):
+    model = tiny_model()
+    num_items = torch.tensor(20) if as_tensor else 20
+
+    loss = model(**tiny_batch, num_items_in_batch=num_items).loss
+    assert loss.item() == pytest.approx(model(**tiny_batch).loss.item() * 8 / 20, rel=1e-5)
+
+
+def test_facts_outside_the_candidates_do_not_count(tiny_model, tiny_batch):
+    model = tiny_model()
+    mask = tiny_batch["pair_mask"].clone()
+    mask[0, 2, 0] = False
+    without_fact = tiny_batch["labels"].clone()
+    without_fact[0, 2] = -100
+
+    loss = model(**tiny_batch | {"pair_mask": mask}).loss
+    assert torch.equal(loss, model(**tiny_batch | {"pair_mask": mask, "labels": without_fact}).loss)
+
+
+@pytest.mark.parametrize("fact", [[0, 1, 4], [0, 3, 1]])
+def test_fact_outside_the_matrix_is_refused(tiny_model, tiny_batch, fact):
+    labels = torch.tensor([[fact], [[-100] * 3]])
+
+    with pytest.raises(IndexError):
+        tiny_model()(**tiny_batch | {"labels": labels})
+
+
+@pytest.mark.parametrize("window_size", [64, 16])
+def test_result_does_not_depend_on_the_rest_of_the_batch(tiny_model, tiny_batch, window_size):
+    model = tiny_model(window_size=window_size, window_overlap=6)
+    logits = model(**tiny_batch).logits
+
+    for row, entities in enumerate([3, 2]):
+        alone_logits = model(**alone(tiny_batch, row)).logits[0]
+        torch.testing.assert_close(alone_logits, logits[row, :entities, :entities], **CLOSE)
+
+
+@pytest.mark.parametrize("extra", [1, 60])
+def test_result_does_not_depend_on_padding(tiny_model, tiny_batch, extra):
+    model = tiny_model()
+    output, wider = model(**tiny_batch), model(**padded(tiny_batch, extra))
+
+    assert wider.logits.shape == (2, 3 + extra, 3 + extra, 4)
+    torch.testing.assert_close(wider.logits[:, :3, :3], output.logits, **CLOSE)
+    torch.testing.assert_close(wider.loss, output.loss, **CLOSE)
+
+
+def test_ids_under_the_padding_are_not_read(tiny_model, tiny_batch):
+    model = tiny_model()
+    changed = torch.where(tiny_batch["attention_mask"] == 1, tiny_batch["input_ids"], 77)
+
+    torch.testing.assert_close(
+        model(**tiny_batch | {"input_ids": changed}).logits, model(**tiny_batch).logits, **CLOSE
+    )
+
+
+def test_order_of_the_entities_only_permutes_the_result(tiny_model, tiny_batch):
+    model = tiny_model()
+    document = alone(tiny_batch, 0)
+    new_index = torch.tensor([2, 0, 1])
+    renamed = document | {
+        "mention_entities": new_index[document["mention_entities"]],
+        "labels": torch.cat([new_index[document["labels"][..., :2]], document["labels"][..., 2:]], dim=-1),
+    }
+    output, permuted = model(**document), model(**renamed)
+
+    for head in range(3):
+        for tail in range(3):
+            torch.testing.assert_close(
+                permuted.logits[0, new_index[head], new_index[tail]], output.logits[0, head, tail], **CLOSE
+            )
+    torch.testing.assert_close(permuted.loss, output.loss, **CLOSE)
+
+
+def test_order_of_the_mentions_does_not_matter(tiny_model, tiny_batch):
+    model = tiny_model()
+    order = torch.tensor([3, 0, 4, 2, 1])
+    shuffled = {name: tiny_batch[name][:, order] for name in ("mention_positions", "mention_entities")}
+
+    torch.testing.assert_close(model(**tiny_batch | shuffled).logits, model(**tiny_batch).logits, **CLOSE)
+
+
+def test_document_with_one_entity_has_no_pair(tiny_model, tiny_batch):
+    document = alone(tiny_batch, 0) | {
+        "mention_entities": torch.zeros(1, 5, dtype=torch.long),
+        "pair_mask": torch.zeros(1, 1, 1, dtype=torch.bool),
+        "labels": torch.full((1, 1, 3), -100),
+    }
+    output = tiny_model()(**document)
+
+    assert output.logits.tolist() == [[[[0.0] * 4]]]
+    assert output.loss.item() == 0.0
+    output.loss.backward()
+
+
+def test_document_with_two_entities(tiny_model, tiny_batch, naive_base):
+    model, document = tiny_model(), alone(tiny_batch, 1)
+    output = model(**document)
+
+    assert output.logits.shape == (1, 2, 2, 4)
+    for pair, (_, logits) in naive_base(model, document).items():
+        torch.testing.assert_close(output.logits[pair].double(), logits, **CLOSE)
+
+
+def test_document_without_an_entity_leaves_the_batch_alone(tiny_model, tiny_batch):
+    model = tiny_model()
+    expected = model(**tiny_batch)
+    batch = {
+        name: torch.cat([tensor, torch.full_like(tensor[:1], PADDING[name])]) for name, tensor in tiny_batch.items()
+    }
+    batch["input_ids"][2, :4], batch["attention_mask"][2, :4] = 7, 1
+    output = model(**batch)
+    output.loss.backward()
+
+    torch.testing.assert_close(output.logits[:2], expected.logits, **CLOSE)
+    torch.testing.assert_close(output.loss, expected.loss, **CLOSE)
+    assert not output.logits[2].any()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("kind", PAIR_ENCODERS)
+def test_every_parameter_learns(tiny_model, tiny_batch, kind):
+    model = tiny_model(pair_encoder=kind).train()
+    model(**tiny_batch).loss.backward()
+
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # The key bias moves all scores of a row alike, which the softmax takes out again.
+        assert parameter.grad.any() or name.endswith("key.bias"), name
+
+
+@pytest.mark.parametrize("kind", PAIR_ENCODERS)
+def test_training_lowers_the_loss(docre_config, tiny_batch, kind):
+    torch.manual_seed(0)
+    encoder_changes = {"initializer_range": 0.1, "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    config = docre_config(encoder_changes=encoder_changes, pair_encoder=kind, initializer_range=0.1)
+    model = DocREIIForRelationExtraction(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        loss = model(**tiny_batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+
+    assert losses[-1] < losses[0] / 2
+
+
+def test_evaluation_is_deterministic_and_training_drops_out(tiny_model, tiny_batch):
+    model = tiny_model(encoder_changes={"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}, pair_dropout=0.5)
+    logits = model(**tiny_batch).logits
+
+    assert torch.equal(model(**tiny_batch).logits, logits)
+    assert not torch.equal(model.train()(**tiny_batch).logits, logits)
+
+
+def test_output_is_a_dict_and_a_tuple(tiny_model, tiny_batch):
+    model = tiny_model()
+    with_loss, without_loss = model(**tiny_batch), model(**without_labels(tiny_batch))
+
+    assert list(with_loss) == ["loss", "logits", "base_logits"]
+    assert list(without_loss) == ["logits", "base_logits"]
+    assert without_loss.loss is None
+    assert torch.equal(with_loss[1], with_loss["logits"])
+    assert torch.equal(without_loss.to_tuple()[0], with_loss.logits)
+    assert list(model.docre_ii(**without_labels(tiny_batch))) == ["feature_matrix", "base_logits"]
+
+
+def test_inputs_are_not_edited(tiny_model, tiny_batch):
+    before = {name: tensor.clone() for name, tensor in tiny_batch.items()}
+    tiny_model(window_size=16, window_overlap=6)(**tiny_batch)
+
+    for name, tensor in tiny_batch.items():
+        assert torch.equal(tensor, before[name]), name
