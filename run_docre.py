@@ -149,8 +149,8 @@ class DataArguments:
             path = getattr(self, name)
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"`{name}`: there is no file {path!r} (paths are relative to {os.getcwd()!r})")
-        if isinstance(self.candidate_types, str):
-            self.candidate_types = json.loads(self.candidate_types)
+        if self.candidate_types is not None:
+            self.candidate_types = _read_json("candidate_types", self.candidate_types)
 
     @property
     def files(self) -> dict[str, list[str]]:
@@ -221,10 +221,17 @@ def _check_names(where: str, given, known) -> None:
 
 
 def _read_mapping(name: str, value: dict | str | None) -> dict:
-    mapping = json.loads(value) if isinstance(value, str) else value or {}
+    mapping = _read_json(name, value) if isinstance(value, str) else value or {}
     if not isinstance(mapping, dict):
         raise ValueError(f"`{name}` has to be a mapping, got {value!r}")
     return mapping
+
+
+def _read_json(name: str, value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"`{name}` is not JSON: {value!r} ({error})") from error
 
 
 def resolve_path(name_or_path: str) -> str:

@@ -145,8 +145,8 @@ class ConcatPairEncoder(nn.Module):
 
 
 class GroupedBilinearPairEncoder(nn.Module):
-    """The authors' released code: ReLU(W vec(head_b tail_b^T)) over blocks b of `pair_block_size` components,
-    `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`."""
+    """The authors' released code: LayerNorm(ReLU(W vec(head_b tail_b^T))) over blocks b of `pair_block_size`
+    components, `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`."""
 
     uses_document = True
 
@@ -154,16 +154,18 @@ class GroupedBilinearPairEncoder(nn.Module):
         super().__init__()
         self.block_size = config.pair_block_size
         self.output = nn.Linear(config.pair_hidden_size * config.pair_block_size, config.pair_feature_size)
+        self.layer_norm = nn.LayerNorm(config.pair_feature_size)
 
     def forward(self, head: torch.Tensor, tail: torch.Tensor) -> torch.Tensor:
         head, tail = head.unflatten(-1, (-1, self.block_size)), tail.unflatten(-1, (-1, self.block_size))
-        return torch.relu(self.output((head[..., :, None] * tail[..., None, :]).flatten(1)))
+        products = (head[..., :, None] * tail[..., None, :]).flatten(1)
+        return self.layer_norm(torch.relu(self.output(products)))
 
 
 class LowRankBilinearPairEncoder(nn.Module):
-    """FNN([head, tail, (U head) * (V tail)]): the concatenation of equations 2 and 3 with a low-rank bilinear form of
-    the two sides (Kim et al., 2017) as a third part, `(num_pairs, pair_hidden_size)` twice -> `(num_pairs,
-    pair_feature_size)`."""
+    """LayerNorm(FNN([head, tail, (U head) * (V tail)])): the concatenation of equations 2 and 3 with a low-rank
+    bilinear form of the two sides (Kim et al., 2017) as a third part, `(num_pairs, pair_hidden_size)` twice ->
+    `(num_pairs, pair_feature_size)`."""
 
     uses_document = False
 
@@ -175,10 +177,12 @@ class LowRankBilinearPairEncoder(nn.Module):
             2 * config.pair_hidden_size + config.pair_bilinear_rank, config.pair_intermediate_size
         )
         self.output = nn.Linear(config.pair_intermediate_size, config.pair_feature_size)
+        self.layer_norm = nn.LayerNorm(config.pair_feature_size)
 
     def forward(self, head: torch.Tensor, tail: torch.Tensor) -> torch.Tensor:
         product = self.head_factor(head) * self.tail_factor(tail)
-        return self.output(nn.functional.gelu(self.intermediate(torch.cat([head, tail, product], dim=-1))))
+        hidden = nn.functional.gelu(self.intermediate(torch.cat([head, tail, product], dim=-1)))
+        return self.layer_norm(self.output(hidden))
 
 
 PAIR_ENCODERS = {

@@ -169,6 +169,12 @@ def context_vector(states, head_attention, tail_attention):
     return context / total if total > 0 else context
 
 
+def layer_norm(module, vector):
+    mean = vector.sum() / len(vector)
+    variance = ((vector - mean) ** 2).sum() / len(vector)
+    return (vector - mean) / (variance + module.eps).sqrt() * module.weight.double() + module.bias.double()
+
+
 def concat_feature(module, head, tail):
     return linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail]))))
 
@@ -181,12 +187,13 @@ def grouped_bilinear_feature(module, head, tail):
         for i in range(size)
         for j in range(size)
     ]
-    return linear(module.output, torch.stack(products)).clamp(min=0)
+    return layer_norm(module.layer_norm, linear(module.output, torch.stack(products)).clamp(min=0))
 
 
 def low_rank_bilinear_feature(module, head, tail):
     product = linear(module.head_factor, head) * linear(module.tail_factor, tail)
-    return linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail, product]))))
+    feature = linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail, product]))))
+    return layer_norm(module.layer_norm, feature)
 
 
 PAIR_FEATURE = {

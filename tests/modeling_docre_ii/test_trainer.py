@@ -205,15 +205,16 @@ def test_evaluation_scores_what_is_predicted(features, make_trainer):
     assert {name: metrics[f"eval_{name}"] for name in scores} == pytest.approx(scores)
 
 
-def test_best_checkpoint_on_validation_f1_is_loaded_at_the_end(features, make_trainer):
+def test_best_checkpoint_on_validation_f1_is_loaded_at_the_end(tiny_model, features, make_trainer):
     trainer = make_trainer(
+        tiny_model(encoder_changes=NO_DROPOUT),
         train=without_index(features),
         evaluation=Dataset.from_list(features),
         compute_metrics=make_compute_metrics(documents_of(features), RELATIONS),
-        num_train_epochs=12,
+        num_train_epochs=25,
         per_device_train_batch_size=4,
-        learning_rate=0.02,
-        encoder_learning_rate=0.01,
+        learning_rate=0.01,
+        encoder_learning_rate=0.001,
         eval_strategy="epoch",
         save_strategy="epoch",
         load_best_model_at_end=True,
