@@ -73,6 +73,7 @@ _USUAL_TRAINING_ARGUMENTS = {
     "save_total_limit",
     "load_best_model_at_end",
     "metric_for_best_model",
+    "calibrate_threshold",
     "train_sampling_strategy",
     "report_to",
     "resume_from_checkpoint",
@@ -362,6 +363,8 @@ def make_trainer(
 def train(trainer: DocREIITrainer) -> None:
     """Trains, from the last checkpoint if so asked, and saves the model, its processor and what was logged."""
     result = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer.args))
+    if trainer.args.calibrate_threshold:
+        result.metrics["threshold_shift"] = trainer.calibrate_threshold()
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -433,7 +436,7 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     Raises:
         `ValueError`: a step is asked for whose documents were not given, or have no labels.
     """
-    needed = {"train": args.do_train, "validation": args.do_eval}
+    needed = {"train": args.do_train, "validation": args.do_eval or args.calibrate_threshold}
     for split in [split for split, is_needed in needed.items() if is_needed]:
         if split not in corpus.splits:
             raise ValueError(f"no {split} documents were given, but the run is to use them: set `{split}_file`")
@@ -456,12 +459,12 @@ def setup_logging(args: DocREIITrainingArguments) -> None:
 def main(argv: list[str] | None = None) -> None:
     try:
         model_args, data_args, training_args = parse_arguments(sys.argv[1:] if argv is None else argv)
-    except ValueError as error:
+        setup_logging(training_args)
+        corpus = load_corpus(data_args, training_args)
+        check_splits(corpus, training_args)
+    except ValueError as error:  # DocumentError is one
         raise SystemExit(f"run_docre.py: {error}") from error
-    setup_logging(training_args)
     set_seed(training_args.seed)
-    corpus = load_corpus(data_args, training_args)
-    check_splits(corpus, training_args)
     model, processor = load_model(model_args, data_args, corpus)
     trainer = make_trainer(model, processor, corpus, data_args, training_args)
     if training_args.do_train:

@@ -18,6 +18,9 @@ class DocREIITrainingArguments(TrainingArguments):
             Peak learning rate of the new modules, everything but the encoder.
         warmup_steps (`float`, *optional*, defaults to 0.06):
             Linear warm-up: a share of all steps below 1, a number of steps otherwise. A linear decay to 0 follows.
+        calibrate_threshold (`bool`, *optional*, defaults to `False`):
+            Whether `run_docre.py` moves the bias of the threshold class, after training, to where F1 is best on the
+            validation documents ([`~DocREIITrainer.calibrate_threshold`]).
         metric_for_best_model (`str`, *optional*, defaults to `"f1"`):
             Score on the validation documents that chooses the best checkpoint.
     """
@@ -30,6 +33,10 @@ class DocREIITrainingArguments(TrainingArguments):
     )
     warmup_steps: float = field(
         default=0.06, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
+    )
+    calibrate_threshold: bool = field(
+        default=False,
+        metadata={"help": "After training, move the threshold class to where F1 is best on the validation documents."},
     )
     metric_for_best_model: str | None = field(
         default="f1", metadata={"help": "The score on the validation documents that chooses the best checkpoint."}

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from datasets import Dataset
 
 import run_docre
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from dataset_scripts.docred import DocRED
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocREIITrainingArguments
 
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +101,41 @@ def test_help_shows_what_is_usual_and_help_all_the_rest():
         assert name in short
     assert "--adam_beta1" not in short and "--adam_beta1" in long
     assert len(short.splitlines()) < 150
+
+
+def test_documents_from_parquet_are_those_from_the_files(tmp_path):
+    """What `push_to_hub` of a built corpus leaves on the Hub is Parquet; a folder of it is read in the same way."""
+    sample = ROOT / "examples" / "re_docred_sample"
+    files = {"train": [str(sample / "train.json")], "validation": [str(sample / "dev.json")]}
+    builder = DocRED(config_name="re_docred", data_files=files, cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare()
+    for split, dataset in builder.as_dataset().items():
+        dataset.to_parquet(tmp_path / "corpus" / f"{split}-00000-of-00001.parquet")
+
+    training_args = DocREIITrainingArguments(output_dir=str(tmp_path))
+    data_args = run_docre.DataArguments(dataset_name=str(tmp_path / "corpus"))
+    corpus = run_docre.load_corpus(data_args, training_args)
+    assert corpus.relation_names == builder.relation_names
+    for split, path in (("train", "train.json"), ("validation", "dev.json")):
+        for document, original in zip(
+            corpus.documents(split), json.loads((sample / path).read_text(encoding="utf-8")), strict=True
+        ):
+            assert (document["title"], document["sents"]) == (original["title"], original["sents"])
+            assert [(fact["h"], fact["t"], fact["r"]) for fact in document["labels"]] == [
+                (fact["h"], fact["t"], fact["r"]) for fact in original["labels"]
+            ]
+
+
+def test_relations_that_are_no_classes_are_refused(tmp_path):
+    labels = [{"h": 0, "t": 1, "r": "P17"}]
+    Dataset.from_list([{"title": "a", "sents": [["a"]], "vertexSet": [], "labels": labels}]).to_parquet(
+        tmp_path / "corpus" / "train.parquet"
+    )
+    with pytest.raises(ValueError, match="`r` as a ClassLabel"):
+        run_docre.load_corpus(
+            run_docre.DataArguments(dataset_name=str(tmp_path / "corpus")),
+            DocREIITrainingArguments(output_dir=str(tmp_path)),
+        )
 
 
 SMALL = [

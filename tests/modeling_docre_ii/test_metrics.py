@@ -162,7 +162,8 @@ def test_type_baseline_by_hand():
         document_of("three", [ADA, FRANCE], [(0, 1, "P27"), (0, 1, "P19")]),
     ]
     # P27 holds for 2 of 2 pairs (PER, LOC), P17 for 1 of 2 (LOC, LOC), P19 for 1 of 2 (PER, LOC). F1 on these
-    # documents of the first rule alone is 4 / (2 + 4) = 0.67, of the first two 6 / (4 + 4) = 0.75, of all three 8 / (6 + 4) = 0.8.
+    # documents of the first rule alone is 4 / (2 + 4) = 0.67, of the first two 6 / (4 + 4) = 0.75,
+    # of all three 8 / (6 + 4) = 0.8.
     baseline = TypePairBaseline(train)
     assert {types: sorted(relations) for types, relations in baseline.relations.items()} == {
         ("PER", "LOC"): ["P19", "P27"],

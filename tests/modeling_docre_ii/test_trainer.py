@@ -256,3 +256,27 @@ def test_submission_is_in_the_official_form():
     assert submission({1: [(0, 2, 1, 0.9)]}, documents, ["Na", "P17"]) == [
         {"title": "second", "h_idx": 0, "t_idx": 2, "r": "P17", "evidence": []}
     ]
+
+
+def test_calibrated_threshold_is_the_best_of_all(tiny_model, features, make_trainer):
+    documents, dataset = documents_of(features), Dataset.from_list(features)
+    model = tiny_model()
+    with torch.no_grad():
+        model.docre_ii.classifier.bias[0] += 2.0
+    trainer = make_trainer(model, evaluation=dataset, compute_metrics=make_compute_metrics(documents, RELATIONS))
+    bias = model.docre_ii.classifier.bias
+    start, before = bias.detach().clone(), trainer.evaluate()["eval_f1"]
+
+    shift = trainer.calibrate_threshold()
+
+    assert bias[0].item() == pytest.approx(start[0].item() + shift, abs=1e-5)
+    assert torch.equal(bias[1:], start[1:])
+    after = trainer.evaluate()["eval_f1"]
+    scores = {}
+    for other in np.linspace(-4, 4, 161):
+        with torch.no_grad():
+            bias[0] = start[0] + other
+        scores[other] = trainer.evaluate()["eval_f1"]
+    assert after >= max(scores.values()) - 1e-9
+    assert after > before
+    assert bias.requires_grad
