@@ -102,6 +102,10 @@ class ModelArguments:
         default=None,
         metadata={"help": 'Fields of DocREIIConfig for a new model, as \'{"pair_encoder": "concat"}\'.'},
     )
+    mark_types: bool = field(
+        default=False,
+        metadata={"help": "For a new model: write the type of a mention behind its opening marker, as a word."},
+    )
 
     def __post_init__(self):
         self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
@@ -290,6 +294,7 @@ def load_model(
         relations=corpus.relations,
         relation_names=corpus.relation_names,
         candidate_types=data_args.candidate_types,
+        mark_types=model_args.mark_types,
     )
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
         path,

@@ -32,6 +32,9 @@ class DocREIIProcessor(ProcessorMixin):
             types of all its mentions. Defaults to every pair of different entities.
         marker (`str`, *optional*, defaults to `"*"`):
             What is put before and after a mention.
+        mark_types (`bool`, *optional*, defaults to `False`):
+            Whether the type of a mention follows its opening marker, as a word of the text: `* LOC Paris *`. The paper
+            marks no types; its released code does, with tokens of its own.
 
     Raises:
         `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not list
@@ -49,7 +52,9 @@ class DocREIIProcessor(ProcessorMixin):
     ```
     """
 
-    def __init__(self, tokenizer, relations=None, relation_names=None, candidate_types=None, marker="*"):
+    def __init__(
+        self, tokenizer, relations=None, relation_names=None, candidate_types=None, marker="*", mark_types=False
+    ):
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it cannot say where a marker went")
         self.relations = _check_relations(relations)
@@ -57,6 +62,7 @@ class DocREIIProcessor(ProcessorMixin):
         self.relation_names = dict(relation_names or {})
         self.candidate_types = _check_candidate_types(candidate_types)
         self.marker = marker
+        self.mark_types = mark_types
         self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
         self._known_relations = set(self.relations[1:])
         special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
@@ -96,7 +102,7 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError("there are no documents to process")
         for document in documents:
             check_document(document, self._known_relations if return_labels else None)
-        marked = [mark_mentions(document, self.marker) for document in documents]
+        marked = [mark_mentions(document, self.marker, self.mark_types) for document in documents]
         encodings = self._tokenize([text for text, _, _ in marked])
         features = {
             "input_ids": encodings["input_ids"],
@@ -201,7 +207,9 @@ class DocREIIProcessor(ProcessorMixin):
         return ["input_ids", "attention_mask", "mention_positions", "mention_entities", "pair_mask"]
 
 
-def mark_mentions(document: Mapping[str, Any], marker: str) -> tuple[str, list[int], list[int]]:
+def mark_mentions(
+    document: Mapping[str, Any], marker: str, mark_types: bool = False
+) -> tuple[str, list[int], list[int]]:
     """
     Writes a document as plain text with its mentions marked.
 
@@ -210,15 +218,20 @@ def mark_mentions(document: Mapping[str, Any], marker: str) -> tuple[str, list[i
             A document in DocRED's form.
         marker (`str`):
             What is put before and after every distinct span.
+        mark_types (`bool`, *optional*, defaults to `False`):
+            Whether the type follows the opening marker; that of the first mention where several share a span.
 
     Returns:
         `tuple(str, list[int], list[int])`: the text; the character of the opening marker of every mention, entity by
         entity; and the entity of every mention.
     """
-    spans = {(mention["sent_id"], *mention["pos"]) for mentions in document["vertexSet"] for mention in mentions}
+    type_of_span: dict[tuple[int, int, int], str] = {}
+    for mentions in document["vertexSet"]:
+        for mention in mentions:
+            type_of_span.setdefault((mention["sent_id"], *mention["pos"]), mention["type"])
     opened: dict[tuple[int, int], list[int]] = {}
     closed: dict[tuple[int, int], int] = {}
-    for sentence, start, end in spans:
+    for sentence, start, end in type_of_span:
         opened.setdefault((sentence, start), []).append(end)
         closed[sentence, end] = closed.get((sentence, end), 0) + 1
 
@@ -233,8 +246,9 @@ def mark_mentions(document: Mapping[str, Any], marker: str) -> tuple[str, list[i
             # The longest span opens first, so that nested spans close in the right order.
             for end in sorted(opened.get((sentence, position), ()), reverse=True):
                 character_of_span[sentence, position, end] = character
-                pieces.append(marker)
-                character += len(marker) + 1
+                opening = f"{marker} {type_of_span[sentence, position, end]}" if mark_types else marker
+                pieces.append(opening)
+                character += len(opening) + 1
             if position < len(tokens):
                 pieces.append(tokens[position])
                 character += len(tokens[position]) + 1

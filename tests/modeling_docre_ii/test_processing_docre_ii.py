@@ -298,8 +298,21 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
         "relation_names": {},
         "candidate_types": None,
         "marker": "*",
+        "mark_types": False,
         "processor_class": "DocREIIProcessor",
     }
+
+
+def test_types_follow_the_opening_markers(tokenizer):
+    document = document_of(["Paris France", "it"], [(0, 0, 1), (1, 0, 1)], [(0, 0, 2)])
+    document["vertexSet"][0][0]["type"], document["vertexSet"][1][0]["type"] = "Capital", "Land"
+    document["vertexSet"][0][1]["type"] = "Pronoun"
+    processor = DocREIIProcessor(tokenizer, RELATIONS, mark_types=True)
+    features = processor(document)
+    assert tokenizer.decode(features["input_ids"][0][1:-1]) == "* land * capital paris * france * * pronoun it *"
+    tokens = tokenizer.convert_ids_to_tokens(features["input_ids"][0])
+    assert [tokens[position + 1] for position in features["mention_positions"][0]] == ["capital", "pro", "land"]
+    assert [tokens[position] for position in features["mention_positions"][0]] == ["*", "*", "*"]
 
 
 @pytest.mark.parametrize("candidate_types", [["Chemical", "Disease"], ["PL"], [["PER", "LOC", "ORG"]]])
