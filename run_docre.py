@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 import transformers
 import yaml
 from datasets import Dataset, DatasetDict
@@ -461,10 +462,18 @@ def setup_logging(args: DocREIITrainingArguments) -> None:
     datasets.utils.logging.set_verbosity_warning()
 
 
+def use_all_cores(args: DocREIITrainingArguments) -> None:
+    """Shares the cores among the processes of a CPU run, to each of which `accelerate launch` gives one thread."""
+    if args.use_cpu and os.environ.get("OMP_NUM_THREADS") == "1":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def main(argv: list[str] | None = None) -> None:
     try:
         model_args, data_args, training_args = parse_arguments(sys.argv[1:] if argv is None else argv)
         setup_logging(training_args)
+        use_all_cores(training_args)
         corpus = load_corpus(data_args, training_args)
         check_splits(corpus, training_args)
     except ValueError as error:  # DocumentError is one
