@@ -10,24 +10,20 @@ The configuration file (YAML or JSON) holds any of the arguments below; those on
 win. `--help` shows what one usually sets, `--help-all` every argument of transformers' TrainingArguments as well.
 """
 
-import argparse
-import difflib
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 import transformers
-import yaml
 from datasets import Dataset, DatasetDict
-from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
+from transformers import AutoConfig, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from dataset_scripts.docred import DocRED
@@ -48,120 +44,16 @@ from modeling_docre_ii import (
     submission,
 )
 from modeling_docre_ii.documents import with_relation_ids
+from modeling_docre_ii.run_arguments import (
+    DataArguments,
+    ModelArguments,
+    check_names,
+    parse_arguments,
+    resolve_path,
+)
 
 
 logger = logging.getLogger("run_docre")
-
-# Of transformers' many training arguments, those that `--help` shows.
-_USUAL_TRAINING_ARGUMENTS = {
-    "output_dir",
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "encoder_learning_rate",
-    "weight_decay",
-    "warmup_steps",
-    "max_grad_norm",
-    "seed",
-    "bf16",
-    "eval_strategy",
-    "save_strategy",
-    "save_total_limit",
-    "load_best_model_at_end",
-    "metric_for_best_model",
-    "calibrate_threshold",
-    "train_sampling_strategy",
-    "report_to",
-    "resume_from_checkpoint",
-    "push_to_hub",
-}
-
-
-@dataclass
-class ModelArguments:
-    """Which model, and the numbers of a new one."""
-
-    _argument_group_name = "model"
-
-    model_name_or_path: str = field(
-        default="google-bert/bert-base-uncased",
-        metadata={
-            "help": "A text encoder to start from, or a DocRE-II checkpoint to go on with: a name on the Hub, a "
-            "folder, or `package:NAME/FOLDER` for a folder inside an installed Python package."
-        },
-    )
-    encoder_kwargs: dict | str | None = field(
-        default=None,
-        metadata={"help": "Changes of the encoder's configuration, as '{\"attention_probs_dropout_prob\": 0.0}'."},
-    )
-    model_kwargs: dict | str | None = field(
-        default=None,
-        metadata={"help": 'Fields of DocREIIConfig for a new model, as \'{"pair_encoder": "concat"}\'.'},
-    )
-    mark_types: bool = field(
-        default=False,
-        metadata={"help": "For a new model: write the type of a mention behind its opening marker, as a word."},
-    )
-
-    def __post_init__(self):
-        self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
-        self.model_kwargs = _read_mapping("model_kwargs", self.model_kwargs)
-        _check_names("model_kwargs", self.model_kwargs, DocREIIConfig.__dataclass_fields__)
-
-
-@dataclass
-class DataArguments:
-    """Which documents."""
-
-    _argument_group_name = "data"
-
-    dataset_name: str = field(
-        default="docred",
-        metadata={
-            "help": "With files: the corpus they are of (docred, docred_distant or re_docred). Without: a dataset on "
-            "the Hub or a folder of Parquet files."
-        },
-    )
-    dataset_config_name: str | None = field(
-        default=None, metadata={"help": "Configuration of the dataset on the Hub."}
-    )
-    train_file: str | None = field(
-        default=None, metadata={"help": "Training documents, DocRED's JSON, may be gzipped."}
-    )
-    validation_file: str | None = field(default=None, metadata={"help": "Documents to choose the best checkpoint on."})
-    test_file: str | None = field(default=None, metadata={"help": "Documents to predict on."})
-    relations_file: str | None = field(
-        default=None,
-        metadata={"help": "Relations of an own corpus: a JSON object, id -> readable name. Default: those of DocRED."},
-    )
-    candidate_types: str | None = field(
-        default=None,
-        metadata={"help": 'Types that can be related, as \'[["Chemical", "Disease"]]\'. Default: all pairs.'},
-    )
-    max_train_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
-    max_eval_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
-    num_printed_documents: int = field(
-        default=2, metadata={"help": "Number of documents whose predicted triples are printed."}
-    )
-
-    def __post_init__(self):
-        for name in ("train_file", "validation_file", "test_file", "relations_file"):
-            path = getattr(self, name)
-            if path is not None and not Path(path).is_file():
-                raise ValueError(f"`{name}`: there is no file {path!r} (paths are relative to {os.getcwd()!r})")
-        if self.candidate_types is not None:
-            self.candidate_types = _read_json("candidate_types", self.candidate_types)
-
-    @property
-    def files(self) -> dict[str, list[str]]:
-        files = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
-        return {split: [path] for split, path in files.items() if path is not None}
 
 
 @dataclass
@@ -178,77 +70,6 @@ class Corpus:
     def documents(self, split: str) -> Iterator[dict[str, Any]]:
         relations = self.relations
         return (with_relation_ids(row, relations) for row in self.splits[split])
-
-
-def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, DocREIITrainingArguments]:
-    """Reads the configuration file, if the first argument is one, and the command line after it."""
-    DocREIITrainingArguments._argument_group_name = "training"
-    parser = HfArgumentParser(
-        (ModelArguments, DataArguments, DocREIITrainingArguments),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="run_docre.py [CONFIGURATION.yaml] [--argument value ...]",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--help-all", action="help", help="Show every argument and exit.")
-    if "--help-all" not in argv:
-        for action in parser._actions:
-            if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
-                action.help = argparse.SUPPRESS
-    if argv and not argv[0].startswith("-"):
-        argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
-    return parser.parse_args_into_dataclasses(argv)
-
-
-def _file_arguments(path: str, known: set[str]) -> list[str]:
-    """Turns a configuration file into command-line arguments, so that both are read by one parser."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"cannot read the configuration {path!r}: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"the configuration {path!r} has to be a mapping of argument names to values")
-    _check_names(path, values, known)
-    arguments = []
-    for name, value in values.items():
-        if value is None:
-            continue
-        values = value if isinstance(value, list) and name != "candidate_types" else [value]
-        arguments += [f"--{name}", *(item if isinstance(item, str) else json.dumps(item) for item in values)]
-    return arguments
-
-
-def _check_names(where: str, given, known) -> None:
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{where}: unknown name {name!r}{hint}")
-
-
-def _read_mapping(name: str, value: dict | str | None) -> dict:
-    mapping = _read_json(name, value) if isinstance(value, str) else value or {}
-    if not isinstance(mapping, dict):
-        raise ValueError(f"`{name}` has to be a mapping, got {value!r}")
-    return mapping
-
-
-def _read_json(name: str, value: str) -> Any:
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"`{name}` is not JSON: {value!r} ({error})") from error
-
-
-def resolve_path(name_or_path: str) -> str:
-    """Finds `package:NAME/FOLDER` inside an installed package; anything else is returned as it is."""
-    if not name_or_path.startswith("package:"):
-        return name_or_path
-    package, _, folder = name_or_path.removeprefix("package:").partition("/")
-    try:
-        return str(resources.files(package) / folder)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{name_or_path!r}: the Python package {package!r} is not installed") from error
 
 
 def load_corpus(data_args: DataArguments, training_args: DocREIITrainingArguments) -> Corpus:
@@ -271,7 +92,7 @@ def load_corpus(data_args: DataArguments, training_args: DocREIITrainingArgument
 
 def _builder_arguments(data_args: DataArguments) -> dict[str, Any]:
     if data_args.relations_file is None:
-        _check_names("`dataset_name`", [data_args.dataset_name], DocRED.builder_configs)
+        check_names("`dataset_name`", [data_args.dataset_name], DocRED.builder_configs)
         return {"config_name": data_args.dataset_name}
     return {"relations": json.loads(Path(data_args.relations_file).read_text(encoding="utf-8"))}
 
@@ -471,7 +292,9 @@ def use_all_cores(args: DocREIITrainingArguments) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     try:
-        model_args, data_args, training_args = parse_arguments(sys.argv[1:] if argv is None else argv)
+        model_args, data_args, training_args = parse_arguments(
+            sys.argv[1:] if argv is None else argv, description=__doc__
+        )
         setup_logging(training_args)
         use_all_cores(training_args)
         corpus = load_corpus(data_args, training_args)

@@ -25,6 +25,9 @@ class DocREIITrainingArguments(TrainingArguments):
             Score on the validation documents that chooses the best checkpoint.
     """
 
+    # The heading of these arguments in the help of an `HfArgumentParser`.
+    _argument_group_name = "training"
+
     encoder_learning_rate: float = field(
         default=5e-5, metadata={"help": "Peak learning rate of the pretrained encoder."}
     )
