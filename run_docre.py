@@ -263,7 +263,7 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     Raises:
         `ValueError`: a step is asked for whose documents were not given, or have no labels.
     """
-    needed = {"train": args.do_train, "validation": args.do_eval or args.calibrate_threshold}
+    needed = {"train": args.do_train, "validation": args.do_eval or (args.do_train and args.calibrate_threshold)}
     for split in [split for split, is_needed in needed.items() if is_needed]:
         if split not in corpus.splits:
             raise ValueError(f"no {split} documents were given, but the run is to use them: set `{split}_file`")

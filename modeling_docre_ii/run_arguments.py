@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, IntervalStrategy
 
 from .configuration_docre_ii import DocREIIConfig
 from .training_args import DocREIITrainingArguments
@@ -147,7 +147,12 @@ def parse_arguments(
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
         argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
-    return parser.parse_args_into_dataclasses(argv)
+    asked_to_evaluate = parser.parse_args(argv).do_eval
+    model_args, data_args, training_args = parser.parse_args_into_dataclasses(argv)
+    if not training_args.do_train:
+        # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on as well.
+        training_args.do_eval, training_args.eval_strategy = asked_to_evaluate, IntervalStrategy.NO
+    return model_args, data_args, training_args
 
 
 def _file_arguments(path: str, known: set[str]) -> list[str]:

@@ -68,7 +68,6 @@ def test_command_line_wins_over_the_file(configuration):
         ("- a\n- b\n", [], "has to be a mapping"),
         ("a: [", [], "cannot read the configuration"),
         ({}, ["--train_file", "nowhere.json"], "`train_file`: there is no file 'nowhere.json'"),
-        ({}, ["--num_train_epoch", "3"], "--num_train_epoch"),
         ({}, ["--encoder_kwargs", "[1]"], "`encoder_kwargs` has to be a mapping"),
         ({}, ["--encoder_kwargs", "{"], "`encoder_kwargs` is not JSON"),
         ({}, ["--candidate_types", "[PER"], "`candidate_types` is not JSON"),
@@ -80,10 +79,29 @@ def test_what_cannot_be_read_is_one_clear_error(configuration, content, argument
     assert message in str(error.value)
 
 
-def test_value_of_a_wrong_type_names_the_argument(configuration, capsys):
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (
+            {"num_train_epochs": "many"},
+            [],
+            "argument --num_train_epochs/--num-train-epochs: invalid float value: 'many'",
+        ),
+        ({}, ["--num_train_epoch", "3"], "unrecognized arguments: --num_train_epoch 3"),
+    ],
+)
+def test_wrong_value_or_argument_is_named(configuration, capsys, content, arguments, message):
     with pytest.raises(SystemExit):
-        run_docre.main([configuration({"num_train_epochs": "many"})])
-    assert "--num_train_epochs" in capsys.readouterr().err
+        run_docre.main([configuration(content), *arguments])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("do_eval", [True, False])
+def test_prediction_alone_needs_no_validation_documents(configuration, do_eval):
+    path = configuration({"do_train": False, "do_eval": do_eval, "do_predict": True, "eval_strategy": "epoch"})
+    _, _, training_args = run_docre.parse_arguments([path])
+    assert training_args.do_eval is do_eval
+    assert training_args.eval_strategy == "no"
 
 
 def test_missing_configuration_file():
@@ -152,12 +170,7 @@ SMALL = [
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            # An `eval_strategy` switches `do_eval` on, as in any transformers script.
-            "--do_train false --do_eval false --do_predict false --eval_strategy no "
-            "--load_best_model_at_end false".split(),
-            "nothing to do",
-        ),
+        ("--do_train false --do_eval false --do_predict false".split(), "nothing to do"),
         (["--model_name_or_path", "package:no_such_package/model"], "'no_such_package' is not installed"),
         (["--dataset_name", "re_docre"], "unknown name 're_docre', did you mean 're_docred'?"),
         (["--encoder_kwargs", '{"hidden_dropout": 0}'], "'bert' encoders have no setting ['hidden_dropout']"),
