@@ -36,9 +36,12 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def make_batches(args, processor):
-    documents = json.loads(Path(args.documents).read_text(encoding="utf-8"))[: args.num_documents]
-    documents.sort(key=lambda document: sum(map(len, document["sents"])))
+def make_batches(args, processor, most_tokens):
+    """Batches of similar length. The bare encoder reads no longer documents than fit, so that none are used."""
+    documents = json.loads(Path(args.documents).read_text(encoding="utf-8"))
+    lengths = {document["title"]: len(processor(document)["input_ids"][0]) for document in documents}
+    documents = [document for document in documents if lengths[document["title"]] <= most_tokens][: args.num_documents]
+    documents.sort(key=lambda document: lengths[document["title"]])
     return [
         processor(documents[start : start + args.batch_size], return_labels=True, return_tensors="pt")
         for start in range(0, len(documents), args.batch_size)
@@ -75,10 +78,10 @@ def time_pass(module, run, batches, args, train):
 def main():
     args = parse_arguments()
     processor = DocREIIProcessor(AutoTokenizer.from_pretrained(args.encoder), list(DOCRED_RELATIONS))
-    batches = make_batches(args, processor)
     no_dropout_mask = {"attention_probs_dropout_prob": 0.0}
     encoder = AutoModel.from_pretrained(args.encoder, dtype=torch.float32, **no_dropout_mask)
     encoder.pooler = None
+    batches = make_batches(args, processor, encoder.config.max_position_embeddings)
     variants = {"bare encoder": (encoder, encoder_pass(encoder))}
     for name in PAIR_ENCODERS:
         model = DocREIIForRelationExtraction.from_encoder_pretrained(
@@ -92,7 +95,9 @@ def main():
             for train in (False, True):
                 seconds[name, train].append(time_pass(module, run, batches, args, train))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {'bf16' if args.bf16 else 'fp32'}")
-    print(f"{args.num_documents} documents in batches of {args.batch_size}, medians of {args.rounds} rounds")
+    print(
+        f"{sum(len(batch['input_ids']) for batch in batches)} documents in batches of {args.batch_size}, medians of {args.rounds} rounds"
+    )
     print(f"{'':20}{'parameters':>12}{'forward':>10}{'x encoder':>11}{'training':>10}{'x encoder':>11}")
     for name, (module, _) in variants.items():
         row = f"{name:20}{sum(p.numel() for p in module.parameters()):>12,}"
