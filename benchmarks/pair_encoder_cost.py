@@ -95,9 +95,8 @@ def main():
             for train in (False, True):
                 seconds[name, train].append(time_pass(module, run, batches, args, train))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {'bf16' if args.bf16 else 'fp32'}")
-    print(
-        f"{sum(len(batch['input_ids']) for batch in batches)} documents in batches of {args.batch_size}, medians of {args.rounds} rounds"
-    )
+    num_documents = sum(len(batch["input_ids"]) for batch in batches)
+    print(f"{num_documents} documents in batches of {args.batch_size}, medians of {args.rounds} rounds")
     print(f"{'':20}{'parameters':>12}{'forward':>10}{'x encoder':>11}{'training':>10}{'x encoder':>11}")
     for name, (module, _) in variants.items():
         row = f"{name:20}{sum(p.numel() for p in module.parameters()):>12,}"
