@@ -38,7 +38,8 @@ class DocREIITrainer(Trainer):
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new:
-            encoder = {id(parameter) for parameter in (model or self.model).base_model.encoder.parameters()}
+            unwrapped = self.accelerator.unwrap_model(self.model if model is None else model)
+            encoder = {id(parameter) for parameter in unwrapped.base_model.encoder.parameters()}
             optimizer.param_groups[:] = _split_groups(optimizer.param_groups, encoder, self.args.encoder_learning_rate)
         return optimizer
 
