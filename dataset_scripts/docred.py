@@ -13,6 +13,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii.documents import NO_RELATION, CorpusCounts, DocumentError, check_document, count_documents
+from modeling_docre_ii.metrics import DOCRED_CITATION
 
 
 # Under the root logger of datasets, so that `datasets.logging.set_verbosity_info()` shows the counts.
@@ -20,17 +21,6 @@ logger = datasets.logging.get_logger("datasets.docred")
 
 DOCRED_HOMEPAGE = "https://github.com/thunlp/DocRED"
 RE_DOCRED_HOMEPAGE = "https://github.com/tonytan48/Re-DocRED"
-
-DOCRED_CITATION = """\
-@inproceedings{yao-etal-2019-docred,
-    title = "{D}oc{RED}: A Large-Scale Document-Level Relation Extraction Dataset",
-    author = "Yao, Yuan and Ye, Deming and Li, Peng and Han, Xu and Lin, Yankai and Liu, Zhenghao and Liu, Zhiyuan and
-      Huang, Lixin and Zhou, Jie and Sun, Maosong",
-    booktitle = "Proceedings of the 57th Annual Meeting of the Association for Computational Linguistics",
-    year = "2019",
-    pages = "764--777",
-}
-"""
 
 RE_DOCRED_CITATION = """\
 @inproceedings{tan-etal-2022-revisiting,

@@ -50,7 +50,7 @@ def mention_rows_attention_forward(
     """
     if mention_attention is not None and _is_last_layer(module):
         mention_attention.probabilities = _row_probabilities(
-            query, key, attention_mask, mention_attention.rows, scaling, kwargs.get("position_bias")
+            query, key, attention_mask, mention_attention.rows, scaling
         )
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
@@ -67,24 +67,17 @@ def _is_last_layer(module: nn.Module) -> bool:
     return layer is None or layer == module.config.num_hidden_layers - 1
 
 
-def _row_probabilities(query, key, attention_mask, rows, scaling, position_bias):
+def _row_probabilities(query, key, attention_mask, rows, scaling):
     heads, width = query.shape[1], query.shape[3]
     index = rows[:, None, :, None].expand(-1, heads, -1, width)
     scaling = width**-0.5 if scaling is None else scaling
     scores = (query.gather(2, index) @ key.transpose(2, 3)).float() * scaling
-    if position_bias is not None:
-        scores = scores + _rows_of(position_bias, rows, scores).float()
     if attention_mask is not None:
-        mask = _rows_of(attention_mask, rows, scores)
+        mask = attention_mask.expand(scores.shape[0], -1, -1, -1)
+        mask = mask.gather(2, rows[:, None, :, None].expand(-1, mask.shape[1], -1, mask.shape[3]))
         minus_infinity = torch.finfo(scores.dtype).min
         scores = scores.masked_fill(~mask, minus_infinity) if mask.dtype == torch.bool else scores + mask.float()
     return scores.softmax(dim=-1)
-
-
-def _rows_of(matrix, rows, scores):
-    matrix = matrix.expand(scores.shape[0], -1, -1, -1)
-    index = rows[:, None, :, None].expand(-1, matrix.shape[1], -1, matrix.shape[3])
-    return matrix.gather(2, index)
 
 
 def encode_documents(

@@ -11,7 +11,7 @@ from .documents import DocumentError
 
 _DESCRIPTION = "F1, precision, recall and Ign F1 of document-level relation extraction, as DocRED's official script."
 
-_CITATION = """\
+DOCRED_CITATION = """\
 @inproceedings{yao-etal-2019-docred,
     title = "{D}oc{RED}: A Large-Scale Document-Level Relation Extraction Dataset",
     author = "Yao, Yuan and Ye, Deming and Li, Peng and Han, Xu and Lin, Yankai and Liu, Zhenghao and Liu, Zhiyuan and
@@ -128,7 +128,7 @@ class DocREDMetric(evaluate.Metric):
         }
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
-            citation=_CITATION,
+            citation=DOCRED_CITATION,
             features=datasets.Features({"predictions": datasets.List(fact), "references": reference}),
             reference_urls=["https://github.com/thunlp/DocRED/blob/master/code/evaluation.py"],
         )
