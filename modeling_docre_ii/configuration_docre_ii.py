@@ -41,7 +41,7 @@ class DocREIIConfig(PreTrainedConfig):
             - `"concat"`: the paper's FNN over the concatenation of the two context-aware entity vectors;
             - `"grouped_bilinear"`: the authors' released code, block-wise outer products of the two;
             - `"low_rank_bilinear"`: `"concat"` with the element-wise product of two learned projections as a third
-              part. It learns as fast as the outer product at about the cost of the concatenation.
+              part. It learns nearly as fast as the outer product, at about the cost of the concatenation.
         pair_hidden_size (`int`, *optional*, defaults to 768):
             Width of the context-aware entity vectors `tanh(W_s [h_s, c])` and `tanh(W_o [h_o, c])`.
         pair_intermediate_size (`int`, *optional*, defaults to 1536):
