@@ -94,7 +94,10 @@ def _builder_arguments(data_args: DataArguments) -> dict[str, Any]:
     if data_args.relations_file is None:
         check_names("`dataset_name`", [data_args.dataset_name], DocRED.builder_configs)
         return {"config_name": data_args.dataset_name}
-    return {"relations": json.loads(Path(data_args.relations_file).read_text(encoding="utf-8"))}
+    try:
+        return {"relations": json.loads(Path(data_args.relations_file).read_text(encoding="utf-8"))}
+    except ValueError as error:
+        raise ValueError(f"`relations_file`: {data_args.relations_file!r} is not JSON: {error}") from error
 
 
 def _relation_names_of(splits: DatasetDict) -> dict[str, str]:

@@ -80,9 +80,13 @@ class DocREIITrainer(Trainer):
         """
         bias = self.model.base_model.classifier.bias
         start = bias[0].item()
-        with torch.no_grad():
-            bias[0] = start - reach
-        output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
+        try:
+            with torch.no_grad():
+                bias[0] = start - reach
+            output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
+        finally:
+            with torch.no_grad():
+                bias[0] = start
         scores, is_correct, num_gold = [], [], 0
         for facts, labels in zip(output.predictions, output.label_ids):
             gold = {tuple(fact) for fact in labels.tolist() if fact[0] >= 0}
@@ -90,9 +94,10 @@ class DocREIITrainer(Trainer):
             for _, head, tail, relation, score in facts[facts[:, 0] >= 0]:
                 scores.append(score)
                 is_correct.append((int(head), int(tail), int(relation)) in gold)
-        shift = best_threshold_shift(np.array(scores), np.array(is_correct, dtype=bool), num_gold) - reach
-        with torch.no_grad():
-            bias[0] = start + (shift if any(is_correct) else 0.0)
+        if any(is_correct):
+            shift = best_threshold_shift(np.array(scores), np.array(is_correct, dtype=bool), num_gold) - reach
+            with torch.no_grad():
+                bias[0] = start + shift
         return bias[0].item() - start
 
 

@@ -183,6 +183,13 @@ def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):
     assert message in str(error.value)
 
 
+def test_relations_file_that_is_not_json_is_named(tmp_path):
+    path = tmp_path / "relations.json"
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"`relations_file`: .*relations\.json' is not JSON"):
+        run_docre.main([*SMALL, "--relations_file", str(path), "--output_dir", str(tmp_path)])
+
+
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
     """A whole run on a few real documents, as a user starts it, and what it printed."""
