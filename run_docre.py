@@ -37,20 +37,16 @@ from modeling_docre_ii import (
     DocREIITrainingArguments,
     TypePairBaseline,
     count_documents,
+    describe_explanation,
     facts_by_document,
+    iteration_names,
     make_compute_metrics,
     named_facts,
     score_facts,
     submission,
 )
 from modeling_docre_ii.documents import with_relation_ids
-from modeling_docre_ii.run_arguments import (
-    DataArguments,
-    ModelArguments,
-    check_names,
-    parse_arguments,
-    resolve_path,
-)
+from modeling_docre_ii.run_arguments import Arguments, DataArguments, check_names, parse_arguments, resolve_path
 
 
 logger = logging.getLogger("run_docre")
@@ -108,12 +104,19 @@ def _relation_names_of(splits: DatasetDict) -> dict[str, str]:
 
 
 def load_model(
-    model_args: ModelArguments, data_args: DataArguments, corpus: Corpus
+    arguments: Arguments, stage: int, path: str, corpus: Corpus
 ) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
-    """Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder."""
-    path = resolve_path(model_args.model_name_or_path)
+    """
+    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder; for training, with the inference module
+    in stage 2 and without it in stage 1.
+    """
+    path = resolve_path(path)
     if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
-        return _load_checkpoint(path, corpus)
+        processor = DocREIIProcessor.from_pretrained(path)
+        model = _load_checkpoint(arguments, stage, path)
+        _check_label_map(path, model, processor, corpus)
+        return model, processor
+    model_args, data_args = arguments.model, arguments.data
     processor = DocREIIProcessor(
         AutoTokenizer.from_pretrained(path),
         relations=corpus.relations,
@@ -127,19 +130,27 @@ def load_model(
         id2label=dict(enumerate(corpus.relations)),
         num_prefix_tokens=processor.num_prefix_tokens,
         num_suffix_tokens=processor.num_suffix_tokens,
-        **model_args.model_kwargs,
+        **(model_args.model_kwargs | ({"num_iterations": 0} if stage == 1 else {})),
     )
     return model, processor
 
 
-def _load_checkpoint(path: str, corpus: Corpus):
-    model = DocREIIForRelationExtraction.from_pretrained(path)
-    processor = DocREIIProcessor.from_pretrained(path)
+def _load_checkpoint(arguments: Arguments, stage: int, path: str) -> DocREIIForRelationExtraction:
+    has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
+    if not arguments.training[stage].do_train:
+        return DocREIIForRelationExtraction.from_pretrained(path)
+    if stage == 1 and has_inference:
+        raise ValueError(f"{path!r} has an inference module: go on with `stages: [2]`")
+    if stage == 1 or has_inference:
+        return DocREIIForRelationExtraction.from_pretrained(path)
+    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.model_kwargs)
+
+
+def _check_label_map(path: str, model: DocREIIForRelationExtraction, processor: DocREIIProcessor, corpus: Corpus):
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if labels != corpus.relations or processor.relations != corpus.relations:
         different = sorted(set(labels) ^ set(corpus.relations)) or "the same relations in another order"
         raise ValueError(f"the label map of {path!r} is not that of the documents: {different}")
-    return model, processor
 
 
 def encode(
@@ -190,9 +201,9 @@ def make_trainer(
     )
 
 
-def train(trainer: DocREIITrainer) -> None:
-    """Trains, from the last checkpoint if so asked, and saves the model, its processor and what was logged."""
-    result = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(trainer.args))
+def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
+    """Trains, from a checkpoint if there is one, and saves the model, its processor and what was logged."""
+    result = trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.args.calibrate_threshold:
         result.metrics["threshold_shift"] = trainer.calibrate_threshold()
     trainer.save_model()
@@ -201,15 +212,34 @@ def train(trainer: DocREIITrainer) -> None:
     trainer.save_state()
 
 
-def _checkpoint_to_resume(args: DocREIITrainingArguments) -> str | None:
-    if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
-        return None
-    if args.resume_from_checkpoint.lower() not in ("true", "last"):
-        return args.resume_from_checkpoint
-    checkpoint = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
-    if checkpoint is None:
-        raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {args.output_dir!r}")
-    return checkpoint
+def find_resumption(training: dict[int, DocREIITrainingArguments]) -> tuple[int, str | None]:
+    """
+    Finds where to go on.
+
+    Returns:
+        `tuple(int, str or None)`: the first stage that is left to train, and the checkpoint to resume it from.
+
+    Raises:
+        `ValueError`: there is nothing to resume.
+    """
+    stages = list(training)
+    asked = training[stages[0]].resume_from_checkpoint
+    if asked is None or asked.lower() == "false":
+        return stages[0], None
+    if asked.lower() not in ("true", "last"):
+        folders = {stage: Path(args.output_dir).resolve() for stage, args in training.items()}
+        inside = [stage for stage, folder in folders.items() if Path(asked).resolve().parent == folder]
+        return (inside or stages)[0], asked
+    for stage in reversed(stages):
+        folder = training[stage].output_dir
+        checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
+        if checkpoint is not None:
+            # A stage saves its model in its folder when it has ended.
+            is_over = os.path.exists(os.path.join(folder, "trainer_state.json"))
+            if is_over and stage != stages[-1]:
+                return stages[-1], None
+            return stage, checkpoint
+    raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {training[stages[-1]].output_dir!r}")
 
 
 def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
@@ -221,18 +251,25 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
         metrics["eval_type_baseline_f1"] = scores["f1"]
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)
-    if "train" in corpus.splits and trainer.is_world_process_zero():
-        print(
-            f"\nF1 on the {len(documents)} validation documents: {metrics['eval_f1']:.2f} (Ign F1 "
-            f"{metrics['eval_ign_f1']:.2f}); the relations frequent for the entity types alone: {scores['f1']:.2f}"
-        )
+    if trainer.is_world_process_zero():
+        print(f"\n{_score_table(metrics, trainer.model.config.num_iterations)}")
+
+
+def _score_table(metrics: dict[str, float], num_iterations: int) -> str:
+    rows = [("F1 on the validation documents", "as it is", "best threshold")]
+    for name in iteration_names(num_iterations + 1):
+        prefix = f"eval_{name}_" if num_iterations else "eval_"
+        rows.append((name, f"{metrics[prefix + 'f1']:.2f}", f"{metrics[prefix + 'calibrated_f1']:.2f}"))
+    if "eval_type_baseline_f1" in metrics:
+        rows.append(("relations frequent for the entity types", f"{metrics['eval_type_baseline_f1']:.2f}", ""))
+    return "\n".join(f"{name:<42}{f1:>10}{calibrated:>16}" for name, f1, calibrated in rows)
 
 
 def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """Predicts the test documents, or the validation documents where there are none, and writes the triples."""
     split = "test" if "test" in corpus.splits else "validation"
     dataset = encode(corpus, split, processor, data_args, has_labels=False)
-    facts = facts_by_document(trainer.predict(dataset, metric_key_prefix="predict").predictions)
+    facts = facts_by_document(trainer.predict(dataset, metric_key_prefix="predict").predictions[-1])
     if not trainer.is_world_process_zero():
         return
     documents = list(corpus.documents(split))
@@ -245,12 +282,28 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     _write_json(output_dir / "result.json", submission(facts, documents, corpus.relations))
     for prediction in predictions[: data_args.num_printed_documents]:
         print(f"\n{prediction['title']}: {len(prediction['triples'])} triples predicted")
-        for triple in prediction["triples"]:
+        for triple in prediction["triples"][: data_args.num_printed_triples]:
             head, tail = triple["head"]["name"], triple["tail"]["name"]
             print(f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}")
+    if trainer.model.config.num_iterations and trainer.model.config.cross_attention == "extended":
+        print_explanation(trainer, processor, documents[: data_args.num_printed_documents])
     print(
         f"\nAll {sum(map(len, facts.values()))} triples of the {split} documents are in {output_dir}/predictions.json"
     )
+
+
+def print_explanation(trainer: DocREIITrainer, processor: DocREIIProcessor, documents: list[dict[str, Any]]) -> None:
+    """Prints why one triple was predicted: of those in the documents, one that took the most iterations."""
+    model = trainer.accelerator.unwrap_model(trainer.model).eval()
+    triples = []
+    for document in documents:
+        inputs = processor(document, return_tensors="pt").to(model.device)
+        with torch.no_grad(), trainer.compute_loss_context_manager():
+            outputs = model(**inputs, output_attentions=True)
+        triples += processor.explain(outputs, [document], model.config.max_labels_per_pair)[0]
+    supported = [triple for triple in triples if triple["support"]]
+    if supported:
+        print(f"\nWhy, for one of them:\n{describe_explanation(max(supported, key=lambda t: t['iteration']))}")
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -295,26 +348,37 @@ def use_all_cores(args: DocREIITrainingArguments) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     try:
-        model_args, data_args, training_args = parse_arguments(
-            sys.argv[1:] if argv is None else argv, description=__doc__
-        )
-        setup_logging(training_args)
-        use_all_cores(training_args)
-        corpus = load_corpus(data_args, training_args)
-        check_splits(corpus, training_args)
+        arguments = parse_arguments(sys.argv[1:] if argv is None else argv, description=__doc__)
+        training = arguments.training
+        last_stage = max(training)
+        args = training[last_stage]
+        setup_logging(args)
+        use_all_cores(args)
+        corpus = load_corpus(arguments.data, args)
+        check_splits(corpus, args)
+        first_stage, checkpoint = find_resumption(training) if args.do_train else (last_stage, None)
     except ValueError as error:  # DocumentError is one
         raise SystemExit(f"run_docre.py: {error}") from error
-    set_seed(training_args.seed)
-    model, processor = load_model(model_args, data_args, corpus)
-    trainer = make_trainer(model, processor, corpus, data_args, training_args)
-    if training_args.do_train:
-        train(trainer)
-    if training_args.do_eval:
-        evaluate(trainer, corpus)
-    if training_args.do_predict:
-        predict(trainer, corpus, processor, data_args)
-    if training_args.push_to_hub:
+    for stage in [stage for stage in training if stage >= first_stage]:
+        # Stage 2 starts from what stage 1 has left, whether in this run or before.
+        follows = args.do_train and stage == 2 and 1 in training
+        path = training[1].output_dir if follows else arguments.model.model_name_or_path
+        set_seed(args.seed)
+        model, processor = load_model(arguments, stage, path, corpus)
+        trainer = make_trainer(model, processor, corpus, arguments.data, training[stage])
+        if args.do_train:
+            logger.info("stage %d: %s parameters to train", stage, f"{_num_trainable(model):,}")
+            train(trainer, checkpoint if stage == first_stage else None)
+        if args.do_eval:
+            evaluate(trainer, corpus)
+    if args.do_predict:
+        predict(trainer, corpus, processor, arguments.data)
+    if args.push_to_hub:
         trainer.push_to_hub()
+
+
+def _num_trainable(model: DocREIIForRelationExtraction) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_docre_ii import DocREIIConfig
+from .contrastive import simclr_loss, simsiam_loss
 from .data_collator import DataCollatorForRelationExtraction
 from .documents import CorpusCounts, DocumentError, check_document, count_documents
+from .explanation import describe_explanation, explain_facts
 from .facts import predicted_facts
+from .inference_module import InferenceModule, classifier_weights
 from .metrics import DocREDMetric, named_facts, score_facts
 from .modeling_docre_ii import (
     DocREIIForRelationExtraction,
@@ -15,7 +18,7 @@ from .modeling_docre_ii import (
     DocREIIPreTrainedModel,
 )
 from .processing_docre_ii import DocREIIProcessor
-from .trainer import DocREIITrainer, facts_by_document, make_compute_metrics, submission
+from .trainer import DocREIITrainer, facts_by_document, iteration_names, make_compute_metrics, submission
 from .training_args import DocREIITrainingArguments
 from .type_baseline import TypePairBaseline
 

@@ -26,8 +26,9 @@ _POSITIONS_AFTER_PADDING = (
 @strict
 class DocREIIConfig(PreTrainedConfig):
     r"""
-    Configuration of a [`DocREIIModel`] or [`DocREIIForRelationExtraction`]: a text encoder and the base module that
-    turns its output into one feature vector and one set of relation logits for every pair of entities.
+    Configuration of a [`DocREIIModel`] or [`DocREIIForRelationExtraction`]: a text encoder, the base module that turns
+    its output into one feature vector and one set of relation logits for every pair of entities, and the inference
+    module that refines the predictions iteratively.
 
     Class 0 of the label map is always the threshold class TH of the adaptive threshold loss, "no relation" in the
     corpora (`Na` in DocRED). A relation is predicted when its logit is above that of class 0.
@@ -54,6 +55,49 @@ class DocREIIConfig(PreTrainedConfig):
             Width of the feature vector of a pair, F in the paper.
         pair_dropout (`float`, *optional*, defaults to 0.0):
             Dropout on the feature vector before the relation classifier.
+        num_iterations (`int`, *optional*, defaults to 3):
+            K, how often the inference module refines the predictions outside training. With 0 there is no inference
+            module: the model is the base module alone, as in the first stage of training.
+        num_inference_layers (`int`, *optional*, defaults to 2):
+            N_I, number of inference layers.
+        inference_hidden_size (`int`, *optional*, defaults to 512):
+            Width d of the inference module, a multiple of its 4 attention heads. Feature vectors of another width are
+            projected to it. The paper gives no number, the released code has 512.
+        inference_intermediate_size (`int`, *optional*, defaults to 512):
+            Width inside the feed-forward networks of equations 10 and 11.
+        inference_dropout (`float`, *optional*, defaults to 0.1):
+            Dropout behind those networks and before the classifier of equation 12.
+        cross_attention (`str`, *optional*, defaults to `"extended"`):
+            - `"extended"`: Extended Cross Attention, one head for each line of overlapping pairs;
+            - `"full"`: all heads attend to all pairs of the document (Table 4, "w/o ECA").
+        use_fusion (`bool`, *optional*, defaults to `True`):
+            Whether the gate of equations 8 and 9 joins the two attention units; without it (Table 4, "w/o fusion
+            sub-layer") F and R are each updated from their own unit.
+        relation_embedding (`str`, *optional*, defaults to `"argmax"`):
+            What the relation matrix holds for a pair:
+
+            - `"argmax"`: the embedding of its most probable class, as in the paper;
+            - `"multi_label"`: the sum of the embeddings of all its predicted relations, as in the released code.
+        iteration_update (`str`, *optional*, defaults to `"replace"`):
+            - `"replace"`: the logits of an iteration replace those before, as in the paper;
+            - `"accumulate"`: they are added to those before, the base module's first, as in the released code.
+        add_base_logits (`bool`, *optional*, defaults to `False`):
+            Whether the classifier of equation 12 gives a correction of the base module's logits, in training as well,
+            rather than logits of its own.
+        max_noise_rate (`float`, *optional*, defaults to 0.4):
+            In training, r ~ U(0, `max_noise_rate`) of the pairs of a document get a wrong relation in the relation
+            matrix.
+        contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
+            - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
+            - `"simclr"`: pushes different pairs apart as well (Table 4, "w/ negative pairs").
+        contrastive_temperature (`float`, *optional*, defaults to 0.1):
+            Temperature of `"simclr"`.
+        contrastive_hidden_size (`int`, *optional*, defaults to 256):
+            Width inside the MLP of equation 14.
+        base_loss_weight, contrastive_loss_weight (`float`, *optional*, defaults to 1.0):
+            Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
+            module's. Without `contrastive_loss_weight` (0: Table 4, "w/o contrastive loss") the second view of the
+            pairs is not computed.
         max_labels_per_pair (`int`, *optional*, defaults to 4):
             Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
         window_size (`int`, *optional*):
@@ -95,6 +139,22 @@ class DocREIIConfig(PreTrainedConfig):
     pair_block_size: int = 64
     pair_feature_size: int = 768
     pair_dropout: float | int = 0.0
+    num_iterations: int = 3
+    num_inference_layers: int = 2
+    inference_hidden_size: int = 512
+    inference_intermediate_size: int = 512
+    inference_dropout: float | int = 0.1
+    cross_attention: Literal["extended", "full"] = "extended"
+    use_fusion: bool = True
+    relation_embedding: Literal["argmax", "multi_label"] = "argmax"
+    iteration_update: Literal["replace", "accumulate"] = "replace"
+    add_base_logits: bool = False
+    max_noise_rate: float | int = 0.4
+    contrastive_loss: Literal["simsiam", "simclr"] = "simsiam"
+    contrastive_temperature: float | int = 0.1
+    contrastive_hidden_size: int = 256
+    base_loss_weight: float | int = 1.0
+    contrastive_loss_weight: float | int = 1.0
     max_labels_per_pair: int = 4
     window_size: int | None = None
     window_overlap: int = 128
@@ -142,17 +202,38 @@ class DocREIIConfig(PreTrainedConfig):
             "pair_bilinear_rank",
             "pair_block_size",
             "pair_feature_size",
+            "num_inference_layers",
+            "inference_hidden_size",
+            "inference_intermediate_size",
+            "contrastive_hidden_size",
             "max_labels_per_pair",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` has to be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.pair_dropout < 1:
-            raise ValueError(f"`pair_dropout` has to lie in [0, 1), got {self.pair_dropout}")
+        for name in ("pair_dropout", "inference_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` has to lie in [0, 1), got {getattr(self, name)}")
         if self.pair_encoder == "grouped_bilinear" and self.pair_hidden_size % self.pair_block_size:
             raise ValueError(
                 f"`pair_block_size` has to divide `pair_hidden_size`, got {self.pair_block_size} and "
                 f"{self.pair_hidden_size}"
             )
+
+    def validate_inference(self):
+        """The numbers of the inference module and of its losses have to make sense."""
+        if self.num_iterations < 0:
+            raise ValueError(f"`num_iterations` cannot be negative, got {self.num_iterations}")
+        if self.inference_hidden_size % 4:
+            raise ValueError(
+                f"`inference_hidden_size` has to be a multiple of the 4 heads, got {self.inference_hidden_size}"
+            )
+        if not 0 <= self.max_noise_rate <= 1:
+            raise ValueError(f"`max_noise_rate` has to lie in [0, 1], got {self.max_noise_rate}")
+        if self.contrastive_temperature <= 0:
+            raise ValueError(f"`contrastive_temperature` has to be positive, got {self.contrastive_temperature}")
+        for name in ("base_loss_weight", "contrastive_loss_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 
     def validate_label_map(self):
         """`id2label` has to number distinct labels from 0, with the threshold class and at least one relation."""

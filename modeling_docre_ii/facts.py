@@ -25,7 +25,9 @@ def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> tor
     return dense
 
 
-def predicted_facts(logits: torch.Tensor, max_labels_per_pair: int) -> tuple[torch.Tensor, torch.Tensor]:
+def predicted_facts(
+    logits: torch.Tensor, max_labels_per_pair: int, pair_mask: torch.Tensor | None = None, reach: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Reads predictions from relation logits: of every pair the relations above the threshold class, the
     `max_labels_per_pair` highest at most. Pairs that are no candidates have equal logits, and so no predictions.
@@ -35,14 +37,21 @@ def predicted_facts(logits: torch.Tensor, max_labels_per_pair: int) -> tuple[tor
             Relation logits, the threshold class first.
         max_labels_per_pair (`int`):
             Largest number of relations of one pair.
+        pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`, *optional*):
+            Candidate pairs, needed with `reach`.
+        reach (`float`, *optional*, defaults to 0.0):
+            How far below the threshold class, in logits, relations are read as well.
 
     Returns:
         `tuple(torch.Tensor)`: the facts, of shape `(num_facts, 4)`: document, head, tail, relation; and their scores,
         of shape `(num_facts,)`: the probability of the relation against the threshold class alone,
-        sigmoid(logit_r - logit_TH), above 0.5 by construction. Ordered by document, head, tail, then falling score.
+        sigmoid(logit_r - logit_TH), above 0.5 for a prediction. Ordered by document, head, tail, then falling score.
     """
     margins = logits[..., 1:].float() - logits[..., :1].float()
     margins, relations = margins.topk(min(max_labels_per_pair, margins.shape[-1]), dim=-1)
-    document, head, tail, rank = (margins > 0).nonzero(as_tuple=True)
+    is_read = margins > -reach
+    if pair_mask is not None:
+        is_read &= pair_mask[..., None]
+    document, head, tail, rank = is_read.nonzero(as_tuple=True)
     relation = relations[document, head, tail, rank] + 1
     return torch.stack([document, head, tail, relation], dim=-1), margins[document, head, tail, rank].sigmoid()

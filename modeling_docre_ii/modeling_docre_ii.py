@@ -8,10 +8,13 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_docre_ii import DocREIIConfig
+from .contrastive import ContrastivePredictor
 from .document_encoding import MENTION_ROWS, encode_documents
 from .facts import dense_labels
+from .inference_module import InferenceModule
 from .losses import adaptive_threshold_loss
 from .pair_features import PairFeatures
+from .relation_noise import corrupt_relations
 
 
 @dataclass
@@ -37,16 +40,36 @@ class DocREIIOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
-            Adaptive threshold loss, averaged over the candidate pairs.
+            Adaptive threshold loss, averaged over the candidate pairs; that of the base module, times its weight, plus
+            that of the inference module where there is one. The contrastive loss is not part of it: see `views`.
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Final relation logits, the threshold class first, zeros outside the candidate pairs.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Relation logits of the base module.
+        iteration_logits (`tuple(torch.FloatTensor)`, *optional*, returned with an inference module):
+            Relation logits of every iteration, the last of which are `logits`: K of them, one in training.
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            Extended Cross Attention of every iteration, of shape `(batch_size, num_inference_layers, 2, 4,
+            num_entities, num_entities, num_entities)`: feature- and relation-level unit; row s, column s, row o,
+            column o; head s and tail o of the pair; and the other entity of the pair attended to.
+        base_loss, inference_loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
+            The parts of `loss`, without their weights.
+        views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
+            Two views of every candidate pair, `[F, R]` after the top inference layer, of shape `(num_pairs, 2 *
+            inference_hidden_size)`. The second was given features and relations in reverse order.
+        predicted_views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
+            The same through the MLP of equation 14.
     """
 
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     base_logits: torch.FloatTensor | None = None
+    iteration_logits: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    base_loss: torch.FloatTensor | None = None
+    inference_loss: torch.FloatTensor | None = None
+    views: tuple[torch.FloatTensor, ...] | None = None
+    predicted_views: tuple[torch.FloatTensor, ...] | None = None
 
 
 class DocREIIPreTrainedModel(PreTrainedModel):
@@ -184,10 +207,14 @@ class DocREIIModel(DocREIIPreTrainedModel):
 
 class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     """
-    DocRE-II for document-level relation extraction.
+    DocRE-II for document-level relation extraction: the base module, and the inference module that refines its
+    predictions iteratively.
 
-    Stage 1 of the paper: the final logits are those of the base module. The inference module, which refines them
-    iteratively from the feature matrix, takes its place between the two here.
+    With `config.num_iterations=0` there is no inference module, and the final logits are those of the base module: the
+    model of the first training stage. `from_pretrained(STAGE_1, num_iterations=3)` puts a new inference module on it.
+
+    In training with labels, the inference module runs once, on a relation matrix with noise, as in section 2.3;
+    otherwise it iterates.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -201,7 +228,36 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     def __init__(self, config: DocREIIConfig):
         super().__init__(config)
         self.docre_ii = DocREIIModel(config)
+        self.inference_module, self.contrastive_predictor = None, None
+        if config.num_iterations:
+            self.inference_module = InferenceModule(config, config.pair_feature_size)
+            if config.contrastive_loss_weight:
+                self.contrastive_predictor = ContrastivePredictor(config)
         self.post_init()
+
+    @classmethod
+    def from_base_pretrained(cls, name_or_path: str, **config_kwargs) -> "DocREIIForRelationExtraction":
+        r"""
+        Puts a new inference module on a base module, as the second stage of training starts.
+
+        Args:
+            name_or_path (`str`):
+                A checkpoint of the first stage (`num_iterations=0`), on the Hub or in a local folder.
+            config_kwargs:
+                Fields of [`DocREIIConfig`] for the inference module, as `num_inference_layers`. Those of the base
+                module have to be as they are in the checkpoint.
+
+        Raises:
+            `ValueError`: `num_iterations=0`, or the checkpoint does not have all weights of the base module.
+        """
+        config_kwargs = {"num_iterations": 3} | config_kwargs
+        if not config_kwargs["num_iterations"]:
+            raise ValueError("the inference module needs a `num_iterations` of at least 1")
+        model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **config_kwargs)
+        missing = sorted(name for name in info["missing_keys"] if name.startswith("docre_ii."))
+        if missing:
+            raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: it has no {missing[0]!r}")
+        return model
 
     def forward(
         self,
@@ -212,6 +268,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         pair_mask: torch.BoolTensor,
         labels: torch.LongTensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        output_attentions: bool = False,
     ) -> DocREIIOutput:
         r"""
         Args:
@@ -230,16 +287,102 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):
                 Number of candidate pairs that the loss is averaged over, those of all batches of one optimizer step.
                 Defaults to the pairs of this batch.
+            output_attentions (`bool`, *optional*, defaults to `False`):
+                Whether to return the attention of the inference module. Not in training.
+
+        Raises:
+            `ValueError`: `output_attentions` without Extended Cross Attention.
         """
         base = self.docre_ii(input_ids, attention_mask, mention_positions, mention_entities, pair_mask)
-        logits = base.base_logits
-        loss = None
-        if labels is not None:
-            dense = dense_labels(labels, pair_mask.shape[1], self.config.num_labels)
-            per_pair = adaptive_threshold_loss(logits[pair_mask], dense[pair_mask])
-            num_pairs = per_pair.shape[0] if num_items_in_batch is None else num_items_in_batch
-            loss = per_pair.sum() / max(num_pairs, 1)
-        return DocREIIOutput(loss=loss, logits=logits, base_logits=base.base_logits)
+        dense = None if labels is None else dense_labels(labels, pair_mask.shape[1], self.config.num_labels)[pair_mask]
+        output = self.infer(base, pair_mask, dense, output_attentions)
+        if dense is not None:
+            num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
+            output.loss = output.base_loss = _loss(base.base_logits[pair_mask], dense, num_pairs)
+            if self.inference_module is not None:
+                output.inference_loss = _loss(output.logits[pair_mask], dense, num_pairs)
+                output.loss = self.config.base_loss_weight * output.base_loss + output.inference_loss
+        return output
+
+    def infer(
+        self,
+        base: DocREIIModelOutput,
+        pair_mask: torch.BoolTensor,
+        labels: torch.BoolTensor | None = None,
+        output_attentions: bool = False,
+    ) -> DocREIIOutput:
+        r"""
+        Everything behind the base module.
+
+        Args:
+            base ([`DocREIIModelOutput`]):
+                Feature matrix and logits of a base module, this model's or any other.
+            pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
+                Candidate pairs.
+            labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`, *optional*):
+                Relations of the candidate pairs. With them, a model in training mode makes its one noisy pass.
+            output_attentions (`bool`, *optional*, defaults to `False`):
+                Whether to return the attention of the inference module.
+
+        Returns:
+            [`DocREIIOutput`] without losses.
+        """
+        if output_attentions and (self.inference_module is None or self.config.cross_attention != "extended"):
+            raise ValueError("`output_attentions` needs an inference module with `cross_attention='extended'`")
+        if self.inference_module is None:
+            return DocREIIOutput(logits=base.base_logits, base_logits=base.base_logits)
+        features, base_logits = base.feature_matrix[pair_mask], base.base_logits[pair_mask]
+        pairs = pair_mask.nonzero(as_tuple=True)
+        if self.training and labels is not None:
+            logits, views = self._train_pass(features, base_logits, pair_mask, labels)
+            logits = _matrix(logits, pairs, pair_mask)
+            output = DocREIIOutput(logits=logits, base_logits=base.base_logits, iteration_logits=(logits,))
+            if views:
+                output.views = views
+                output.predicted_views = tuple(self.contrastive_predictor(view) for view in views)
+            return output
+        inferred = self.inference_module(features, base_logits, pair_mask, output_attentions)
+        iteration_logits = tuple(_matrix(logits, pairs, pair_mask) for logits in inferred.logits)
+        output = DocREIIOutput(
+            logits=iteration_logits[-1], base_logits=base.base_logits, iteration_logits=iteration_logits
+        )
+        if output_attentions:
+            # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
+            output.attentions = tuple(
+                _matrix(weights.flatten(1), pairs, pair_mask)
+                .unflatten(-1, weights.shape[1:])
+                .permute(0, 3, 4, 5, 1, 2, 6)
+                for weights in inferred.attentions
+            )
+        return output
+
+    def _train_pass(
+        self, features: torch.Tensor, base_logits: torch.Tensor, pair_mask: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """One pass over relations with noise; for the contrastive loss a second one, with other noise and F and R
+        exchanged."""
+        module = self.inference_module
+        document = pair_mask.nonzero(as_tuple=True)[0]
+        layout = module.layout(pair_mask)
+        predicted = module.read_relations(base_logits.detach())
+
+        noisy = corrupt_relations(predicted, labels, document, self.config.max_noise_rate)
+        encoded, _ = module.encode(module.project_features(features), module.project_relations(noisy), layout)
+        logits = module.classify(encoded, base_logits)
+        if self.contrastive_predictor is None:
+            return logits, ()
+        noisy = corrupt_relations(predicted, labels, document, self.config.max_noise_rate)
+        first_layer = module.layers[0]
+        reversed_encoded, _ = module.encode(
+            first_layer.project_features(module.embed(noisy)),
+            first_layer.project_relations(module.feature_projection(features)),
+            layout,
+        )
+        return logits, (encoded, reversed_encoded)
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int) -> torch.Tensor:
+    return adaptive_threshold_loss(logits, labels).sum() / num_pairs
 
 
 def _matrix(values: torch.Tensor, pairs: tuple[torch.Tensor, ...], pair_mask: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
 from .documents import NO_RELATION, DocumentError, check_document
+from .explanation import Support, explain_facts
 from .facts import predicted_facts
 
 
@@ -171,6 +172,49 @@ class DocREIIProcessor(ProcessorMixin):
         for (document, *fact), score in zip(facts.tolist(), scores.tolist()):
             by_document[document].append((*fact, score))
         return [self.name_facts(rows, document) for rows, document in zip(by_document, documents)]
+
+    def explain(
+        self, outputs, documents: Sequence[Mapping[str, Any]], max_labels_per_pair: int, top_k: int = 3
+    ) -> list[list[dict[str, Any]]]:
+        """
+        As [`~DocREIIProcessor.post_process_relation_extraction`], with the reasons of every triple.
+
+        Args:
+            outputs ([`DocREIIOutput`]):
+                Output of the model for these documents with `output_attentions=True`.
+            documents (`dict` or `list[dict]`):
+                The documents, in the order of the batch.
+            max_labels_per_pair (`int`):
+                Largest number of relations of one pair, `model.config.max_labels_per_pair`.
+            top_k (`int`, *optional*, defaults to 3):
+                Largest number of supporting pairs of a triple.
+
+        Returns:
+            `list[list[dict]]`: the triples of each document, each also with `iteration`, the first that predicted it
+            (0: the base module), and `support`: the overlapping pairs that the inference module attended to most then,
+            as `head`, `tail`, `relations`, `relation_names` and `weight`, their share of the attention.
+        """
+        documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        all_triples = self.post_process_relation_extraction(outputs, documents, max_labels_per_pair)
+        for index, (document, triples) in enumerate(zip(documents, all_triples)):
+            facts = [
+                (triple["head"]["entity"], triple["tail"]["entity"], self.relations.index(triple["relation"]))
+                for triple in triples
+            ]
+            for triple, explanation in zip(triples, explain_facts(outputs, index, facts, top_k)):
+                triple["iteration"] = explanation.iteration
+                triple["support"] = [self._name_support(support, document) for support in explanation.support]
+        return all_triples
+
+    def _name_support(self, support: Support, document: Mapping[str, Any]) -> dict[str, Any]:
+        relations = [self.relations[relation] for relation in support.relations]
+        return {
+            "head": _describe_entity(support.head, document["vertexSet"][support.head]),
+            "relations": relations,
+            "relation_names": [self.relation_names.get(relation, relation) for relation in relations],
+            "tail": _describe_entity(support.tail, document["vertexSet"][support.tail]),
+            "weight": support.weight,
+        }
 
     def name_facts(self, facts: Iterable[Sequence[float]], document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """

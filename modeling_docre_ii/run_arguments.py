@@ -29,6 +29,8 @@ _USUAL_TRAINING_ARGUMENTS = {
     "gradient_accumulation_steps",
     "learning_rate",
     "encoder_learning_rate",
+    "base_learning_rate",
+    "freeze_base",
     "weight_decay",
     "warmup_steps",
     "max_grad_norm",
@@ -66,7 +68,10 @@ class ModelArguments:
     )
     model_kwargs: dict | str | None = field(
         default=None,
-        metadata={"help": 'Fields of DocREIIConfig for a new model, as \'{"pair_encoder": "concat"}\'.'},
+        metadata={
+            "help": 'Fields of DocREIIConfig: for a new model, as \'{"pair_encoder": "concat"}\', and for the '
+            "inference module that stage 2 adds to a checkpoint, as '{\"num_inference_layers\": 1}'."
+        },
     )
     mark_types: bool = field(
         default=False,
@@ -77,6 +82,34 @@ class ModelArguments:
         self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
         self.model_kwargs = _read_mapping("model_kwargs", self.model_kwargs)
         check_names("model_kwargs", self.model_kwargs, DocREIIConfig.__dataclass_fields__)
+
+
+@dataclass
+class StageArguments:
+    """The two stages of training."""
+
+    _argument_group_name = "stages"
+
+    stages: list[int] = field(
+        default_factory=lambda: [1, 2],
+        metadata={
+            "help": "1 trains the base module alone, 2 everything on top of it. With both, stage 1 is kept in "
+            "OUTPUT_DIR/stage_1; with 2 alone, `model_name_or_path` is what stage 1 has left (or a text encoder, "
+            "for a model without pre-training)."
+        },
+    )
+    stage_2: dict | str | None = field(
+        default=None,
+        metadata={
+            "help": "Training arguments of stage 2 where they differ from those of stage 1, as "
+            '\'{"num_train_epochs": 15, "learning_rate": 1e-4}\'.'
+        },
+    )
+
+    def __post_init__(self):
+        if self.stages not in ([1], [2], [1, 2]):
+            raise ValueError(f"`stages` has to be 1, 2, or both, got {self.stages}")
+        self.stage_2 = _read_mapping("stage_2", self.stage_2)
 
 
 @dataclass
@@ -114,6 +147,7 @@ class DataArguments:
     num_printed_documents: int = field(
         default=2, metadata={"help": "Number of documents whose predicted triples are printed."}
     )
+    num_printed_triples: int = field(default=10, metadata={"help": "Number of triples printed of a document."})
 
     def __post_init__(self):
         for name in ("train_file", "validation_file", "test_file", "relations_file"):
@@ -129,12 +163,19 @@ class DataArguments:
         return {split: [path] for split, path in files.items() if path is not None}
 
 
-def parse_arguments(
-    argv: list[str], description: str | None = None
-) -> tuple[ModelArguments, DataArguments, DocREIITrainingArguments]:
+@dataclass
+class Arguments:
+    """All that one run is told: [`DocREIITrainingArguments`] for each stage that is to be trained, in order."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: dict[int, DocREIITrainingArguments]
+
+
+def parse_arguments(argv: list[str], description: str | None = None) -> Arguments:
     """Reads the configuration file, if the first argument is one, and the command line after it."""
     parser = HfArgumentParser(
-        (ModelArguments, DataArguments, DocREIITrainingArguments),
+        (ModelArguments, StageArguments, DataArguments, DocREIITrainingArguments),
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="run_docre.py [CONFIGURATION.yaml] [--argument value ...]",
@@ -147,12 +188,20 @@ def parse_arguments(
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
         argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
+    model_args, stage_args, data_args, training_args = parser.parse_args_into_dataclasses(argv)
+    training = dict.fromkeys(stage_args.stages, training_args)
+    if 2 in training and stage_args.stage_2:
+        check_names("stage_2", stage_args.stage_2, DocREIITrainingArguments.__dataclass_fields__)
+        *_, training[2] = parser.parse_args_into_dataclasses([*argv, *_as_arguments(stage_args.stage_2)])
+    if len(training) == 2:
+        stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
+        *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
     asked_to_evaluate = parser.parse_args(argv).do_eval
-    model_args, data_args, training_args = parser.parse_args_into_dataclasses(argv)
-    if not training_args.do_train:
-        # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on as well.
-        training_args.do_eval, training_args.eval_strategy = asked_to_evaluate, IntervalStrategy.NO
-    return model_args, data_args, training_args
+    for args in training.values():
+        if not args.do_train:
+            # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on.
+            args.do_eval, args.eval_strategy = asked_to_evaluate, IntervalStrategy.NO
+    return Arguments(model_args, data_args, training)
 
 
 def _file_arguments(path: str, known: set[str]) -> list[str]:
@@ -164,12 +213,16 @@ def _file_arguments(path: str, known: set[str]) -> list[str]:
     if not isinstance(values, dict):
         raise ValueError(f"the configuration {path!r} has to be a mapping of argument names to values")
     check_names(path, values, known)
+    return _as_arguments(values)
+
+
+def _as_arguments(values: dict[str, Any]) -> list[str]:
     arguments = []
     for name, value in values.items():
         if value is None:
             continue
-        values = value if isinstance(value, list) and name != "candidate_types" else [value]
-        arguments += [f"--{name}", *(item if isinstance(item, str) else json.dumps(item) for item in values)]
+        items = value if isinstance(value, list) and name != "candidate_types" else [value]
+        arguments += [f"--{name}", *(item if isinstance(item, str) else json.dumps(item) for item in items)]
     return arguments
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def best_threshold_shift(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
+def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> tuple[float, float]:
     r"""
     Finds how far to move the logit of the threshold class.
 
@@ -21,16 +21,18 @@ def best_threshold_shift(scores: np.ndarray, is_correct: np.ndarray, num_gold: i
             Number of facts of the documents.
 
     Returns:
-        `float`: what to add to logit_TH, half way between the last prediction to keep and the first to leave out; 0
-        if no prediction is correct.
+        `tuple(float, float)`: what to add to logit_TH, half way between the last prediction to keep and the first to
+        leave out; and the F1 there, in percent. Both are 0 if no prediction is correct.
     """
     if not is_correct.any():
-        return 0.0
+        return 0.0, 0.0
     order = np.argsort(-scores, kind="stable")
     scores = scores[order].clip(1e-7, 1 - 1e-7)
     margins = np.log(scores / (1 - scores))
     correct = np.cumsum(is_correct[order])
     f1 = 2 * correct / (np.arange(1, len(scores) + 1) + num_gold)
+    # Predictions of one score are kept or left out together.
+    f1[:-1][scores[:-1] == scores[1:]] = 0.0
     last = int(np.argmax(f1))
     following = margins[last + 1] if last + 1 < len(margins) else margins[last]
-    return float((margins[last] + following) / 2)
+    return float((margins[last] + following) / 2), 100 * float(f1[last])

@@ -1,6 +1,7 @@
 """Trainer of DocRE-II."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -8,40 +9,95 @@ import torch
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, Trainer
 
+from .contrastive import contrastive_loss
 from .facts import predicted_facts
 from .metrics import NamedFact, score_facts
-from .threshold_calibration import best_threshold_shift
+from .modeling_docre_ii import DocREIIOutput
+from .threshold_calibration import best_threshold
+
+
+# How far below the threshold, in logits, relations are gathered for calibration.
+_CALIBRATION_REACH = 4.0
 
 
 class DocREIITrainer(Trainer):
     """
-    [`Trainer`] for [`DocREIIForRelationExtraction`].
+    [`Trainer`] for [`DocREIIForRelationExtraction`], in either stage of its training.
 
-    Three things are its own. The encoder and the new modules learn at their own rates, each split by weight decay as
-    transformers does it. The loss of an optimizer step is averaged over the candidate pairs of all its batches,
-    whatever the accumulation and the number of processes. And predictions are gathered as triples, not as dense
-    logits.
+    Its own are:
 
-    `predict` and `compute_metrics` get predictions of shape `(num_documents, most_facts, 5)`, float64, -100 for
-    padding: document, head, tail, relation, score. The document is the `document_index` of the feature, so that the
-    order of evaluation does not matter. [`facts_by_document`] unpacks them.
+    - learning rates by module: encoder and new modules for a model without an inference module (stage 1), base and
+      inference module for one with it (stage 2), each split by weight decay as transformers does it;
+    - the contrastive loss, added to the loss of the model, and a log of all parts of the loss by name;
+    - the average of the losses over the candidate pairs of all batches of an optimizer step, whatever the accumulation
+      and the number of processes;
+    - predictions gathered as triples, not as dense logits.
+
+    `predict` and `compute_metrics` get a tuple of predictions, those of the base module first, then those of every
+    iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
+    relation, score. The document is the `document_index` of the feature, so that the order of evaluation does not
+    matter. With `calibrate_threshold`, relations somewhat below the threshold, with a score below 0.5, are among them.
+    [`facts_by_document`] unpacks what is predicted.
 
     Args:
         args ([`DocREIITrainingArguments`]):
-            Training arguments, with `encoder_learning_rate`.
+            Training arguments, with the learning rates.
         kwargs:
             As for [`Trainer`]. `processing_class` is the [`DocREIIProcessor`], which is then saved with each
             checkpoint.
+
+    Raises:
+        `ValueError`: `freeze_base` for a model without an inference module.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._loss_parts: dict[str, torch.Tensor] = {}
+        self._logged_step = 0
+        if self.args.freeze_base:
+            if not self.model.config.num_iterations:
+                raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
+            self.model.base_model.requires_grad_(False)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new:
             unwrapped = self.accelerator.unwrap_model(self.model if model is None else model)
-            encoder = {id(parameter) for parameter in unwrapped.base_model.encoder.parameters()}
-            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, encoder, self.args.encoder_learning_rate)
+            if unwrapped.config.num_iterations:
+                pretrained, rate = unwrapped.base_model, self.args.base_learning_rate
+            else:
+                pretrained, rate = unwrapped.base_model.encoder, self.args.encoder_learning_rate
+            pretrained = {id(parameter) for parameter in pretrained.parameters()}
+            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, pretrained, rate)
         return optimizer
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        parts = {name: outputs[name] for name in ("base_loss", "inference_loss") if outputs.get(name) is not None}
+        if outputs.views is not None:
+            config, pair_mask = self.model.config, inputs["pair_mask"]
+            contrastive = contrastive_loss(outputs.predicted_views, outputs.views, pair_mask, config)
+            num_pairs = max(len(contrastive) if num_items_in_batch is None else num_items_in_batch, 1)
+            parts["contrastive_loss"] = contrastive.sum() / num_pairs
+            # As Trainer does it with the loss of the model: gradients are averaged over the processes, not summed.
+            is_shared = self.args.average_tokens_across_devices and num_items_in_batch is not None
+            scale = self.accelerator.num_processes if is_shared else 1
+            loss = loss + config.contrastive_loss_weight * parts["contrastive_loss"] * scale
+        if model.training and len(parts) > 1:
+            for name, part in parts.items():
+                self._loss_parts[name] = self._loss_parts.get(name, 0.0) + part.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._loss_parts:
+            steps = self.state.global_step - self._logged_step
+            for name, part in self._loss_parts.items():
+                logs[name] = self.accelerator.reduce(part, "sum").item() / steps
+            self._loss_parts = {}
+        if "loss" in logs:
+            self._logged_step = self.state.global_step
+        super().log(logs, start_time)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
@@ -55,66 +111,78 @@ class DocREIITrainer(Trainer):
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         inputs = dict(inputs)
         document_index = inputs.pop("document_index")
-        loss, logits, labels = super().prediction_step(
-            model, inputs, prediction_loss_only, ignore_keys=[*(ignore_keys or []), "base_logits"]
-        )
+        kept = {"base_logits", "iteration_logits"}
+        ignored = [field.name for field in fields(DocREIIOutput) if field.name not in kept]
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignored)
         if prediction_loss_only:
             return loss, None, None
-        return loss, _pack_facts(logits, document_index, self.model.config.max_labels_per_pair), labels
+        base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
+        predictions = tuple(
+            _pack_facts(
+                predicted_facts(
+                    logits,
+                    self.model.config.max_labels_per_pair,
+                    pair_mask=inputs["pair_mask"].to(logits.device),
+                    reach=_CALIBRATION_REACH if self.args.calibrate_threshold else 0.0,
+                ),
+                document_index,
+            )
+            for logits in (base_logits, *iteration_logits)
+        )
+        return loss, predictions, labels
 
-    def calibrate_threshold(self, eval_dataset: Dataset | None = None, reach: float = 4.0) -> float:
+    def calibrate_threshold(self, eval_dataset: Dataset | None = None) -> float:
         """
-        Moves the bias of the threshold class to where F1 is best on labelled documents.
+        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
+        predictions to be there, `args.calibrate_threshold` has to be set.
 
         Nothing else of the model changes, and nothing in decoding: a relation is still predicted when its logit is
-        above that of class 0.
+        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so that
+        the bias is moved a second time; whichever of the three has the best F1 is kept.
 
         Args:
             eval_dataset (`Dataset`, *optional*):
                 Encoded documents with labels. Defaults to the `eval_dataset` of the Trainer.
-            reach (`float`, *optional*, defaults to 4.0):
-                How far below the threshold, in logits, predictions are considered.
 
         Returns:
             `float`: what was added to the bias, below 0 where more is predicted than before.
         """
-        bias = self.model.base_model.classifier.bias
+        model = self.accelerator.unwrap_model(self.model)
+        has_inference = bool(model.config.num_iterations)
+        bias = (model.inference_module if has_inference else model.base_model).classifier.bias
+        repeats = model.config.num_iterations if has_inference and model.config.iteration_update == "accumulate" else 1
         start = bias[0].item()
+        best_f1, best_bias = -1.0, start
         try:
-            with torch.no_grad():
-                bias[0] = start - reach
-            output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
+            for _ in range(3 if has_inference else 1):
+                output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
+                scored = _scored(output.predictions[-1], output.label_ids)
+                shift, calibrated_f1 = best_threshold(*scored)
+                here = calibrated_f1 if not has_inference else _f1(*scored)
+                if here > best_f1:
+                    best_f1, best_bias = here, bias[0].item() + (0.0 if has_inference else shift)
+                with torch.no_grad():
+                    bias[0] += shift / repeats
         finally:
             with torch.no_grad():
-                bias[0] = start
-        scores, is_correct, num_gold = [], [], 0
-        for facts, labels in zip(output.predictions, output.label_ids):
-            gold = {tuple(fact) for fact in labels.tolist() if fact[0] >= 0}
-            num_gold += len(gold)
-            for _, head, tail, relation, score in facts[facts[:, 0] >= 0]:
-                scores.append(score)
-                is_correct.append((int(head), int(tail), int(relation)) in gold)
-        if any(is_correct):
-            shift = best_threshold_shift(np.array(scores), np.array(is_correct, dtype=bool), num_gold) - reach
-            with torch.no_grad():
-                bias[0] = start + shift
-        return bias[0].item() - start
+                bias[0] = best_bias
+        return best_bias - start
 
 
 def facts_by_document(predictions: np.ndarray) -> dict[int, list[tuple[int, int, int, float]]]:
     """
-    Unpacks gathered predictions.
+    Unpacks gathered predictions, those above the threshold.
 
     Args:
         predictions (`np.ndarray` of shape `(num_documents, most_facts, 5)`):
-            Predictions of [`DocREIITrainer`].
+            Predictions of [`DocREIITrainer`], of the base module or of one iteration.
 
     Returns:
         `dict[int, list[tuple]]`: head, tail, relation and score of the facts, by document index. A document without a
         prediction is not there.
     """
     facts: dict[int, list[tuple[int, int, int, float]]] = {}
-    for document, head, tail, relation, score in predictions[predictions[..., 0] >= 0]:
+    for document, head, tail, relation, score in predictions[predictions[..., 4] > 0.5]:
         facts.setdefault(int(document), []).append((int(head), int(tail), int(relation), float(score)))
     return facts
 
@@ -149,6 +217,10 @@ def make_compute_metrics(
     """
     Makes the `compute_metrics` of a [`DocREIITrainer`] that evaluates on `documents`.
 
+    It gives the scores of [`score_facts`] for the last predictions; with an inference module, `base_f1`,
+    `iteration_1_f1` and so on; and beside every F1 a `calibrated_f1`, the F1 at the threshold where it is best on
+    these documents, if relations below the threshold were gathered.
+
     Args:
         documents (`Sequence[dict]`):
             The validation documents with labels, by document index.
@@ -159,32 +231,63 @@ def make_compute_metrics(
     """
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        facts = facts_by_document(prediction.predictions)
-        return score_facts(submission(facts, documents, relations), documents, train_facts)
+        def score(facts, facts_in_train=None):
+            return score_facts(submission(facts, documents, relations), documents, facts_in_train)
+
+        all_facts = [facts_by_document(predictions) for predictions in prediction.predictions]
+        metrics = score(all_facts[-1], train_facts)
+        metrics["calibrated_f1"] = best_threshold(*_scored(prediction.predictions[-1], prediction.label_ids))[1]
+        if len(all_facts) > 1:
+            for name, facts, predictions in zip(iteration_names(len(all_facts)), all_facts, prediction.predictions):
+                metrics[f"{name}_f1"] = score(facts)["f1"]
+                metrics[f"{name}_calibrated_f1"] = best_threshold(*_scored(predictions, prediction.label_ids))[1]
+        return metrics
 
     return compute_metrics
 
 
-def _split_groups(groups: list[dict], encoder: set[int], encoder_learning_rate: float) -> list[dict]:
+def iteration_names(count: int) -> list[str]:
+    """Names of `count` predictions of one document: base, iteration_1, iteration_2, ..."""
+    return ["base", *(f"iteration_{iteration}" for iteration in range(1, count))]
+
+
+def _split_groups(groups: list[dict], pretrained: set[int], learning_rate: float) -> list[dict]:
     split = []
     for group in groups:
-        of_encoder = [parameter for parameter in group["params"] if id(parameter) in encoder]
-        of_new_modules = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-        split.append({**group, "params": of_encoder, "lr": encoder_learning_rate})
+        of_pretrained = [parameter for parameter in group["params"] if id(parameter) in pretrained]
+        of_new_modules = [parameter for parameter in group["params"] if id(parameter) not in pretrained]
+        split.append({**group, "params": of_pretrained, "lr": learning_rate})
         split.append({**group, "params": of_new_modules})
     return [group for group in split if group["params"]]
 
 
-def _pack_facts(logits: torch.Tensor, document_index: torch.Tensor, max_labels_per_pair: int) -> torch.Tensor:
-    facts, scores = predicted_facts(logits, max_labels_per_pair)
+def _pack_facts(predicted: tuple[torch.Tensor, torch.Tensor], document_index: torch.Tensor) -> torch.Tensor:
+    facts, scores = predicted
     count = torch.bincount(facts[:, 0], minlength=len(document_index))
     place = torch.arange(len(facts), device=facts.device) - (count.cumsum(0) - count)[facts[:, 0]]
     # At least one row, so that a batch without a prediction keeps its shape.
     packed = torch.full((len(document_index), max(int(count.max()), 1), 5), -100.0, dtype=torch.float64)
-    packed = packed.to(logits.device)
+    packed = packed.to(facts.device)
     values = [document_index.to(facts.device)[facts[:, 0]], *facts[:, 1:].unbind(-1), scores]
     packed[facts[:, 0], place] = torch.stack([value.double() for value in values], dim=-1)
     return packed
 
 
-__all__ = ["DocREIITrainer", "facts_by_document", "make_compute_metrics", "submission"]
+def _scored(predictions: np.ndarray, label_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of the predictions, whether each is a fact, and the number of facts."""
+    scores, is_correct, num_gold = [], [], 0
+    for facts, labels in zip(predictions, label_ids):
+        gold = {tuple(fact) for fact in labels.tolist() if fact[0] >= 0}
+        num_gold += len(gold)
+        for _, head, tail, relation, score in facts[facts[:, 0] >= 0]:
+            scores.append(score)
+            is_correct.append((int(head), int(tail), int(relation)) in gold)
+    return np.array(scores), np.array(is_correct, dtype=bool), num_gold
+
+
+def _f1(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
+    is_predicted = scores > 0.5
+    return 200 * float((is_predicted & is_correct).sum()) / max(int(is_predicted.sum()) + num_gold, 1)
+
+
+__all__ = ["DocREIITrainer", "facts_by_document", "iteration_names", "make_compute_metrics", "submission"]

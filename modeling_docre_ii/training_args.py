@@ -4,18 +4,36 @@ from dataclasses import dataclass, field
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware, as far as this version of torch can tell."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 @dataclass
 class DocREIITrainingArguments(TrainingArguments):
     r"""
     [`TrainingArguments`] with the learning rates and the schedule of DocRE-II; everything else is transformers' own.
+    Defaults are those of Table 7 of the paper for BERT on DocRED.
 
     Args:
         encoder_learning_rate (`float`, *optional*, defaults to 5e-5):
-            Peak learning rate of the pretrained encoder (Table 7 of the paper: BERT on DocRED).
+            In stage 1, the peak learning rate of the pretrained encoder.
+        base_learning_rate (`float`, *optional*, defaults to 1e-5):
+            In stage 2, the peak learning rate of the base module, its encoder included.
+        freeze_base (`bool`, *optional*, defaults to `False`):
+            In stage 2, leave the base module as it is (Table 4, "w/ freeze base module").
         learning_rate (`float`, *optional*, defaults to 1e-4):
-            Peak learning rate of the new modules, everything but the encoder.
+            Peak learning rate of the new modules: in stage 1 everything but the encoder, in stage 2 the inference
+            module.
         warmup_steps (`float`, *optional*, defaults to 0.06):
             Linear warm-up: a share of all steps below 1, a number of steps otherwise. A linear decay to 0 follows.
         calibrate_threshold (`bool`, *optional*, defaults to `False`):
@@ -29,10 +47,17 @@ class DocREIITrainingArguments(TrainingArguments):
     _argument_group_name = "training"
 
     encoder_learning_rate: float = field(
-        default=5e-5, metadata={"help": "Peak learning rate of the pretrained encoder."}
+        default=5e-5, metadata={"help": "Stage 1: peak learning rate of the pretrained encoder."}
     )
+    base_learning_rate: float = field(
+        default=1e-5, metadata={"help": "Stage 2: peak learning rate of the base module, encoder included."}
+    )
+    freeze_base: bool = field(default=False, metadata={"help": "Stage 2: leave the base module as it is."})
     learning_rate: float = field(
-        default=1e-4, metadata={"help": "Peak learning rate of the new modules, everything but the encoder."}
+        default=1e-4,
+        metadata={
+            "help": "Peak learning rate of the new modules; stage 1: all but the encoder; stage 2: inference module."
+        },
     )
     warmup_steps: float = field(
         default=0.06, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
@@ -55,6 +80,9 @@ class DocREIITrainingArguments(TrainingArguments):
     def __post_init__(self):
         # Transformers refuses `bf16` on a machine without an accelerator unless it is told that this is meant.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        if self.use_cpu and self.bf16 and not cpu_has_bf16():
+            logger.warning("`bf16` is switched off: this CPU would emulate it, many times slower than float32")
+            self.bf16 = False
         super().__post_init__()
 
 

@@ -77,6 +77,12 @@ def docre_config(encoder_config):
             "pair_bilinear_rank": 6,
             "pair_block_size": 4,
             "pair_feature_size": 10,
+            # The base module alone, unless a test asks for iterations.
+            "num_iterations": 0,
+            "inference_hidden_size": 16,
+            "inference_intermediate_size": 12,
+            "inference_dropout": 0.0,
+            "contrastive_hidden_size": 8,
             "window_overlap": 8,
             "initializer_range": 0.3,
         }

@@ -1,0 +1,118 @@
+"""Why a fact was predicted: the iteration it appeared in, and the overlapping pairs that were attended to."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Support(NamedTuple):
+    """A pair that was attended to, the relations it had in the relation matrix, and its share of the attention."""
+
+    head: int
+    tail: int
+    relations: list[int]
+    weight: float
+
+
+class FactExplanation(NamedTuple):
+    """The first iteration that predicted a fact, 0 for the base module, and the pairs that were attended to then."""
+
+    iteration: int
+    support: list[Support]
+
+
+def explain_facts(outputs, document: int, facts: list[tuple[int, int, int]], top_k: int = 3) -> list[FactExplanation]:
+    r"""
+    Explains predicted facts of one document.
+
+    The support of a fact of iteration k comes from what iteration k read: its attention, averaged over layers, units
+    and heads, to the pairs that overlap with the pair of the fact, and the relations those had in iteration k - 1.
+    Pairs without a relation, and the pair itself, are left out. For a fact of the base module, k = 1.
+
+    Args:
+        outputs ([`DocREIIOutput`]):
+            Output of the model with `output_attentions=True`.
+        document (`int`):
+            Index of the document in the batch.
+        facts (`list[tuple[int, int, int]]`):
+            Head, tail and relation of predicted facts.
+        top_k (`int`, *optional*, defaults to 3):
+            Largest number of supporting pairs.
+
+    Returns:
+        `list[FactExplanation]`, one a fact.
+
+    Raises:
+        `ValueError`: the output has no attentions.
+    """
+    if outputs.attentions is None:
+        raise ValueError("an explanation needs the output of the model with `output_attentions=True`")
+    margins = [
+        logits[document] - logits[document][..., :1] for logits in (outputs.base_logits, *outputs.iteration_logits)
+    ]
+    explanations = []
+    for head, tail, relation in facts:
+        first = next((k for k, margin in enumerate(margins) if margin[head, tail, relation] > 0), len(margins) - 1)
+        iteration = max(first, 1)
+        weights = attention_to_pairs(outputs.attentions[iteration - 1][document], head, tail)
+        explanations.append(FactExplanation(first, _strongest(weights, margins[iteration - 1], top_k)))
+    return explanations
+
+
+def describe_explanation(triple: Mapping[str, Any]) -> str:
+    """
+    Writes an explained triple for people to read.
+
+    Args:
+        triple (`dict`):
+            A triple from [`DocREIIProcessor.explain`].
+
+    Returns:
+        `str`: one line for the triple, and one for every pair that supports it.
+    """
+    head, tail = triple["head"]["name"], triple["tail"]["name"]
+    if triple["iteration"]:
+        origin = f"found in iteration {triple['iteration']}, which looked at"
+    else:
+        origin = "found by the base module; iteration 1 looked at"
+    lines = [f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}  ({origin})"]
+    for pair in triple["support"]:
+        relations = ", ".join(pair["relation_names"])
+        lines.append(f"        {pair['weight']:.2f}  {pair['head']['name']}  --{relations}-->  {pair['tail']['name']}")
+    return "\n".join(lines)
+
+
+def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.Tensor:
+    """
+    Where one pair looked: the mean of its attention over layers, units and heads.
+
+    Args:
+        attentions (`torch.FloatTensor` of shape `(num_layers, 2, 4, num_entities, num_entities, num_entities)`):
+            Attention of one iteration and document, from `DocREIIOutput.attentions`.
+        head, tail (`int`):
+            The pair.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_entities, num_entities)`, zeros at the pair itself.
+    """
+    row_head, column_head, row_tail, column_tail = attentions[:, :, :, head, tail].mean((0, 1)) / 4
+    weights = torch.zeros(len(row_head), len(row_head), dtype=row_head.dtype, device=row_head.device)
+    weights[head] += row_head
+    weights[:, head] += column_head
+    weights[tail] += row_tail
+    weights[:, tail] += column_tail
+    weights[head, tail] = 0.0
+    return weights
+
+
+def _strongest(weights: torch.Tensor, margins: torch.Tensor, top_k: int) -> list[Support]:
+    weights = weights * (margins > 0).any(-1)
+    support = []
+    for index in weights.flatten().argsort(descending=True, stable=True)[:top_k].tolist():
+        head, tail = divmod(index, len(weights))
+        if weights[head, tail] > 0:
+            order = margins[head, tail].argsort(descending=True)
+            relations = [relation for relation in order.tolist() if margins[head, tail, relation] > 0]
+            support.append(Support(head, tail, relations, float(weights[head, tail])))
+    return support
