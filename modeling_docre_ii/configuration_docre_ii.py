@@ -229,10 +229,10 @@ class DocREIIConfig(PreTrainedConfig):
             )
         if not 0 <= self.max_noise_rate <= 1:
             raise ValueError(f"`max_noise_rate` has to lie in [0, 1], got {self.max_noise_rate}")
-        if self.contrastive_temperature <= 0:
+        if not self.contrastive_temperature > 0:
             raise ValueError(f"`contrastive_temperature` has to be positive, got {self.contrastive_temperature}")
         for name in ("base_loss_weight", "contrastive_loss_weight"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 
     def validate_label_map(self):

@@ -253,7 +253,13 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         config_kwargs = {"num_iterations": 3} | config_kwargs
         if not config_kwargs["num_iterations"]:
             raise ValueError("the inference module needs a `num_iterations` of at least 1")
-        model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **config_kwargs)
+        model_type = AutoConfig.from_pretrained(name_or_path).model_type
+        if model_type != cls.config_class.model_type:
+            raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module, but a {model_type!r} model")
+        try:
+            model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **config_kwargs)
+        except RuntimeError as error:  # weights of other sizes
+            raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: {error}") from error
         missing = sorted(name for name in info["missing_keys"] if name.startswith("docre_ii."))
         if missing:
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: it has no {missing[0]!r}")
@@ -296,13 +302,15 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         base = self.docre_ii(input_ids, attention_mask, mention_positions, mention_entities, pair_mask)
         dense = None if labels is None else dense_labels(labels, pair_mask.shape[1], self.config.num_labels)[pair_mask]
         output = self.infer(base, pair_mask, dense, output_attentions)
-        if dense is not None:
-            num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
-            output.loss = output.base_loss = _loss(base.base_logits[pair_mask], dense, num_pairs)
-            if self.inference_module is not None:
-                output.inference_loss = _loss(output.logits[pair_mask], dense, num_pairs)
-                output.loss = self.config.base_loss_weight * output.base_loss + output.inference_loss
-        return output
+        if dense is None:
+            return output
+        num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
+        base_loss = _loss(base.base_logits[pair_mask], dense, num_pairs)
+        if self.inference_module is None:
+            return DocREIIOutput(loss=base_loss, base_loss=base_loss, **output)
+        inference_loss = _loss(output.logits[pair_mask], dense, num_pairs)
+        loss = self.config.base_loss_weight * base_loss + inference_loss
+        return DocREIIOutput(loss=loss, base_loss=base_loss, inference_loss=inference_loss, **output)
 
     def infer(
         self,

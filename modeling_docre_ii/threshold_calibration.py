@@ -31,8 +31,9 @@ def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) ->
     margins = np.log(scores / (1 - scores))
     correct = np.cumsum(is_correct[order])
     f1 = 2 * correct / (np.arange(1, len(scores) + 1) + num_gold)
-    # Predictions of one score are kept or left out together.
-    f1[:-1][scores[:-1] == scores[1:]] = 0.0
+    # Predictions of one score, up to rounding, are kept or left out together.
+    f1[:-1][margins[:-1] - margins[1:] < 1e-5] = 0.0
     last = int(np.argmax(f1))
-    following = margins[last + 1] if last + 1 < len(margins) else margins[last]
+    # A relation is predicted strictly above the threshold, so that one that keeps all has to lie below the last.
+    following = margins[last + 1] if last + 1 < len(margins) else margins[last] - 0.1
     return float((margins[last] + following) / 2), 100 * float(f1[last])

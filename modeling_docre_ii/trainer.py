@@ -52,12 +52,17 @@ class DocREIITrainer(Trainer):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        # Sums since the last log, and the step they begin at.
         self._loss_parts: dict[str, torch.Tensor] = {}
-        self._logged_step = 0
+        self._first_step = 0
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
                 raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
             self.model.base_model.requires_grad_(False)
+
+    def train(self, *args, **kwargs):
+        self._loss_parts = {}
+        return super().train(*args, **kwargs)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         is_new = self.optimizer is None
@@ -85,18 +90,20 @@ class DocREIITrainer(Trainer):
             scale = self.accelerator.num_processes if is_shared else 1
             loss = loss + config.contrastive_loss_weight * parts["contrastive_loss"] * scale
         if model.training and len(parts) > 1:
+            if not self._loss_parts:
+                self._first_step = self.state.global_step
             for name, part in parts.items():
                 self._loss_parts[name] = self._loss_parts.get(name, 0.0) + part.detach()
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._loss_parts:
-            steps = self.state.global_step - self._logged_step
+            # Each process has either its share of one mean, or a mean of its own.
+            reduction = "sum" if self.args.average_tokens_across_devices else "mean"
             for name, part in self._loss_parts.items():
-                logs[name] = self.accelerator.reduce(part, "sum").item() / steps
+                total = self.accelerator.reduce(part, reduction).item()
+                logs[name] = total / (self.state.global_step - self._first_step)
             self._loss_parts = {}
-        if "loss" in logs:
-            self._logged_step = self.state.global_step
         super().log(logs, start_time)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
@@ -152,7 +159,7 @@ class DocREIITrainer(Trainer):
         bias = (model.inference_module if has_inference else model.base_model).classifier.bias
         repeats = model.config.num_iterations if has_inference and model.config.iteration_update == "accumulate" else 1
         start = bias[0].item()
-        best_f1, best_bias = -1.0, start
+        best_f1, best_bias, kept_bias = -1.0, start, start
         try:
             for _ in range(3 if has_inference else 1):
                 output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
@@ -163,9 +170,10 @@ class DocREIITrainer(Trainer):
                     best_f1, best_bias = here, bias[0].item() + (0.0 if has_inference else shift)
                 with torch.no_grad():
                     bias[0] += shift / repeats
+            kept_bias = best_bias
         finally:
             with torch.no_grad():
-                bias[0] = best_bias
+                bias[0] = kept_bias
         return best_bias - start
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from datasets import Dataset
 
@@ -43,19 +44,46 @@ def test_every_configuration_is_one_that_can_be_read(path, tmp_path):
     for name, file in files.items():
         file.write_text("[]", encoding="utf-8")
         overrides += [f"--{name}", str(file)]
-    model_args, data_args, training_args = run_docre.parse_arguments([str(path), *overrides])
+    arguments = run_docre.parse_arguments([str(path), *overrides])
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert training_args.learning_rate == float(written["learning_rate"])
-    assert training_args.num_train_epochs == written["num_train_epochs"]
-    assert model_args.encoder_kwargs == written.get("encoder_kwargs", {})
-    assert data_args.files == {"train": [str(files["train_file"])], "validation": [str(files["validation_file"])]}
+    stage_1, stage_2 = arguments.training[1], arguments.training[2]
+    assert stage_1.learning_rate == float(written["learning_rate"])
+    assert stage_1.num_train_epochs == written["num_train_epochs"]
+    assert stage_1.output_dir == f"{written['output_dir']}/stage_1"
+    assert stage_2.num_train_epochs == written["stage_2"]["num_train_epochs"]
+    assert stage_2.learning_rate == float(written["stage_2"]["learning_rate"])
+    assert stage_2.output_dir == written["output_dir"]
+    assert stage_2.seed == stage_1.seed == written["seed"]
+    assert arguments.model.encoder_kwargs == written.get("encoder_kwargs", {})
+    assert arguments.data.files == {"train": [str(files["train_file"])], "validation": [str(files["validation_file"])]}
 
 
 def test_command_line_wins_over_the_file(configuration):
     path = configuration({"num_train_epochs": 3, "bf16": True, "seed": 1, "model_kwargs": {"pair_encoder": "concat"}})
-    model_args, _, training_args = run_docre.parse_arguments([path, "--num_train_epochs", "5", "--bf16", "false"])
-    assert (training_args.num_train_epochs, training_args.bf16, training_args.seed) == (5, False, 1)
-    assert model_args.model_kwargs == {"pair_encoder": "concat"}
+    arguments = run_docre.parse_arguments([path, "--num_train_epochs", "5", "--bf16", "false"])
+    for args in arguments.training.values():
+        assert (args.num_train_epochs, args.bf16, args.seed) == (5, False, 1)
+    assert arguments.model.model_kwargs == {"pair_encoder": "concat"}
+
+
+def test_stage_2_has_its_own_arguments_and_the_rest_from_stage_1(configuration):
+    path = configuration(
+        {"num_train_epochs": 3, "learning_rate": 1e-3, "stage_2": {"num_train_epochs": 7, "freeze_base": True}}
+    )
+    training = run_docre.parse_arguments([path, "--output_dir", "out", "--weight_decay", "0.5"]).training
+    assert [args.num_train_epochs for args in training.values()] == [3, 7]
+    assert [args.freeze_base for args in training.values()] == [False, True]
+    assert [args.output_dir for args in training.values()] == ["out/stage_1", "out"]
+    assert {(args.learning_rate, args.weight_decay) for args in training.values()} == {(1e-3, 0.5)}
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, stage):
+    path = configuration({"num_train_epochs": 3, "stage_2": {"num_train_epochs": 7}})
+    training = run_docre.parse_arguments([path, "--output_dir", "out", "--stages", str(stage)]).training
+    assert list(training) == [stage]
+    assert training[stage].output_dir == "out"
+    assert training[stage].num_train_epochs == {1: 3, 2: 7}[stage]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +99,10 @@ def test_command_line_wins_over_the_file(configuration):
         ({}, ["--encoder_kwargs", "[1]"], "`encoder_kwargs` has to be a mapping"),
         ({}, ["--encoder_kwargs", "{"], "`encoder_kwargs` is not JSON"),
         ({}, ["--candidate_types", "[PER"], "`candidate_types` is not JSON"),
+        ({"stage_2": {"num_train_epoch": 3}}, [], "stage_2: unknown name 'num_train_epoch', did you mean"),
+        ({"stage_2": [3]}, [], "`stage_2` has to be a mapping"),
+        ({"stages": [2, 1]}, [], "`stages` has to be 1, 2, or both, got [2, 1]"),
+        ({"stages": [3]}, [], "`stages` has to be 1, 2, or both, got [3]"),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_error(configuration, content, arguments, message):
@@ -99,9 +131,9 @@ def test_wrong_value_or_argument_is_named(configuration, capsys, content, argume
 @pytest.mark.parametrize("do_eval", [True, False])
 def test_prediction_alone_needs_no_validation_documents(configuration, do_eval):
     path = configuration({"do_train": False, "do_eval": do_eval, "do_predict": True, "eval_strategy": "epoch"})
-    _, _, training_args = run_docre.parse_arguments([path])
-    assert training_args.do_eval is do_eval
-    assert training_args.eval_strategy == "no"
+    for args in run_docre.parse_arguments([path]).training.values():
+        assert args.do_eval is do_eval
+        assert args.eval_strategy == "no"
 
 
 def test_missing_configuration_file():
@@ -161,9 +193,20 @@ SMALL = [
     "--max_train_documents=8",
     "--max_eval_documents=3",
     "--num_train_epochs=2",
+    "--eval_delay=0",
     "--disable_tqdm=true",
     "--model_kwargs",
-    json.dumps({"pair_hidden_size": 32, "pair_intermediate_size": 32, "pair_feature_size": 32}),
+    json.dumps(
+        {
+            "pair_hidden_size": 32,
+            "pair_intermediate_size": 32,
+            "pair_feature_size": 32,
+            "inference_hidden_size": 32,
+            "inference_intermediate_size": 32,
+        }
+    ),
+    "--stage_2",
+    json.dumps({"num_train_epochs": 1, "learning_rate": 1e-3}),
 ]
 
 
@@ -209,6 +252,85 @@ def test_run_leaves_a_checkpoint_that_loads(small_run, sample_documents):
     size = len(document["vertexSet"])
     assert outputs.logits.shape == (1, size, size, 97)
     assert processor.relation_names["P17"] == "country"
+
+
+def test_both_stages_are_kept(small_run):
+    folder, _ = small_run
+    base, full = (DocREIIForRelationExtraction.from_pretrained(path) for path in (folder / "stage_1", folder))
+    assert (base.config.num_iterations, full.config.num_iterations) == (0, 3)
+    assert base.inference_module is None
+    moved = [(full.get_parameter(name) - parameter).abs().max().item() for name, parameter in base.named_parameters()]
+    assert max(moved) > 0, "stage 2 trains the base module as well"
+
+
+def test_stage_2_alone_goes_on_where_stage_1_ended(small_run, tmp_path):
+    folder, _ = small_run
+    run_docre.main(
+        [*SMALL, "--stages", "2", "--model_name_or_path", str(folder / "stage_1"), "--output_dir", str(tmp_path)]
+    )
+    both, alone = (DocREIIForRelationExtraction.from_pretrained(path).state_dict() for path in (folder, tmp_path))
+    assert both.keys() == alone.keys()
+    for name, value in both.items():
+        torch.testing.assert_close(alone[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_stages_that_cannot_be_trained_are_refused(small_run, tmp_path):
+    folder, _ = small_run
+    again = [*SMALL, "--model_name_or_path", str(folder), "--output_dir", str(tmp_path), "--stages"]
+    with pytest.raises(ValueError, match="has an inference module: go on with `stages: \\[2\\]`"):
+        run_docre.main([*again, "1"])
+    again[again.index(str(folder))] = str(folder / "stage_1")
+    with pytest.raises(ValueError, match="`num_iterations` of at least 1"):
+        run_docre.main([*again, "2", "--model_kwargs", '{"num_iterations": 0}'])
+    with pytest.raises(ValueError, match="not a checkpoint of this base module"):
+        run_docre.main([*again, "2", "--model_kwargs", '{"pair_encoder": "grouped_bilinear", "pair_block_size": 8}'])
+
+
+def folders(path, *names):
+    for name in names:
+        (path / name).mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("left", "ended", "expected"),
+    [
+        (["stage_1/checkpoint-5", "stage_1/checkpoint-10"], False, (1, "stage_1/checkpoint-10")),
+        (["stage_1/checkpoint-5"], True, (2, None)),
+        (["stage_1/checkpoint-5", "checkpoint-7"], True, (2, "checkpoint-7")),
+    ],
+)
+def test_resuming_goes_on_in_the_stage_that_was_interrupted(configuration, tmp_path, left, ended, expected):
+    output = folders(tmp_path / "out", *left)
+    if ended:
+        (output / "stage_1" / "trainer_state.json").write_text("{}")
+    arguments = [configuration({}), "--output_dir", str(output), "--resume_from_checkpoint", "last"]
+    stage, checkpoint = run_docre.find_resumption(run_docre.parse_arguments(arguments).training)
+    assert (stage, checkpoint and str(Path(checkpoint).relative_to(output))) == expected
+
+
+@pytest.mark.parametrize(("name", "stage"), [("stage_1/checkpoint-5", 1), ("checkpoint-7", 2)])
+def test_resuming_from_a_named_checkpoint_finds_its_stage(configuration, tmp_path, name, stage):
+    output = folders(tmp_path / "out", "stage_1/checkpoint-5", "checkpoint-7")
+    path = str(output / name)
+    arguments = [configuration({}), "--output_dir", str(output), "--resume_from_checkpoint", path]
+    assert run_docre.find_resumption(run_docre.parse_arguments(arguments).training) == (stage, path)
+
+
+def test_without_a_word_of_resuming_stage_1_begins(configuration, tmp_path):
+    output = folders(tmp_path / "out", "stage_1/checkpoint-5")
+    training = run_docre.parse_arguments([configuration({}), "--output_dir", str(output)]).training
+    assert run_docre.find_resumption(training) == (1, None)
+
+
+def test_base_and_every_iteration_are_printed_side_by_side(small_run):
+    folder, printed = small_run
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    lines = [line.split() for line in printed.splitlines()]
+    for name in ("base", "iteration_1", "iteration_2", "iteration_3"):
+        f1, calibrated = results[f"eval_{name}_f1"], results[f"eval_{name}_calibrated_f1"]
+        assert [name, f"{f1:.2f}", f"{calibrated:.2f}"] in lines
+    assert results["eval_f1"] == results["eval_iteration_3_f1"]
 
 
 def test_run_leaves_scores_as_the_trainer_writes_them(small_run):

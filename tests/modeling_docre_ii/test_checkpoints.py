@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
@@ -12,8 +13,10 @@ SIZES = {
     "pair_intermediate_size": 20,
     "pair_bilinear_rank": 6,
     "pair_feature_size": 10,
+    "num_iterations": 0,
     "window_overlap": 8,
 }
+INFERENCE = {"num_iterations": 2, "inference_hidden_size": 16, "inference_intermediate_size": 12}
 FAMILIES = [
     "bert",
     "roberta",
@@ -145,3 +148,172 @@ def test_model_runs_in_bfloat16(tiny_model, inputs, tmp_path, kind, window_size)
     loaded = DocREIIForRelationExtraction.from_pretrained(tmp_path, dtype=torch.bfloat16)
 
     torch.testing.assert_close(loaded(**inputs).logits.float(), model(**inputs).logits, rtol=0.1, atol=0.2)
+
+
+# With an inference module
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"cross_attention": "full", "use_fusion": False, "relation_embedding": "multi_label"},
+        {"iteration_update": "accumulate", "add_base_logits": True, "contrastive_loss_weight": 0.0},
+        {"inference_hidden_size": 12, "pair_feature_size": 12, "num_inference_layers": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("load", [DocREIIForRelationExtraction.from_pretrained, AutoModel.from_pretrained])
+def test_saved_inference_module_loads_bit_equal(tiny_model, inputs, tmp_path, variant, load):
+    model = tiny_model(**INFERENCE | variant)
+    model.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+
+    assert not loaded.training
+    weights = loaded.state_dict()
+    assert weights.keys() == model.state_dict().keys()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weights[name], weight), name
+    expected = model(**inputs).iteration_logits
+    assert len(expected) == 2
+    for logits, expected_logits in zip(loaded(**inputs).iteration_logits, expected, strict=True):
+        assert torch.equal(logits, expected_logits)
+
+
+def test_number_of_iterations_can_be_changed_at_loading(tiny_model, inputs, tmp_path):
+    model = tiny_model(**INFERENCE)
+    model.save_pretrained(tmp_path)
+    longer = DocREIIForRelationExtraction.from_pretrained(tmp_path, num_iterations=4)(**inputs).iteration_logits
+
+    assert len(longer) == 4
+    for logits, expected in zip(longer, model(**inputs).iteration_logits):
+        assert torch.equal(logits, expected)
+
+
+def test_base_loads_from_a_model_with_an_inference_module(tiny_model, inputs, tmp_path):
+    model = tiny_model(**INFERENCE)
+    model.save_pretrained(tmp_path)
+    loaded, info = DocREIIModel.from_pretrained(tmp_path, output_loading_info=True)
+
+    assert not info["missing_keys"]
+    assert torch.equal(loaded(**inputs).base_logits, model(**inputs).base_logits)
+
+
+@pytest.fixture
+def stage_1(tiny_model, tmp_path):
+    """A saved model without an inference module, and its folder."""
+    model = tiny_model(num_iterations=0)
+    model.save_pretrained(tmp_path / "stage_1")
+    return model, tmp_path / "stage_1"
+
+
+def with_inference_module(folder, seed=0, **changes):
+    torch.manual_seed(seed)
+    return DocREIIForRelationExtraction.from_base_pretrained(folder, **INFERENCE | changes)
+
+
+def test_second_stage_starts_from_the_base_module(stage_1, inputs):
+    base, folder = stage_1
+    model = with_inference_module(folder)
+
+    for name, weight in base.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    output = model(**inputs)
+    assert torch.equal(output.base_logits, base(**inputs).logits)
+    assert len(output.iteration_logits) == 2
+    assert output.logits.isfinite().all()
+
+
+def test_second_stage_iterates_three_times_by_default(stage_1):
+    model = DocREIIForRelationExtraction.from_base_pretrained(stage_1[1], inference_hidden_size=16)
+
+    assert model.config.num_iterations == 3
+    assert model.inference_module is not None
+
+
+def test_new_inference_module_is_the_same_with_the_same_seed(stage_1):
+    first, second, other = (with_inference_module(stage_1[1], seed).state_dict() for seed in (0, 0, 1))
+
+    new = [name for name in first if not name.startswith("docre_ii.")]
+    assert {name.split(".")[0] for name in new} == {"inference_module", "contrastive_predictor"}
+    for name in new:
+        assert torch.equal(first[name], second[name]), name
+        if name.endswith("weight") and "layer_norm" not in name:
+            assert not torch.equal(first[name], other[name]), name
+
+
+def test_new_inference_module_is_initialised_as_the_config_says(stage_1):
+    model = with_inference_module(stage_1[1], inference_hidden_size=64, initializer_range=0.05)
+
+    checked = 0
+    for name, module in model.named_modules():
+        if name.startswith("docre_ii") or not hasattr(module, "weight"):
+            continue
+        checked += 1
+        if isinstance(module, torch.nn.LayerNorm):
+            assert torch.equal(module.weight, torch.ones(64)), name
+            assert not module.bias.any(), name
+        else:
+            assert isinstance(module, (torch.nn.Linear, torch.nn.Embedding)), name
+            size = module.weight.numel()
+            assert module.weight.std().item() == pytest.approx(0.05, rel=5 / size**0.5), name
+            assert abs(module.weight.mean().item()) < 0.05 * 5 / size**0.5, name
+            if getattr(module, "bias", None) is not None:
+                assert not module.bias.any(), name
+    assert checked > 20
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_inference_module_of_a_new_model_is_drawn_as_that_on_a_checkpoint(stage_1, docre_config):
+    """Not bit by bit: the base module draws first. But no module is left as torch made it."""
+    torch.manual_seed(0)
+    model = DocREIIForRelationExtraction(docre_config(**INFERENCE, initializer_range=0.05))
+
+    embeddings = model.inference_module.relation_embeddings.weight
+    assert embeddings.std().item() == pytest.approx(0.05, rel=0.5)
+    for module in model.inference_module.modules():
+        if isinstance(module, torch.nn.Linear) and module.bias is not None:
+            assert not module.bias.any()
+
+
+def test_model_of_the_second_stage_saves_and_loads(stage_1, inputs, tmp_path):
+    model = with_inference_module(stage_1[1])
+    model.save_pretrained(tmp_path / "stage_2")
+    loaded, info = DocREIIForRelationExtraction.from_pretrained(tmp_path / "stage_2", output_loading_info=True)
+
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+
+
+def test_second_stage_needs_an_iteration(stage_1):
+    with pytest.raises(ValueError, match="needs a `num_iterations` of at least 1"):
+        DocREIIForRelationExtraction.from_base_pretrained(stage_1[1], num_iterations=0)
+
+
+@pytest.mark.parametrize("saved", PAIR_ENCODERS)
+@pytest.mark.parametrize("asked", PAIR_ENCODERS)
+def test_checkpoint_of_another_base_module_is_refused(tiny_model, tmp_path, saved, asked):
+    tiny_model(pair_encoder=saved).save_pretrained(tmp_path)
+    if saved == asked:
+        assert with_inference_module(tmp_path, pair_encoder=asked).config.pair_encoder == asked
+        return
+
+    with pytest.raises(ValueError, match="is not a checkpoint of this base module"):
+        with_inference_module(tmp_path, pair_encoder=asked)
+
+
+def test_checkpoint_without_one_weight_of_the_base_module_is_refused(stage_1):
+    _, folder = stage_1
+    weights = load_file(folder / "model.safetensors")
+    del weights["docre_ii.classifier.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ValueError, match="it has no 'docre_ii.classifier.bias'"):
+        with_inference_module(folder)
+
+
+def test_encoder_alone_is_no_base_module(saved_encoder):
+    _, folder = saved_encoder()
+
+    with pytest.raises(ValueError, match="is not a checkpoint of this base module"):
+        with_inference_module(folder)

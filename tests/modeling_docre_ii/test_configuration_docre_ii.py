@@ -7,6 +7,27 @@ from transformers import AutoConfig, BertConfig, DebertaV2Config, ModernBertConf
 from modeling_docre_ii import DocREIIConfig
 
 
+# None of them the default.
+INFERENCE_FIELDS = {
+    "num_iterations": 5,
+    "num_inference_layers": 3,
+    "inference_hidden_size": 28,
+    "inference_intermediate_size": 30,
+    "inference_dropout": 0.25,
+    "cross_attention": "full",
+    "use_fusion": False,
+    "relation_embedding": "multi_label",
+    "iteration_update": "accumulate",
+    "add_base_logits": True,
+    "max_noise_rate": 0.15,
+    "contrastive_loss": "simclr",
+    "contrastive_temperature": 0.5,
+    "contrastive_hidden_size": 9,
+    "base_loss_weight": 0.75,
+    "contrastive_loss_weight": 0.0,
+}
+
+
 def error_of(**fields):
     """The message with which a config of these fields is refused."""
     with pytest.raises(StrictDataclassError) as error:
@@ -24,6 +45,20 @@ def test_defaults_are_the_documented_ones():
     assert config.pair_encoder == "low_rank_bilinear"
     assert config.pair_block_size == 64
     assert config.pair_dropout == 0.0
+    assert config.num_iterations == 3
+    assert config.num_inference_layers == 2
+    assert config.inference_hidden_size == config.inference_intermediate_size == 512
+    assert config.inference_dropout == 0.1
+    assert config.cross_attention == "extended"
+    assert config.use_fusion is True
+    assert config.relation_embedding == "argmax"
+    assert config.iteration_update == "replace"
+    assert config.add_base_logits is False
+    assert config.max_noise_rate == 0.4
+    assert config.contrastive_loss == "simsiam"
+    assert config.contrastive_temperature == 0.1
+    assert config.contrastive_hidden_size == 256
+    assert config.base_loss_weight == config.contrastive_loss_weight == 1.0
     assert config.max_labels_per_pair == 4
     assert config.window_size is None
     assert config.window_overlap == 128
@@ -73,6 +108,7 @@ def test_saved_config_loads_equal(load, tmp_path):
         pair_bilinear_rank=5,
         pair_feature_size=10,
         pair_dropout=0.25,
+        **INFERENCE_FIELDS,
         max_labels_per_pair=1,
         window_size=100,
         window_overlap=7,
@@ -85,6 +121,7 @@ def test_saved_config_loads_equal(load, tmp_path):
 
     assert isinstance(loaded, DocREIIConfig)
     assert loaded.to_dict() | {"_name_or_path": ""} == config.to_dict()
+    assert {field: getattr(loaded, field) for field in INFERENCE_FIELDS} == INFERENCE_FIELDS
     assert isinstance(loaded.encoder_config, RobertaConfig)
     assert loaded.id2label == {0: "Na", 1: "P17", 2: "P27"}
     assert loaded.label2id == {"Na": 0, "P17": 1, "P27": 2}
@@ -146,6 +183,24 @@ def test_label_map_that_is_no_numbering_is_refused(labels, message):
         ("pair_block_size", "64"),
         ("pair_feature_size", 768.0),
         ("pair_dropout", "0.1"),
+        ("num_iterations", 1.5),
+        ("num_iterations", None),
+        ("num_inference_layers", "2"),
+        ("inference_hidden_size", 512.0),
+        ("inference_intermediate_size", None),
+        ("inference_dropout", "0.1"),
+        ("cross_attention", "all"),
+        ("use_fusion", "yes"),
+        ("relation_embedding", "sum"),
+        ("iteration_update", "add"),
+        ("add_base_logits", "no"),
+        ("max_noise_rate", "0.4"),
+        ("contrastive_loss", "infonce"),
+        ("contrastive_loss", None),
+        ("contrastive_temperature", "0.1"),
+        ("contrastive_hidden_size", 0.5),
+        ("base_loss_weight", "1"),
+        ("contrastive_loss_weight", None),
         ("max_labels_per_pair", "4"),
         ("window_size", "512"),
         ("window_overlap", 1.5),
@@ -166,22 +221,66 @@ def test_wrong_type_names_the_field(field, value):
         "pair_bilinear_rank",
         "pair_block_size",
         "pair_feature_size",
+        "num_inference_layers",
+        "inference_hidden_size",
+        "inference_intermediate_size",
+        "contrastive_hidden_size",
         "max_labels_per_pair",
     ],
 )
-@pytest.mark.parametrize("value", [0, -1])
+@pytest.mark.parametrize("value", [0, -4])
 def test_sizes_have_to_be_positive(field, value):
     assert f"`{field}` has to be at least 1, got {value}" in error_of(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["pair_dropout", "inference_dropout"])
 @pytest.mark.parametrize("value", [-0.1, 1.0, 2, float("nan")])
-def test_dropout_has_to_be_a_probability_below_one(value):
-    assert "`pair_dropout` has to lie in [0, 1)" in error_of(pair_dropout=value)
+def test_dropout_has_to_be_a_probability_below_one(field, value):
+    assert f"`{field}` has to lie in [0, 1)" in error_of(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["pair_dropout", "inference_dropout"])
 @pytest.mark.parametrize("value", [0, 0.0, 0.99])
-def test_dropout_may_be_a_whole_number(value):
-    assert DocREIIConfig(pair_dropout=value).pair_dropout == value
+def test_dropout_may_be_a_whole_number(field, value):
+    assert getattr(DocREIIConfig(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_iterations": -1}, "`num_iterations` cannot be negative, got -1"),
+        ({"inference_hidden_size": 30}, "`inference_hidden_size` has to be a multiple of the 4 heads, got 30"),
+        ({"inference_hidden_size": 2}, "`inference_hidden_size` has to be a multiple of the 4 heads, got 2"),
+        ({"max_noise_rate": -0.1}, "`max_noise_rate` has to lie in [0, 1], got -0.1"),
+        ({"max_noise_rate": 1.1}, "`max_noise_rate` has to lie in [0, 1], got 1.1"),
+        ({"max_noise_rate": float("nan")}, "`max_noise_rate` has to lie in [0, 1], got nan"),
+        ({"contrastive_temperature": 0.0}, "`contrastive_temperature` has to be positive, got 0.0"),
+        ({"contrastive_temperature": -1}, "`contrastive_temperature` has to be positive, got -1"),
+        ({"base_loss_weight": -0.5}, "`base_loss_weight` cannot be negative, got -0.5"),
+        ({"contrastive_loss_weight": -1}, "`contrastive_loss_weight` cannot be negative, got -1"),
+    ],
+)
+def test_inference_module_that_makes_no_sense_is_refused(fields, message):
+    assert message in error_of(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_iterations": 0},
+        {"inference_hidden_size": 4},
+        {"max_noise_rate": 0},
+        {"max_noise_rate": 1},
+        {"contrastive_temperature": 1},
+        {"base_loss_weight": 0},
+        {"contrastive_loss_weight": 2},
+    ],
+    ids=str,
+)
+def test_ends_of_the_ranges_are_allowed(fields):
+    config = DocREIIConfig(**fields)
+
+    assert {field: getattr(config, field) for field in fields} == fields
 
 
 def test_blocks_have_to_divide_the_width_only_where_there_are_blocks():

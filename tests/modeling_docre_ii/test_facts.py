@@ -6,13 +6,15 @@ import torch
 from modeling_docre_ii.facts import dense_labels, predicted_facts
 
 
-def naive_predictions(logits, max_labels_per_pair):
+def naive_predictions(logits, max_labels_per_pair, pair_mask=None, reach=0.0):
     """Rows (document, head, tail, relation, score), by the definition."""
     predictions = []
     for b, document in enumerate(logits.tolist()):
         for h, row in enumerate(document):
             for t, pair in enumerate(row):
-                above = [(pair[r] - pair[0], r) for r in range(1, len(pair)) if pair[r] > pair[0]]
+                if pair_mask is not None and not pair_mask[b, h, t]:
+                    continue
+                above = [(pair[r] - pair[0], r) for r in range(1, len(pair)) if pair[r] > pair[0] - reach]
                 above.sort(key=lambda scored: -scored[0])
                 for margin, r in above[:max_labels_per_pair]:
                     predictions.append((b, h, t, r, 1 / (1 + math.exp(-margin))))
@@ -137,3 +139,48 @@ def test_half_precision_logits_are_compared_in_float32():
     assert scores.dtype == torch.float32
     assert torch.equal(facts, expected_facts)
     assert torch.equal(scores, expected_scores)
+
+
+@pytest.mark.parametrize("max_labels_per_pair", [1, 3, 50])
+@pytest.mark.parametrize("reach", [0.0, 0.7, 100.0])
+def test_relations_within_reach_of_the_threshold_are_read_on_candidates(max_labels_per_pair, reach):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(3, 4, 4, 6, generator=generator)
+    pair_mask = torch.rand(3, 4, 4, generator=generator) < 0.5
+    facts, scores = predicted_facts(logits, max_labels_per_pair, pair_mask=pair_mask, reach=reach)
+
+    expected = naive_predictions(logits, max_labels_per_pair, pair_mask, reach)
+    assert facts.tolist() == [list(row[:4]) for row in expected]
+    assert scores.tolist() == pytest.approx([row[4] for row in expected], abs=1e-6)
+    if reach == 100.0:
+        assert len(facts) == pair_mask.sum() * min(max_labels_per_pair, 5)
+        assert (scores < 0.5).any()
+    if not reach:
+        assert (scores > 0.5).all()
+
+
+def test_reach_adds_relations_without_moving_the_others():
+    logits = torch.randn(2, 4, 4, 6, generator=torch.Generator().manual_seed(3))
+    every_pair = torch.ones(2, 4, 4, dtype=torch.bool)
+    facts, scores = predicted_facts(logits, 3, every_pair, reach=2.0)
+    strict_facts, strict_scores = predicted_facts(logits, 3)
+
+    assert len(facts) > len(strict_facts) > 0
+    assert torch.equal(facts[scores > 0.5], strict_facts)
+    assert torch.equal(scores[scores > 0.5], strict_scores)
+
+
+def test_relation_at_the_end_of_the_reach_is_not_read():
+    logits = torch.tensor([[[[0.0, -1.0, -0.5, -2.0]]]])
+    facts, scores = predicted_facts(logits, 4, torch.ones(1, 1, 1, dtype=torch.bool), reach=1.0)
+
+    assert facts.tolist() == [[0, 0, 0, 2]]
+    assert scores.tolist() == pytest.approx([1 / (1 + math.exp(0.5))])
+
+
+def test_the_mask_of_candidates_is_not_edited():
+    pair_mask = torch.tensor([[[False, True], [True, False]]])
+    before = pair_mask.clone()
+    predicted_facts(torch.zeros(1, 2, 2, 3), 4, pair_mask, reach=1.0)
+
+    assert torch.equal(pair_mask, before)

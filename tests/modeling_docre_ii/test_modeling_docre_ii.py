@@ -16,6 +16,13 @@ PADDING = {
     "labels": -100,
 }
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+VARIANTS = [
+    {},
+    {"cross_attention": "full"},
+    {"relation_embedding": "multi_label", "iteration_update": "accumulate"},
+    {"add_base_logits": True, "use_fusion": False},
+]
 
 
 def alone(batch, row):
@@ -292,7 +299,8 @@ def test_output_is_a_dict_and_a_tuple(tiny_model, tiny_batch):
     model = tiny_model()
     with_loss, without_loss = model(**tiny_batch), model(**without_labels(tiny_batch))
 
-    assert list(with_loss) == ["loss", "logits", "base_logits"]
+    assert list(with_loss) == ["loss", "logits", "base_logits", "base_loss"]
+    assert torch.equal(with_loss.loss, with_loss.base_loss)
     assert list(without_loss) == ["logits", "base_logits"]
     assert without_loss.loss is None
     assert torch.equal(with_loss[1], with_loss["logits"])
@@ -303,6 +311,209 @@ def test_output_is_a_dict_and_a_tuple(tiny_model, tiny_batch):
 def test_inputs_are_not_edited(tiny_model, tiny_batch):
     before = {name: tensor.clone() for name, tensor in tiny_batch.items()}
     tiny_model(window_size=16, window_overlap=6)(**tiny_batch)
+
+    for name, tensor in tiny_batch.items():
+        assert torch.equal(tensor, before[name]), name
+
+
+# With an inference module
+
+
+@pytest.mark.parametrize("num_iterations", [1, 3])
+def test_iterations_follow_the_base_module(tiny_model, tiny_batch, num_iterations):
+    model = tiny_model(num_iterations=num_iterations)
+    with torch.no_grad():
+        output, unlabelled = model(**tiny_batch), model(**without_labels(tiny_batch))
+        base = model.docre_ii(**without_labels(tiny_batch))
+
+    assert list(output) == ["loss", "logits", "base_logits", "iteration_logits", "base_loss", "inference_loss"]
+    assert list(unlabelled) == ["logits", "base_logits", "iteration_logits"]
+    assert torch.equal(output.base_logits, base.base_logits)
+    assert len(output.iteration_logits) == num_iterations
+    assert torch.equal(output.logits, output.iteration_logits[-1])
+    assert not torch.equal(output.logits, output.base_logits)
+    for logits, unlabelled_logits in zip(output.iteration_logits, unlabelled.iteration_logits):
+        assert logits.shape == (2, 3, 3, 4)
+        assert torch.equal(logits, unlabelled_logits)
+        assert not logits[~tiny_batch["pair_mask"]].any()
+        assert logits[tiny_batch["pair_mask"]].any(-1).all()
+
+
+def test_base_module_is_that_of_a_model_without_iterations(tiny_model, tiny_batch):
+    model, base = tiny_model(num_iterations=2), tiny_model(num_iterations=0)
+    base.load_state_dict(model.state_dict(), strict=False)
+
+    assert torch.equal(model(**tiny_batch).base_logits, base(**tiny_batch).logits)
+
+
+def test_one_pass_in_training_with_labels_only(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=3, encoder_changes=NO_DROPOUT).train()
+    output, unlabelled = model(**tiny_batch), model(**without_labels(tiny_batch))
+
+    assert len(output.iteration_logits) == 1
+    assert torch.equal(output.logits, output.iteration_logits[0])
+    assert torch.equal(output.base_logits, model.docre_ii(**without_labels(tiny_batch)).base_logits)
+    assert len(unlabelled.iteration_logits) == 3
+    assert unlabelled.views is None
+
+
+def test_first_iteration_is_the_pass_of_training_without_noise(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=3, max_noise_rate=0, encoder_changes=NO_DROPOUT)
+    first = model(**tiny_batch).iteration_logits[0]
+
+    torch.testing.assert_close(model.train()(**tiny_batch).logits, first, **CLOSE)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25, 0.0])
+@pytest.mark.parametrize("training", [False, True])
+def test_losses_of_both_modules_are_means_over_the_candidate_pairs(tiny_model, tiny_batch, weight, training):
+    model = tiny_model(num_iterations=2, base_loss_weight=weight).train(training)
+    output = model(**tiny_batch)
+    facts = {(0, 0, 1): [2, 3], (0, 2, 0): [1], (1, 1, 0): [1]}
+
+    sums = []
+    for logits in (output.base_logits, output.logits):
+        losses = []
+        for pair in map(tuple, tiny_batch["pair_mask"].nonzero().tolist()):
+            labels = torch.zeros(1, 4, dtype=torch.bool)
+            labels[0, facts.get(pair, [])] = True
+            losses.append(adaptive_threshold_loss(logits[pair][None], labels).item())
+        sums.append(sum(losses))
+    assert output.base_loss.item() == pytest.approx(sums[0] / 8, rel=1e-5)
+    assert output.inference_loss.item() == pytest.approx(sums[1] / 8, rel=1e-5)
+    assert output.loss.item() == pytest.approx((weight * sums[0] + sums[1]) / 8, rel=1e-5)
+
+
+def test_losses_of_both_modules_are_divided_by_the_number_of_items_when_it_is_given(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=2)
+    output, given = model(**tiny_batch), model(**tiny_batch, num_items_in_batch=torch.tensor(20))
+
+    for name in ("loss", "base_loss", "inference_loss"):
+        assert given[name].item() == pytest.approx(output[name].item() * 8 / 20, rel=1e-5), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_iterations_do_not_depend_on_the_rest_of_the_batch(tiny_model, tiny_batch, variant):
+    model = tiny_model(num_iterations=3, **variant)
+    together = model(**tiny_batch)
+
+    for row, entities in enumerate([3, 2]):
+        single = model(**alone(tiny_batch, row))
+        for iteration, logits in enumerate(together.iteration_logits):
+            torch.testing.assert_close(
+                single.iteration_logits[iteration][0], logits[row, :entities, :entities], **CLOSE
+            )
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_iterations_do_not_depend_on_padding(tiny_model, tiny_batch, variant):
+    model = tiny_model(num_iterations=3, **variant)
+    output, wider = model(**tiny_batch), model(**padded(tiny_batch, 5))
+
+    for logits, wider_logits in zip(output.iteration_logits, wider.iteration_logits, strict=True):
+        torch.testing.assert_close(wider_logits[:, :3, :3], logits, **CLOSE)
+    torch.testing.assert_close(wider.loss, output.loss, **CLOSE)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_order_of_the_entities_only_permutes_the_iterations(tiny_model, tiny_batch, variant):
+    model = tiny_model(num_iterations=3, **variant)
+    document = alone(tiny_batch, 0)
+    new_index = torch.tensor([2, 0, 1])
+    renamed = document | {
+        "mention_entities": new_index[document["mention_entities"]],
+        "labels": torch.cat([new_index[document["labels"][..., :2]], document["labels"][..., 2:]], dim=-1),
+    }
+    output, permuted = model(**document), model(**renamed)
+
+    for logits, permuted_logits in zip(output.iteration_logits, permuted.iteration_logits, strict=True):
+        for head in range(3):
+            for tail in range(3):
+                torch.testing.assert_close(
+                    permuted_logits[0, new_index[head], new_index[tail]], logits[0, head, tail], **CLOSE
+                )
+    torch.testing.assert_close(permuted.loss, output.loss, **CLOSE)
+
+
+def test_order_of_the_documents_only_permutes_the_iterations(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=3)
+    output, reverse = model(**tiny_batch), model(**{name: tensor.flip(0) for name, tensor in tiny_batch.items()})
+
+    for logits, reverse_logits in zip(output.iteration_logits, reverse.iteration_logits, strict=True):
+        torch.testing.assert_close(reverse_logits.flip(0), logits, **CLOSE)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_document_with_one_entity_has_nothing_to_infer(tiny_model, tiny_batch, training):
+    model = tiny_model(num_iterations=2).train(training)
+    document = alone(tiny_batch, 0) | {
+        "mention_entities": torch.zeros(1, 5, dtype=torch.long),
+        "pair_mask": torch.zeros(1, 1, 1, dtype=torch.bool),
+        "labels": torch.full((1, 1, 3), -100),
+    }
+    output = model(**document)
+
+    assert output.logits.tolist() == [[[[0.0] * 4]]]
+    assert output.loss.item() == 0.0
+    output.loss.backward()
+
+
+def test_document_without_an_entity_leaves_the_iterations_alone(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=3)
+    expected = model(**tiny_batch)
+    batch = {
+        name: torch.cat([tensor, torch.full_like(tensor[:1], PADDING[name])]) for name, tensor in tiny_batch.items()
+    }
+    batch["input_ids"][2, :4], batch["attention_mask"][2, :4] = 7, 1
+    output = model(**batch)
+    output.loss.backward()
+
+    for logits, expected_logits in zip(output.iteration_logits, expected.iteration_logits, strict=True):
+        torch.testing.assert_close(logits[:2], expected_logits, **CLOSE)
+        assert not logits[2].any()
+    torch.testing.assert_close(output.loss, expected.loss, **CLOSE)
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_every_parameter_but_the_predictor_learns_from_the_loss(tiny_model, tiny_batch):
+    """The predictor of the contrastive loss learns from that loss alone, which the Trainer adds."""
+    model = tiny_model(num_iterations=3).train()
+    model(**tiny_batch).loss.backward()
+
+    for name, parameter in model.named_parameters():
+        if name.startswith("contrastive_predictor."):
+            assert parameter.grad is None, name
+            continue
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # A key bias moves all scores of a row alike, which the softmax takes out again.
+        assert parameter.grad.any() or name.endswith("key.bias"), name
+
+
+def test_training_lowers_the_loss_of_the_inference_module(docre_config, tiny_batch):
+    torch.manual_seed(0)
+    encoder_changes = {"initializer_range": 0.1} | NO_DROPOUT
+    config = docre_config(encoder_changes=encoder_changes, num_iterations=2, initializer_range=0.1)
+    model = DocREIIForRelationExtraction(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        output = model(**tiny_batch)
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(output.inference_loss.item())
+
+    assert losses[-1] < losses[0] / 2
+    with torch.no_grad():
+        assert model.eval()(**tiny_batch).inference_loss < losses[0] / 2
+
+
+def test_inputs_are_not_edited_by_the_iterations(tiny_model, tiny_batch):
+    before = {name: tensor.clone() for name, tensor in tiny_batch.items()}
+    model = tiny_model(num_iterations=2)
+    model(**tiny_batch)
+    model.train()(**tiny_batch)
 
     for name, tensor in tiny_batch.items():
         assert torch.equal(tensor, before[name]), name
