@@ -87,6 +87,18 @@ class DocREIIConfig(PreTrainedConfig):
         max_noise_rate (`float`, *optional*, defaults to 0.4):
             In training, r ~ U(0, `max_noise_rate`) of the pairs of a document get a wrong relation in the relation
             matrix.
+        relation_noise (`str`, *optional*, defaults to `"uniform"`):
+            - `"uniform"`: that noise, as in the paper;
+            - `"by_label"`: 20 to 50% of the pairs with and 5 to 15% of those without a relation, as in the released
+              code.
+        training_relations (`str`, *optional*, defaults to `"predicted"`):
+            What the relation matrix is made of in training, before the noise:
+
+            - `"predicted"`: the predictions of the base module, as in the paper;
+            - `"gold"`: the labels, as in the released code.
+        negatives_per_positive (`int`, *optional*):
+            In training with the inference module, take the adaptive threshold loss of the pairs with a relation and of
+            that many pairs without for each of them, drawn at random: 5 in the released code. All pairs by default.
         contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
             - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
             - `"simclr"`: pushes different pairs apart as well (Table 4, "w/ negative pairs").
@@ -150,6 +162,9 @@ class DocREIIConfig(PreTrainedConfig):
     iteration_update: Literal["replace", "accumulate"] = "replace"
     add_base_logits: bool = False
     max_noise_rate: float | int = 0.4
+    relation_noise: Literal["uniform", "by_label"] = "uniform"
+    training_relations: Literal["predicted", "gold"] = "predicted"
+    negatives_per_positive: int | None = None
     contrastive_loss: Literal["simsiam", "simclr"] = "simsiam"
     contrastive_temperature: float | int = 0.1
     contrastive_hidden_size: int = 256
@@ -227,6 +242,10 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError(
                 f"`inference_hidden_size` has to be a multiple of the 4 heads, got {self.inference_hidden_size}"
             )
+        if self.add_base_logits and self.iteration_update == "accumulate":
+            raise ValueError("`add_base_logits` and `iteration_update='accumulate'` would add the base's logits twice")
+        if self.negatives_per_positive is not None and self.negatives_per_positive < 1:
+            raise ValueError(f"`negatives_per_positive` has to be at least 1, got {self.negatives_per_positive}")
         if not 0 <= self.max_noise_rate <= 1:
             raise ValueError(f"`max_noise_rate` has to lie in [0, 1], got {self.max_noise_rate}")
         if not self.contrastive_temperature > 0:

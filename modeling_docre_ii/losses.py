@@ -37,3 +37,23 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
     among_positive = nn.functional.log_softmax(logits.masked_fill(~(positive | is_threshold), minus_infinity), dim=-1)
     among_negative = nn.functional.log_softmax(logits.masked_fill(positive, minus_infinity), dim=-1)
     return -(among_positive.masked_fill(~positive, 0.0).sum(-1) + among_negative[:, 0])
+
+
+def sample_pairs(labels: torch.Tensor, negatives_per_positive: int) -> torch.Tensor:
+    """
+    Draws pairs for the loss: all with a relation, and for each of them some without.
+
+    Args:
+        labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
+            Relations that hold.
+        negatives_per_positive (`int`):
+            How many pairs without a relation are drawn for each pair with one; one pair at least.
+
+    Returns:
+        `torch.BoolTensor` of shape `(num_pairs,)`.
+    """
+    is_positive = labels[:, 1:].any(-1)
+    order = torch.rand(len(labels), device=labels.device).masked_fill(is_positive, 2.0).argsort()
+    is_sampled = is_positive.clone()
+    is_sampled[order[: max(negatives_per_positive * int(is_positive.sum()), 1)]] = True
+    return is_sampled

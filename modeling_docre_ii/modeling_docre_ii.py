@@ -12,9 +12,9 @@ from .contrastive import ContrastivePredictor
 from .document_encoding import MENTION_ROWS, encode_documents
 from .facts import dense_labels
 from .inference_module import InferenceModule
-from .losses import adaptive_threshold_loss
+from .losses import adaptive_threshold_loss, sample_pairs
 from .pair_features import PairFeatures
-from .relation_noise import corrupt_relations
+from .relation_noise import corrupt_relations, draw_noise_rates
 
 
 @dataclass
@@ -305,10 +305,13 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         if dense is None:
             return output
         num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
-        base_loss = _loss(base.base_logits[pair_mask], dense, num_pairs)
+        sample = slice(None)
+        if self.inference_module is not None and self.training and self.config.negatives_per_positive is not None:
+            sample = sample_pairs(dense, self.config.negatives_per_positive)
+        base_loss = _loss(base.base_logits[pair_mask], dense, num_pairs, sample)
         if self.inference_module is None:
             return DocREIIOutput(loss=base_loss, base_loss=base_loss, **output)
-        inference_loss = _loss(output.logits[pair_mask], dense, num_pairs)
+        inference_loss = _loss(output.logits[pair_mask], dense, num_pairs, sample)
         loss = self.config.base_loss_weight * base_loss + inference_loss
         return DocREIIOutput(loss=loss, base_loss=base_loss, inference_loss=inference_loss, **output)
 
@@ -364,6 +367,9 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             )
         return output
 
+    def _noise_rates(self, pair_mask: torch.Tensor) -> torch.Tensor:
+        return draw_noise_rates(len(pair_mask), self.config, pair_mask.device)
+
     def _train_pass(
         self, features: torch.Tensor, base_logits: torch.Tensor, pair_mask: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
@@ -372,14 +378,15 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         module = self.inference_module
         document = pair_mask.nonzero(as_tuple=True)[0]
         layout = module.layout(pair_mask)
-        predicted = module.read_relations(base_logits.detach())
+        is_gold = self.config.training_relations == "gold"
+        relations = module.read_relations(labels.float() if is_gold else base_logits.detach())
 
-        noisy = corrupt_relations(predicted, labels, document, self.config.max_noise_rate)
+        noisy = corrupt_relations(relations, labels, document, self._noise_rates(pair_mask))
         encoded, _ = module.encode(module.project_features(features), module.project_relations(noisy), layout)
         logits = module.classify(encoded, base_logits)
         if self.contrastive_predictor is None:
             return logits, ()
-        noisy = corrupt_relations(predicted, labels, document, self.config.max_noise_rate)
+        noisy = corrupt_relations(relations, labels, document, self._noise_rates(pair_mask))
         first_layer = module.layers[0]
         reversed_encoded, _ = module.encode(
             first_layer.project_features(module.embed(noisy)),
@@ -389,8 +396,12 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         return logits, (encoded, reversed_encoded)
 
 
-def _loss(logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int) -> torch.Tensor:
-    return adaptive_threshold_loss(logits, labels).sum() / num_pairs
+def _loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | slice
+) -> torch.Tensor:
+    """The mean over the sampled pairs, weighed by all pairs of this batch among `num_pairs`."""
+    losses = adaptive_threshold_loss(logits[sample], labels[sample])
+    return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
 
 
 def _matrix(values: torch.Tensor, pairs: tuple[torch.Tensor, ...], pair_mask: torch.Tensor) -> torch.Tensor:

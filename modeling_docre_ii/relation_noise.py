@@ -2,16 +2,45 @@
 
 import torch
 
+from .configuration_docre_ii import DocREIIConfig
+
+
+# Shares of the pairs without and with a relation that the authors' released code gives a wrong one.
+_RELEASED_RATES = ((0.05, 0.15), (0.2, 0.5))
+
+
+def draw_noise_rates(num_documents: int, config: DocREIIConfig, device: torch.device) -> torch.Tensor:
+    """
+    Draws how many pairs of each document get a wrong relation.
+
+    Args:
+        num_documents (`int`):
+            Number of documents.
+        config ([`DocREIIConfig`]):
+            `relation_noise="uniform"` draws r ~ U(0, `max_noise_rate`) for all pairs of a document, as in the paper;
+            `"by_label"` draws from U(0.05, 0.15) for its pairs without a relation and from U(0.2, 0.5) for those with
+            one, as the released code does.
+        device (`torch.device`):
+            Where.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_documents, 2)`: the rate of pairs without and with a relation.
+    """
+    if config.relation_noise == "uniform":
+        return config.max_noise_rate * torch.rand(num_documents, 1, device=device).expand(-1, 2)
+    low, high = torch.tensor(_RELEASED_RATES, device=device).unbind(-1)
+    return low + (high - low) * torch.rand(num_documents, 2, device=device)
+
 
 def corrupt_relations(
-    relations: torch.Tensor, labels: torch.Tensor, document: torch.Tensor, max_noise_rate: float
+    relations: torch.Tensor, labels: torch.Tensor, document: torch.Tensor, rates: torch.Tensor
 ) -> torch.Tensor:
     r"""
-    Gives a part of the pairs a wrong relation: of each document a share r ~ U(0, `max_noise_rate`).
+    Gives a part of the pairs a wrong relation.
 
-    A pair is chosen with probability r, and gets one class drawn evenly from all that are wrong for it. Right are its
-    relations or, where it has none, class 0: that of a pair with a relation may be taken away, but what is right is
-    never drawn. Draws come from torch's global generator, which `set_seed` seeds and a checkpoint keeps.
+    A pair is chosen with the probability of its kind, and gets one class drawn evenly from all that are wrong for it.
+    Right are its relations or, where it has none, class 0: that of a pair with a relation may be taken away, but what
+    is right is never drawn. Draws come from torch's global generator, which `set_seed` seeds and a checkpoint keeps.
 
     Args:
         relations (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
@@ -20,8 +49,8 @@ def corrupt_relations(
             Relations that hold.
         document (`torch.LongTensor` of shape `(num_pairs,)`):
             Document of each pair.
-        max_noise_rate (`float`):
-            Upper end of the rates, 0.4 in the paper.
+        rates (`torch.FloatTensor` of shape `(num_documents, 2)`):
+            Share of the pairs without and with a relation to corrupt, from [`draw_noise_rates`].
 
     Returns:
         `torch.BoolTensor` of shape `(num_pairs, num_labels)`; the input is not changed.
@@ -31,7 +60,6 @@ def corrupt_relations(
     wrong = ~labels.bool()
     wrong[:, 0] = labels[:, 1:].any(-1)
     drawn = torch.multinomial(wrong.float(), 1)[:, 0]
-    rates = max_noise_rate * torch.rand(int(document.max()) + 1, device=relations.device)
-    is_noisy = torch.rand(len(relations), device=relations.device) < rates[document]
+    is_noisy = torch.rand(len(relations), device=relations.device) < rates[document, labels[:, 1:].any(-1).long()]
     noise = torch.nn.functional.one_hot(drawn, relations.shape[-1]).bool()
     return torch.where(is_noisy[:, None], noise, relations)

@@ -1,13 +1,22 @@
-"""Tiny models, a small batch, and the base module written as loops in float64."""
+"""Tiny models, a small batch, a Trainer of random documents, and the paper written as loops in float64."""
 
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoConfig
+from datasets import Dataset
+from tokenizers import Tokenizer, models
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction
+from modeling_docre_ii import (
+    DataCollatorForRelationExtraction,
+    DocREIIConfig,
+    DocREIIForRelationExtraction,
+    DocREIITrainer,
+    DocREIITrainingArguments,
+    make_compute_metrics,
+)
 
 
 POSITIONS = 64
@@ -137,7 +146,125 @@ def tiny_batch():
     }
 
 
-# The base module as the paper defines it: one document, one pair, float64. The states are of shape (L, d), the
+# Training
+
+
+@pytest.fixture(scope="session")
+def deterministic_model(tiny_model):
+    """Makes a tiny model whose training draws nothing: neither dropout nor noise on the relations."""
+
+    def make(**changes):
+        no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        return tiny_model(encoder_changes=no_dropout, max_noise_rate=0, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def features():
+    """Seven random encoded documents, of 1, 2, 3, 4, 1, 2 and 3 entities. No test edits them."""
+    generator = torch.Generator().manual_seed(0)
+
+    def number(low, high):
+        return int(torch.randint(low, high, (), generator=generator))
+
+    rows = []
+    for index in range(7):
+        entities, length = 1 + index % 4, number(12, 30)
+        facts = [[head, (head + 1) % entities, number(1, 4)] for head in range(entities) if entities > 1]
+        rows.append(
+            {
+                "input_ids": [number(3, 100) for _ in range(length)],
+                "mention_positions": [number(1, length - 1) for _ in range(entities)],
+                "mention_entities": list(range(entities)),
+                "pair_mask": [[head != tail for tail in range(entities)] for head in range(entities)],
+                "labels": facts,
+                "document_index": index,
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def related(features):
+    """The five of them that have pairs of entities."""
+    return [row for row in features if len(row["mention_entities"]) > 1]
+
+
+@pytest.fixture(scope="session")
+def documents_of(features, docre_config):
+    """Gives the documents of rows, by their index; those of other rows have no facts."""
+    relations = docre_config().id2label
+
+    def documents(rows):
+        labels = {row["document_index"]: row["labels"] for row in rows}
+        return [
+            {
+                "title": f"document {index}",
+                "vertexSet": [[{"name": f"entity {entity}"}] for entity in row["mention_entities"]],
+                "labels": [{"h": head, "t": tail, "r": relations[r]} for head, tail, r in labels.get(index, [])],
+            }
+            for index, row in enumerate(features)
+        ]
+
+    return documents
+
+
+@pytest.fixture(scope="session")
+def collate():
+    words = Tokenizer(models.WordLevel({"[PAD]": 0}))
+    return DataCollatorForRelationExtraction(PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]"))
+
+
+@pytest.fixture(scope="session")
+def one_by_one(collate):
+    """Runs a model on the document of each row alone: each row and the output."""
+
+    def run(model, rows):
+        for row in rows:
+            batch = collate([row])
+            del batch["document_index"]
+            yield row, model(**batch)
+
+    return run
+
+
+@pytest.fixture
+def make_trainer(tiny_model, collate, tmp_path):
+    """Makes a Trainer on rows; F1 is part of its evaluation where the documents of the rows are given as well."""
+
+    def make(model=None, train=None, evaluation=None, documents=None, train_facts=None, **settings):
+        model = model or tiny_model()
+        relations = list(model.config.id2label.values())
+        return DocREIITrainer(
+            model=model,
+            args=DocREIITrainingArguments(output_dir=str(tmp_path), disable_tqdm=True, **settings),
+            train_dataset=train and Dataset.from_list(train).remove_columns("document_index"),
+            eval_dataset=evaluation and Dataset.from_list(evaluation),
+            data_collator=collate,
+            compute_metrics=documents and make_compute_metrics(documents, relations, train_facts),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def one_sgd_step():
+    """Settings with which a training subtracts the gradient of one step from the weights, and logs the loss."""
+    return {
+        "max_steps": 1,
+        "warmup_steps": 0,
+        "optim": "sgd",
+        "learning_rate": 1.0,
+        "base_learning_rate": 1.0,
+        "encoder_learning_rate": 1.0,
+        "max_grad_norm": 0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+    }
+
+
+# The modules as the paper defines them: one document, one pair, float64. The states are of shape (L, d), the
 # attention is of shape (heads, M, L).
 
 
@@ -229,15 +356,61 @@ def pair_feature(module, kind, states, attention, positions, entities, head, tai
     return PAIR_FEATURE[kind](module.pair_encoder, head_vector, tail_vector)
 
 
+def attended_pairs(pair, candidates, kind):
+    """What each of the four heads of a pair attends to: row s, column s, row o and column o, or everything."""
+    if kind == "full":
+        return [candidates] * 4
+    return [[other for other in candidates if other[side] == entity] for entity in pair for side in (0, 1)]
+
+
+def cross_attention(module, queries, features, relations, kind="extended"):
+    """
+    Equations 5 to 7 of one document, `{(s, o): vector}` three times -> `{(s, o): output}` and `{(s, o): [{attended
+    pair: probability} of each head]}`.
+    """
+    size = len(module.query.weight) // 4
+    # W^K and W^V act on the concatenation M = [F, R].
+    weight = torch.cat([module.feature_key_value.weight, module.relation_key_value.weight], dim=1).double()
+    keys, values = {}, {}
+    for pair in features:
+        matrix = torch.cat([features[pair], relations[pair]]).double()
+        keys[pair], values[pair] = (weight @ matrix + module.feature_key_value.bias.double()).chunk(2)
+    outputs, probabilities = {}, {}
+    for pair in queries:
+        query, heads, probabilities[pair] = linear(module.query, queries[pair].double()), [], []
+        for head, others in enumerate(attended_pairs(pair, list(features), kind)):
+            part = slice(head * size, (head + 1) * size)
+            exponentials = {other: (query[part] @ keys[other][part] / size**0.5).exp() for other in others}
+            total = sum(exponentials.values())
+            probabilities[pair].append({other: value / total for other, value in exponentials.items()})
+            attended = [probability * values[other][part] for other, probability in probabilities[pair][-1].items()]
+            heads.append(sum(attended, torch.zeros(size, dtype=torch.float64)))
+        outputs[pair] = linear(module.output, torch.cat(heads))
+    return outputs, probabilities
+
+
+def by_document(pair_mask, *inputs):
+    """The rows of each document with a candidate pair, and each of its inputs as `{(s, o): vector}`."""
+    documents = {}
+    for row, (document, s, o) in enumerate(pair_mask.nonzero().tolist()):
+        documents.setdefault(document, {})[s, o] = row
+    for rows in documents.values():
+        yield list(rows.values()), *({pair: values[row] for pair, row in rows.items()} for values in inputs)
+
+
 @pytest.fixture(scope="session")
 def naive():
     """The definitions, as loops."""
     return SimpleNamespace(
         linear=linear,
+        gelu=gelu,
+        layer_norm=layer_norm,
         entity_vector=entity_vector,
         entity_attention=entity_attention,
         context_vector=context_vector,
         side_vector=side_vector,
         pair_encoder=PAIR_FEATURE,
         pair_feature=pair_feature,
+        cross_attention=cross_attention,
+        by_document=by_document,
     )

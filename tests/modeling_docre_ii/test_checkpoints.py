@@ -158,7 +158,8 @@ def test_model_runs_in_bfloat16(tiny_model, inputs, tmp_path, kind, window_size)
     [
         {},
         {"cross_attention": "full", "use_fusion": False, "relation_embedding": "multi_label"},
-        {"iteration_update": "accumulate", "add_base_logits": True, "contrastive_loss_weight": 0.0},
+        {"iteration_update": "accumulate", "contrastive_loss_weight": 0.0},
+        {"add_base_logits": True},
         {"inference_hidden_size": 12, "pair_feature_size": 12, "num_inference_layers": 1},
     ],
     ids=str,

@@ -17,9 +17,11 @@ INFERENCE_FIELDS = {
     "cross_attention": "full",
     "use_fusion": False,
     "relation_embedding": "multi_label",
-    "iteration_update": "accumulate",
     "add_base_logits": True,
     "max_noise_rate": 0.15,
+    "relation_noise": "by_label",
+    "training_relations": "gold",
+    "negatives_per_positive": 5,
     "contrastive_loss": "simclr",
     "contrastive_temperature": 0.5,
     "contrastive_hidden_size": 9,
@@ -55,6 +57,9 @@ def test_defaults_are_the_documented_ones():
     assert config.iteration_update == "replace"
     assert config.add_base_logits is False
     assert config.max_noise_rate == 0.4
+    assert config.relation_noise == "uniform"
+    assert config.training_relations == "predicted"
+    assert config.negatives_per_positive is None
     assert config.contrastive_loss == "simsiam"
     assert config.contrastive_temperature == 0.1
     assert config.contrastive_hidden_size == 256
@@ -195,6 +200,9 @@ def test_label_map_that_is_no_numbering_is_refused(labels, message):
         ("iteration_update", "add"),
         ("add_base_logits", "no"),
         ("max_noise_rate", "0.4"),
+        ("relation_noise", "gaussian"),
+        ("training_relations", "noisy"),
+        ("negatives_per_positive", 0.5),
         ("contrastive_loss", "infonce"),
         ("contrastive_loss", None),
         ("contrastive_temperature", "0.1"),
@@ -254,6 +262,8 @@ def test_dropout_may_be_a_whole_number(field, value):
         ({"max_noise_rate": -0.1}, "`max_noise_rate` has to lie in [0, 1], got -0.1"),
         ({"max_noise_rate": 1.1}, "`max_noise_rate` has to lie in [0, 1], got 1.1"),
         ({"max_noise_rate": float("nan")}, "`max_noise_rate` has to lie in [0, 1], got nan"),
+        ({"negatives_per_positive": 0}, "`negatives_per_positive` has to be at least 1, got 0"),
+        ({"add_base_logits": True, "iteration_update": "accumulate"}, "would add the base's logits twice"),
         ({"contrastive_temperature": 0.0}, "`contrastive_temperature` has to be positive, got 0.0"),
         ({"contrastive_temperature": -1}, "`contrastive_temperature` has to be positive, got -1"),
         ({"base_loss_weight": -0.5}, "`base_loss_weight` cannot be negative, got -0.5"),

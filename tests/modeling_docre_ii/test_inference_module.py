@@ -1,13 +1,10 @@
 import itertools
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from modeling_docre_ii import DocREIIModelOutput
 from modeling_docre_ii.inference_module import FusionGate, InferenceFeedForward, InferenceLayer, InferenceModule
-from modeling_docre_ii.losses import adaptive_threshold_loss
 from modeling_docre_ii.pair_attention import PairLayout
 
 
@@ -24,40 +21,12 @@ VARIANTS = [
     for relation_embedding, iteration_update, adds in itertools.product(
         ["argmax", "multi_label"], ["replace", "accumulate"], [False, True]
     )
+    # Logits that add up begin with those of the base module.
+    if not (adds and iteration_update == "accumulate")
 ]
 
 
 # Section 2.2 as loops in float64, one document at a time: matrices are `{(s, o): vector}` of the candidate pairs.
-
-
-def naive_attention(module, queries, features, relations, cross_attention="extended"):
-    """Equations 5 to 7; with "full", each head attends to all pairs of the document."""
-    width = len(module.query.weight)
-    size = width // 4
-    weight = torch.cat([module.feature_key_value.weight, module.relation_key_value.weight], dim=1)
-    keys, values = {}, {}
-    for pair in features:
-        matrix = torch.cat([features[pair], relations[pair]])
-        keys[pair], values[pair] = (weight @ matrix + module.feature_key_value.bias).chunk(2)
-    outputs = {}
-    for s, o in features:
-        lines = [
-            [pair for pair in features if pair[0] == s],
-            [pair for pair in features if pair[1] == s],
-            [pair for pair in features if pair[0] == o],
-            [pair for pair in features if pair[1] == o],
-        ]
-        query, heads = module.query.weight @ queries[s, o], []
-        for head, line in enumerate(lines if cross_attention == "extended" else [list(features)] * 4):
-            part = slice(head * size, (head + 1) * size)
-            if line:
-                line_keys, line_values = (torch.stack([rows[pair][part] for pair in line]) for rows in (keys, values))
-                exponentials = (line_keys @ query[part] / size**0.5).exp()
-                heads.append(exponentials / exponentials.sum() @ line_values)
-            else:
-                heads.append(torch.zeros(size, dtype=torch.float64))
-        outputs[s, o] = module.output.weight @ torch.cat(heads) + module.output.bias
-    return outputs
 
 
 def naive_gate(module, feature, relation):
@@ -66,26 +35,22 @@ def naive_gate(module, feature, relation):
     return share * feature + (1 - share) * relation
 
 
-def naive_feed_forward(module, value, fused):
+def naive_feed_forward(naive, module, value, fused):
     """Equations 10 and 11 of one pair."""
-    hidden = module.intermediate.weight @ fused + module.intermediate.bias
-    hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
-    total = value + module.output.weight @ hidden + module.output.bias
-    centred = total - total.mean()
-    norm = module.layer_norm
-    return centred / ((centred**2).mean() + norm.eps).sqrt() * norm.weight + norm.bias
+    hidden = naive.gelu(naive.linear(module.intermediate, fused))
+    return naive.layer_norm(module.layer_norm, value + naive.linear(module.output, hidden))
 
 
-def naive_layer(layer, features, relations, cross_attention="extended"):
+def naive_layer(naive, layer, features, relations, kind="extended"):
     """F_{l+1} and R_{l+1} from F_l and R_l, equations 5 to 11."""
-    from_features = naive_attention(layer.feature_attention, features, features, relations, cross_attention)
-    from_relations = naive_attention(layer.relation_attention, relations, features, relations, cross_attention)
+    from_features, _ = naive.cross_attention(layer.feature_attention, features, features, relations, kind)
+    from_relations, _ = naive.cross_attention(layer.relation_attention, relations, features, relations, kind)
     if layer.fusion is not None:
         fused = {pair: naive_gate(layer.fusion, from_features[pair], from_relations[pair]) for pair in features}
         from_features = from_relations = fused
     return (
-        {p: naive_feed_forward(layer.feature_output, features[p], from_features[p]) for p in features},
-        {p: naive_feed_forward(layer.relation_output, relations[p], from_relations[p]) for p in relations},
+        {p: naive_feed_forward(naive, layer.feature_output, features[p], from_features[p]) for p in features},
+        {p: naive_feed_forward(naive, layer.relation_output, relations[p], from_relations[p]) for p in relations},
     )
 
 
@@ -97,36 +62,31 @@ def naive_relations(logits, relation_embedding):
     return [index for index in range(1, len(logits)) if logits[index] > logits[0]] or [0]
 
 
-def naive_classify(module, feature, relation, base_logits, adds_base_logits):
+def naive_classify(naive, module, feature, relation, base_logits, adds_base_logits):
     """Equation 12 of one pair, before the sigmoid."""
-    logits = module.classifier.weight @ torch.cat([feature, relation]) + module.classifier.bias
+    logits = naive.linear(module.classifier, torch.cat([feature, relation]))
     return logits + base_logits if adds_base_logits else logits
 
 
-def naive_iterations(module, config, features, base_logits):
+def naive_iterations(naive, module, config, features, base_logits):
     """Logits of the K iterations, and the relations that each was given, as lists of `{(s, o): ...}`."""
     if len(next(iter(features.values()))) != config.inference_hidden_size:
-        projection = module.feature_projection
-        features = {pair: projection.weight @ vector + projection.bias for pair, vector in features.items()}
+        features = {pair: naive.linear(module.feature_projection, vector) for pair, vector in features.items()}
     logits, all_logits, all_relations = base_logits, [], []
     for _ in range(config.num_iterations):
         classes = {pair: naive_relations(logits[pair], config.relation_embedding) for pair in logits}
-        table = module.relation_embeddings.weight
-        top_features, top_relations = (
-            features,
-            {pair: sum(table[index] for index in classes[pair]) for pair in classes},
-        )
+        top_features = features
+        top_relations = {pair: module.relation_embeddings.weight[classes[pair]].sum(0) for pair in classes}
         for layer in module.layers:
-            top_features, top_relations = naive_layer(layer, top_features, top_relations, config.cross_attention)
-        refined = {
-            pair: naive_classify(
-                module, top_features[pair], top_relations[pair], base_logits[pair], config.add_base_logits
+            top_features, top_relations = naive_layer(
+                naive, layer, top_features, top_relations, config.cross_attention
             )
-            for pair in logits
-        }
-        if config.iteration_update == "accumulate":
-            refined = {pair: logits[pair] + refined[pair] for pair in logits}
-        logits = refined
+        previous, logits = logits, {}
+        for pair in previous:
+            matrices = top_features[pair], top_relations[pair]
+            logits[pair] = naive_classify(naive, module, *matrices, base_logits[pair], config.add_base_logits)
+            if config.iteration_update == "accumulate":
+                logits[pair] = previous[pair] + logits[pair]
         all_logits.append(logits)
         all_relations.append(classes)
     return all_logits, all_relations
@@ -144,20 +104,6 @@ def candidates(*sizes, share=0.7, seed=0):
 
 def random_values(num_pairs, width, seed):
     return torch.randn(num_pairs, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def by_document(pair_mask, *inputs):
-    """The rows of each document with a candidate pair, and its inputs as `{(s, o): vector}`."""
-    documents = []
-    pairs = pair_mask.nonzero().tolist()
-    for number in range(len(pair_mask)):
-        rows = [row for row, (document, _, _) in enumerate(pairs) if document == number]
-        if rows:
-            names = [tuple(pairs[row][1:]) for row in rows]
-            documents.append(
-                (rows, *({n: values[row] for n, row in zip(names, rows, strict=True)} for values in inputs))
-            )
-    return documents
 
 
 @pytest.fixture
@@ -179,22 +125,20 @@ def inference(docre_config, shaken):
 def run(module, pair_mask, seed=0, feature_size=FEATURE_SIZE, **options):
     """Random features and base logits, and what the module makes of them."""
     num_pairs = int(pair_mask.sum())
-    features, base_logits = (
-        random_values(num_pairs, feature_size, seed),
-        random_values(num_pairs, NUM_LABELS, seed + 1),
-    )
+    features = random_values(num_pairs, feature_size, seed)
+    base_logits = random_values(num_pairs, NUM_LABELS, seed + 1)
     return features, base_logits, module(features, base_logits, pair_mask, **options)
 
 
-def assert_iterations_are_naive(module, config, pair_mask, seed=0, feature_size=FEATURE_SIZE):
+def assert_iterations_are_naive(naive, module, config, pair_mask, seed=0, feature_size=FEATURE_SIZE):
     """Compares all logits; returns the relations of each iteration of each document, and the rows of the document."""
     with torch.no_grad():
         features, base_logits, output = run(module, pair_mask, seed, feature_size)
         assert len(output.logits) == config.num_iterations
         assert all(logits.shape == (len(features), NUM_LABELS) for logits in output.logits)
         history = []
-        for rows, *matrices in by_document(pair_mask, features, base_logits):
-            expected, relations = naive_iterations(module, config, *matrices)
+        for rows, *matrices in naive.by_document(pair_mask, features, base_logits):
+            expected, relations = naive_iterations(naive, module, config, *matrices)
             for logits, matrix in zip(output.logits, expected, strict=True):
                 torch.testing.assert_close(logits[rows], torch.stack(list(matrix.values())), **EXACT)
             history.append((rows, relations))
@@ -223,17 +167,17 @@ def test_gate_is_equations_8_and_9(docre_config, shaken):
         assert ((fused - feature) * (fused - relation) <= 0).all()
 
 
-def test_feed_forward_is_equation_10(docre_config, shaken):
+def test_feed_forward_is_equation_10(docre_config, shaken, naive):
     torch.manual_seed(0)
     module = shaken(InferenceFeedForward(docre_config(**SIZES))).double().eval()
     values, fused = random_values(5, WIDTH, 0), random_values(5, WIDTH, 1)
 
     for output, value, matrix in zip(module(values, fused), values, fused, strict=True):
-        torch.testing.assert_close(output, naive_feed_forward(module, value, matrix), **EXACT)
+        torch.testing.assert_close(output, naive_feed_forward(naive, module, value, matrix), **EXACT)
 
 
 @pytest.mark.parametrize("use_fusion", [True, False])
-def test_layer_is_equations_5_to_11(docre_config, shaken, use_fusion):
+def test_layer_is_equations_5_to_11(docre_config, shaken, naive, use_fusion):
     torch.manual_seed(0)
     layer = shaken(InferenceLayer(docre_config(**SIZES, use_fusion=use_fusion))).double().eval()
     mask = candidates(4, 3)
@@ -244,8 +188,8 @@ def test_layer_is_equations_5_to_11(docre_config, shaken, use_fusion):
 
     assert (layer.fusion is not None) == use_fusion
     assert outputs[2] is None
-    for rows, features, relations in by_document(mask, *inputs):
-        for ours, theirs in zip(outputs, naive_layer(layer, features, relations), strict=False):
+    for rows, *matrices in naive.by_document(mask, *inputs):
+        for ours, theirs in zip(outputs, naive_layer(naive, layer, *matrices), strict=False):
             torch.testing.assert_close(ours[rows], torch.stack(list(theirs.values())), **EXACT)
 
 
@@ -269,7 +213,9 @@ def test_without_fusion_neither_attention_unit_feeds_the_other_output(docre_conf
 
 @pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_encoding_runs_the_layers_over_features_and_embedded_relations(inference, num_layers, relation_embedding):
+def test_encoding_runs_the_layers_over_features_and_embedded_relations(
+    inference, naive, num_layers, relation_embedding
+):
     module, _ = inference(num_inference_layers=num_layers, relation_embedding=relation_embedding)
     mask = candidates(4, 3)
     features, base_logits = random_values(int(mask.sum()), WIDTH, 0), random_values(int(mask.sum()), NUM_LABELS, 1)
@@ -281,29 +227,25 @@ def test_encoding_runs_the_layers_over_features_and_embedded_relations(inference
 
     assert len(module.layers) == num_layers
     assert attentions is None
-    embedded = torch.stack(
-        [
-            sum(module.relation_embeddings.weight[index] for index in naive_relations(logits, relation_embedding))
-            for logits in base_logits
-        ]
-    )
+    classes = [naive_relations(logits, relation_embedding) for logits in base_logits]
+    embedded = torch.stack([module.relation_embeddings.weight[indices].sum(0) for indices in classes])
     torch.testing.assert_close(module.embed(relations), embedded, **EXACT)
-    for rows, *matrices in by_document(mask, features, embedded):
+    for rows, *matrices in naive.by_document(mask, features, embedded):
         for layer in module.layers:
-            matrices = naive_layer(layer, *matrices)
+            matrices = naive_layer(naive, layer, *matrices)
         expected = [torch.cat([feature, matrices[1][pair]]) for pair, feature in matrices[0].items()]
         torch.testing.assert_close(encoded[rows], torch.stack(expected), **EXACT)
 
 
 @pytest.mark.parametrize("adds_base_logits", [False, True])
-def test_classifier_is_equation_12(inference, adds_base_logits):
+def test_classifier_is_equation_12(inference, naive, adds_base_logits):
     module, _ = inference(add_base_logits=adds_base_logits)
     encoded, base_logits = random_values(5, 2 * WIDTH, 0), random_values(5, NUM_LABELS, 1)
     logits = module.classify(encoded, base_logits)
 
     for row in range(5):
         feature, relation = encoded[row].chunk(2)
-        expected = naive_classify(module, feature, relation, base_logits[row], adds_base_logits)
+        expected = naive_classify(naive, module, feature, relation, base_logits[row], adds_base_logits)
         torch.testing.assert_close(logits[row], expected, **EXACT)
 
 
@@ -340,12 +282,12 @@ def test_reading_relations_of_two_classes_or_of_no_pairs(docre_config, relation_
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(map(str, variant.values())))
-def test_iterations_are_those_of_each_document_alone_without_any_stop(inference, monkeypatch, variant):
+def test_iterations_are_those_of_each_document_alone_without_any_stop(inference, naive, monkeypatch, variant):
     # A seed at which some documents come to rest and others do not.
     module, config = inference(num_iterations=5, seed=28, **variant)
     mask = candidates(3, 2, 3, 1)
     counts = count_encoded_rows(module, monkeypatch)
-    history = assert_iterations_are_naive(module, config, mask)
+    history = assert_iterations_are_naive(naive, module, config, mask)
 
     # Whether the relation matrix of each document is another one than in the iteration before.
     changes = [[relations[k] != relations[k - 1] for k in range(1, 5)] for _, relations in history]
@@ -371,23 +313,23 @@ def test_iterations_are_those_of_each_document_alone_without_any_stop(inference,
     ],
     ids=str,
 )
-def test_variants_and_sizes_are_those_of_the_definition(inference, changes):
+def test_variants_and_sizes_are_those_of_the_definition(inference, naive, changes):
     module, config = inference(**{"num_iterations": 2} | changes)
 
-    assert_iterations_are_naive(module, config, candidates(4, 1, 3))
+    assert_iterations_are_naive(naive, module, config, candidates(4, 1, 3))
 
 
-def test_features_of_the_right_width_are_not_projected(inference):
+def test_features_of_the_right_width_are_not_projected(inference, naive):
     module, config = inference(feature_size=WIDTH)
 
     assert not list(module.feature_projection.parameters())
-    assert_iterations_are_naive(module, config, candidates(3), feature_size=WIDTH)
+    assert_iterations_are_naive(naive, module, config, candidates(3), feature_size=WIDTH)
 
 
 @pytest.mark.parametrize("cross_attention", ["extended", "full"])
-def test_two_entities_refine_their_two_pairs(inference, cross_attention):
+def test_two_entities_refine_their_two_pairs(inference, naive, cross_attention):
     module, config = inference(cross_attention=cross_attention)
-    [(rows, _)] = assert_iterations_are_naive(module, config, candidates(2))
+    [(rows, _)] = assert_iterations_are_naive(naive, module, config, candidates(2))
 
     assert rows == [0, 1]
 
@@ -402,7 +344,7 @@ def test_documents_of_one_entity_give_no_logits(inference, output_attentions, cr
     assert [logits.shape for logits in output.logits] == [(0, NUM_LABELS)] * config.num_iterations
 
 
-@pytest.mark.parametrize("variant", VARIANTS[::3], ids=lambda variant: "-".join(map(str, variant.values())))
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(map(str, variant.values())))
 def test_order_of_the_entities_does_not_matter(inference, variant):
     module, _ = inference(**variant)
     mask, order = candidates(5), torch.tensor([3, 0, 4, 1, 2])
@@ -423,8 +365,9 @@ def test_order_of_the_entities_does_not_matter(inference, variant):
         torch.testing.assert_close(permuted(matrix(before, mask)), matrix(after, mask_after), **EXACT)
 
 
-def test_inputs_are_not_edited(inference):
-    module, _ = inference(iteration_update="accumulate", add_base_logits=True)
+@pytest.mark.parametrize("variant", [{"iteration_update": "accumulate"}, {"add_base_logits": True}], ids=str)
+def test_inputs_are_not_edited(inference, variant):
+    module, _ = inference(**variant)
     mask = candidates(4, 3)
     inputs = random_values(int(mask.sum()), FEATURE_SIZE, 0), random_values(int(mask.sum()), NUM_LABELS, 1)
     before = [values.clone() for values in inputs]
@@ -497,91 +440,3 @@ def test_attentions_need_extended_cross_attention(tiny_model, tiny_batch, change
 
     with pytest.raises(ValueError, match="cross_attention='extended'"):
         model(**tiny_batch, output_attentions=True)
-
-
-# Plug and play: a base module that knows the types of two entities and nothing else. In a document, a pair of types
-# A, B has relation 1 and one of types B, C relation 2; A, C has relation 3 only where there is a B to go through.
-
-A, B, C, OTHER = range(4)
-
-
-class TypeBase(nn.Module):
-    """A base module of one embedding."""
-
-    def __init__(self, feature_size):
-        super().__init__()
-        self.head = nn.Embedding(4, feature_size // 2)
-        self.tail = nn.Embedding(4, feature_size // 2)
-        self.classifier = nn.Linear(feature_size, NUM_LABELS)
-        self.pair_logits = nn.Embedding(16, NUM_LABELS)
-        nn.init.zeros_(self.pair_logits.weight)
-
-    def forward(self, types):
-        size = types.shape[1]
-        heads, tails = types[:, :, None].expand(-1, -1, size), types[:, None].expand(-1, size, -1)
-        features = torch.cat([self.head(heads), self.tail(tails)], -1)
-        return DocREIIModelOutput(
-            feature_matrix=features, base_logits=self.classifier(features) + self.pair_logits(4 * heads + tails)
-        )
-
-
-def type_corpus(num_documents, seed):
-    """Types, candidate pairs and relations of documents of 3 or 4 entities; half of them have a B."""
-    generator = torch.Generator().manual_seed(seed)
-    types = torch.zeros(num_documents, 4, dtype=torch.long)
-    pair_mask = torch.zeros(num_documents, 4, 4, dtype=torch.bool)
-    labels = torch.zeros(num_documents, 4, 4, NUM_LABELS, dtype=torch.bool)
-    for document in range(num_documents):
-        entities = [A, C, B if document % 2 else OTHER] + [OTHER] * (document // 2 % 2)
-        entities = [entities[i] for i in torch.randperm(len(entities), generator=generator)]
-        types[document, : len(entities)] = torch.tensor(entities)
-        pair_mask[document, : len(entities), : len(entities)] = ~torch.eye(len(entities), dtype=torch.bool)
-        for (s, head), (o, tail) in itertools.permutations(enumerate(entities), 2):
-            labels[document, s, o, 1] = (head, tail) == (A, B)
-            labels[document, s, o, 2] = (head, tail) == (B, C)
-            labels[document, s, o, 3] = (head, tail) == (A, C) and B in entities
-    return SimpleNamespace(types=types, pair_mask=pair_mask, labels=labels[pair_mask])
-
-
-@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
-def test_any_base_module_can_be_refined(docre_config, relation_embedding):
-    torch.manual_seed(1)
-    config = docre_config(
-        inference_hidden_size=16,
-        inference_intermediate_size=16,
-        inference_dropout=0.0,
-        num_iterations=2,
-        relation_embedding=relation_embedding,
-    )
-    base = TypeBase(FEATURE_SIZE)
-    module = InferenceModule(config, FEATURE_SIZE)
-    train, test = type_corpus(8, seed=0), type_corpus(16, seed=1)
-
-    def infer(corpus):
-        output = base(corpus.types)
-        base_logits = output.base_logits[corpus.pair_mask]
-        return base_logits, module(output.feature_matrix[corpus.pair_mask], base_logits, corpus.pair_mask).logits
-
-    optimizer = torch.optim.AdamW([*base.parameters(), *module.parameters()], lr=0.03)
-    losses = []
-    for _ in range(30):
-        base_logits, logits = infer(train)
-        loss = sum(adaptive_threshold_loss(predicted, train.labels).mean() for predicted in (base_logits, *logits))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    with torch.no_grad():
-        base_logits, logits = infer(test)
-
-    def right_pairs(logits, relation, pairs):
-        return ((logits[:, relation] > logits[:, 0]) == test.labels[:, relation])[pairs].float().mean().item()
-
-    heads, tails = test.types[:, :, None].expand(-1, 4, 4), test.types[:, None].expand(-1, 4, 4)
-    from_a_to_c = ((heads == A) & (tails == C) & test.pair_mask)[test.pair_mask]
-    everywhere = torch.ones_like(from_a_to_c)
-    assert losses[-1] < losses[0] / 4
-    # All pairs A, C are the same to the base module, and half of them have relation 3.
-    assert [right_pairs(base_logits, relation, everywhere) for relation in (1, 2)] == [1.0, 1.0]
-    assert right_pairs(base_logits, 3, from_a_to_c) == 0.5
-    assert [right_pairs(logits[-1], relation, everywhere) for relation in (1, 2, 3)] == [1.0, 1.0, 1.0]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii.losses import adaptive_threshold_loss
+from modeling_docre_ii.losses import adaptive_threshold_loss, sample_pairs
 
 
 def naive_loss(logits, labels):
@@ -140,3 +140,25 @@ def test_gradient_equals_finite_differences_of_the_definition():
 
 def test_no_pairs_give_no_losses():
     assert adaptive_threshold_loss(torch.zeros(0, 4), torch.zeros(0, 4, dtype=torch.bool)).shape == (0,)
+
+
+def test_sampled_pairs_are_all_with_a_relation_and_some_without():
+    torch.manual_seed(0)
+    labels = torch.zeros(100, 4, dtype=torch.bool)
+    labels[10:14, 2] = True
+    labels[12, 3] = True
+    counts = torch.zeros(100)
+    for _ in range(500):
+        sampled = sample_pairs(labels, negatives_per_positive=5)
+        assert sampled[10:14].all()
+        assert sampled.sum() == 4 + 20
+        counts += sampled
+    drawn = torch.cat([counts[:10], counts[14:]]) / 500
+    assert drawn.tolist() == pytest.approx([20 / 96] * 96, abs=5 * (0.2 * 0.8 / 500) ** 0.5)
+
+
+@pytest.mark.parametrize(("num_positive", "expected"), [(0, 1), (2, 6), (3, 6), (6, 6)])
+def test_few_pairs_are_sampled_as_far_as_they_go(num_positive, expected):
+    labels = torch.zeros(6, 3, dtype=torch.bool)
+    labels[:num_positive, 1] = True
+    assert sample_pairs(labels, negatives_per_positive=2).sum() == expected

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from modeling_docre_ii.relation_noise import corrupt_relations
+from modeling_docre_ii import DocREIIConfig
+from modeling_docre_ii.relation_noise import corrupt_relations, draw_noise_rates
 
 
 NUM_LABELS = 5
@@ -24,6 +25,13 @@ def random_labels(num_pairs, num_labels=NUM_LABELS, seed=0):
     return labels
 
 
+def corrupt(relations, labels, document, max_noise_rate, **changes):
+    """The noise that a configuration asks for."""
+    num_documents = int(document.max()) + 1 if len(document) else 0
+    config = DocREIIConfig(max_noise_rate=max_noise_rate, **changes)
+    return corrupt_relations(relations, labels, document, draw_noise_rates(num_documents, config, document.device))
+
+
 def right_classes(labels):
     """The relations of each pair, or class 0, as sets."""
     return [set(row.nonzero()[:, 0].tolist()) or {0} for row in labels]
@@ -43,7 +51,7 @@ def test_replaced_entries_hold_one_class_that_is_wrong(num_labels):
     torch.manual_seed(0)
     labels = random_labels(300, num_labels)
     relations = all_right(labels)
-    noisy = corrupt_relations(relations, labels, torch.arange(300) // 10, 1.0)
+    noisy = corrupt(relations, labels, torch.arange(300) // 10, 1.0)
     changed = rows_changed(relations, noisy)
 
     assert noisy.dtype == torch.bool and noisy.shape == relations.shape
@@ -58,7 +66,7 @@ def test_pair_without_a_relation_never_gets_class_0_and_one_with_a_relation_may(
     torch.manual_seed(0)
     labels = dense([[]] * 500 + [[2]] * 500)
     # Class 4 is a wrong prediction everywhere.
-    noisy = corrupt_relations(dense([[4]] * 1000), labels, torch.arange(1000), 1.0)
+    noisy = corrupt(dense([[4]] * 1000), labels, torch.arange(1000), 1.0)
 
     assert not noisy[:500, 0].any()
     assert noisy[500:, 0].any()
@@ -69,7 +77,7 @@ def test_wrong_classes_are_drawn_evenly():
     torch.manual_seed(0)
     labels = dense([[2, 3]] * 6000)
     relations = all_right(labels)
-    noisy = corrupt_relations(relations, labels, torch.arange(6000), 1.0)
+    noisy = corrupt(relations, labels, torch.arange(6000), 1.0)
     drawn = noisy[rows_changed(relations, noisy)].float().mean(0)
 
     # About 3000 draws from the classes 0, 1 and 4: five standard errors of a share of 1/3.
@@ -83,7 +91,7 @@ def test_share_of_a_document_is_uniform_up_to_the_rate(max_noise_rate):
     labels = torch.zeros(num_documents * pairs_each, 3, dtype=torch.bool)
     relations = all_right(torch.zeros(1, 3, dtype=torch.bool)).expand_as(labels)
     document = torch.arange(num_documents).repeat_interleave(pairs_each)
-    noisy = corrupt_relations(relations, labels, document, max_noise_rate)
+    noisy = corrupt(relations, labels, document, max_noise_rate)
     shares = rows_changed(relations, noisy).view(num_documents, pairs_each).float().mean(1)
 
     # The rate of a document is uniform, with five standard errors for the mean and for the share of one document.
@@ -100,7 +108,7 @@ def test_pairs_of_a_document_need_not_stand_together():
     labels = torch.zeros(8000, 3, dtype=torch.bool)
     relations = all_right(labels)
     document = torch.arange(8000) % 4
-    changed = rows_changed(relations, corrupt_relations(relations, labels, document, 1.0))
+    changed = rows_changed(relations, corrupt(relations, labels, document, 1.0))
     shares = torch.stack([changed[document == number].float().mean() for number in range(4)])
     of_first_half = torch.stack([changed[:4000][document[:4000] == number].float().mean() for number in range(4)])
 
@@ -115,7 +123,7 @@ def test_noise_is_repeatable_and_another_one_with_another_seed():
 
     def draw(seed):
         torch.manual_seed(seed)
-        return corrupt_relations(relations, labels, document, 0.4), corrupt_relations(relations, labels, document, 0.4)
+        return corrupt(relations, labels, document, 0.4), corrupt(relations, labels, document, 0.4)
 
     (first, second), (again, _), (other, _) = draw(0), draw(0), draw(1)
     assert torch.equal(first, again)
@@ -128,7 +136,7 @@ def test_rate_0_changes_nothing():
     labels = random_labels(500)
     relations = dense([[3]] * 500)
 
-    assert torch.equal(corrupt_relations(relations, labels, torch.arange(500) // 5, 0.0), relations)
+    assert torch.equal(corrupt(relations, labels, torch.arange(500) // 5, 0.0), relations)
 
 
 def test_inputs_are_not_edited():
@@ -136,7 +144,7 @@ def test_inputs_are_not_edited():
     labels, document = random_labels(100), torch.arange(100) // 10
     relations = all_right(labels)
     relations_before, labels_before = relations.clone(), labels.clone()
-    noisy = corrupt_relations(relations, labels, document, 1.0)
+    noisy = corrupt(relations, labels, document, 1.0)
 
     assert not torch.equal(noisy, relations)
     assert torch.equal(relations, relations_before)
@@ -148,7 +156,7 @@ def test_entries_that_are_not_chosen_keep_all_their_relations():
     labels = random_labels(300)
     # Predictions with two relations at once, as of `relation_embedding="multi_label"`.
     relations = dense([[1, 3]] * 300)
-    noisy = corrupt_relations(relations, labels, torch.arange(300) // 10, 0.5)
+    noisy = corrupt(relations, labels, torch.arange(300) // 10, 0.5)
     changed = rows_changed(relations, noisy)
 
     assert changed.any()
@@ -165,16 +173,16 @@ def test_a_column_0_of_the_labels_is_ignored():
     with_threshold[:, 0] = ~labels.any(-1)
 
     torch.manual_seed(0)
-    noisy = corrupt_relations(relations, labels, document, 1.0)
+    noisy = corrupt(relations, labels, document, 1.0)
     torch.manual_seed(0)
-    assert torch.equal(corrupt_relations(relations, with_threshold, document, 1.0), noisy)
+    assert torch.equal(corrupt(relations, with_threshold, document, 1.0), noisy)
 
 
 def test_two_classes_are_exchanged():
     torch.manual_seed(0)
     labels = random_labels(400, num_labels=2)
     relations = all_right(labels)
-    noisy = corrupt_relations(relations, labels, torch.arange(400) // 10, 1.0)
+    noisy = corrupt(relations, labels, torch.arange(400) // 10, 1.0)
     changed = rows_changed(relations, noisy)
 
     assert changed[labels[:, 1]].any() and changed[~labels[:, 1]].any()
@@ -184,4 +192,19 @@ def test_two_classes_are_exchanged():
 def test_no_pairs_stay_no_pairs():
     empty = torch.zeros(0, NUM_LABELS, dtype=torch.bool)
 
-    assert corrupt_relations(empty, empty, torch.zeros(0, dtype=torch.long), 0.4).shape == (0, NUM_LABELS)
+    assert corrupt(empty, empty, torch.zeros(0, dtype=torch.long), 0.4).shape == (0, NUM_LABELS)
+
+
+def test_released_code_has_rates_of_its_own_for_pairs_with_and_without_a_relation():
+    torch.manual_seed(0)
+    num_documents, pairs_each = 300, 600
+    labels = dense([[], [2]] * (num_documents * pairs_each // 2))
+    relations = all_right(labels)
+    document = torch.arange(num_documents).repeat_interleave(pairs_each)
+    changed = rows_changed(relations, corrupt(relations, labels, document, 0.4, relation_noise="by_label"))
+    shares = changed.view(num_documents, pairs_each // 2, 2).float().mean(1)
+
+    assert shares.mean(0).tolist() == pytest.approx([0.1, 0.35], abs=0.02)
+    assert shares.std(0).tolist() == pytest.approx([(0.1**2 / 12 + 0.09 / 300) ** 0.5, (0.3**2 / 12) ** 0.5], abs=0.02)
+    assert 0.2 - 0.15 < shares[:, 1].min() and shares[:, 1].max() < 0.5 + 0.15
+    assert shares[:, 0].max() < 0.15 + 0.1
