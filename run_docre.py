@@ -113,9 +113,8 @@ def load_model(
     path = resolve_path(path)
     if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
         processor = DocREIIProcessor.from_pretrained(path)
-        model = _load_checkpoint(arguments, stage, path)
-        _check_label_map(path, model, processor, corpus)
-        return model, processor
+        _check_label_map(path, processor, corpus)
+        return _load_checkpoint(arguments, stage, path), processor
     model_args, data_args = arguments.model, arguments.data
     processor = DocREIIProcessor(
         AutoTokenizer.from_pretrained(path),
@@ -146,8 +145,9 @@ def _load_checkpoint(arguments: Arguments, stage: int, path: str) -> DocREIIForR
     return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.model_kwargs)
 
 
-def _check_label_map(path: str, model: DocREIIForRelationExtraction, processor: DocREIIProcessor, corpus: Corpus):
-    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+def _check_label_map(path: str, processor: DocREIIProcessor, corpus: Corpus) -> None:
+    config = DocREIIConfig.from_pretrained(path)
+    labels = [config.id2label[index] for index in range(config.num_labels)]
     if labels != corpus.relations or processor.relations != corpus.relations:
         different = sorted(set(labels) ^ set(corpus.relations)) or "the same relations in another order"
         raise ValueError(f"the label map of {path!r} is not that of the documents: {different}")

@@ -188,6 +188,7 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
         argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
+    asked_to_evaluate = parser.parse_args(argv).do_eval
     model_args, stage_args, data_args, training_args = parser.parse_args_into_dataclasses(argv)
     training = dict.fromkeys(stage_args.stages, training_args)
     if 2 in training and stage_args.stage_2:
@@ -196,7 +197,6 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
     if len(training) == 2:
         stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
-    asked_to_evaluate = parser.parse_args(argv).do_eval
     for args in training.values():
         if not args.do_train:
             # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on.

@@ -283,14 +283,17 @@ def _pack_facts(predicted: tuple[torch.Tensor, torch.Tensor], document_index: to
 
 def _scored(predictions: np.ndarray, label_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Scores of the predictions, whether each is a fact, and the number of facts."""
-    scores, is_correct, num_gold = [], [], 0
-    for facts, labels in zip(predictions, label_ids):
-        gold = {tuple(fact) for fact in labels.tolist() if fact[0] >= 0}
-        num_gold += len(gold)
-        for _, head, tail, relation, score in facts[facts[:, 0] >= 0]:
-            scores.append(score)
-            is_correct.append((int(head), int(tail), int(relation)) in gold)
-    return np.array(scores), np.array(is_correct, dtype=bool), num_gold
+    row, place = np.nonzero(predictions[..., 0] >= 0)
+    gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
+    facts, gold = predictions[row, place], label_ids[gold_row, gold_place]
+    triples = facts[:, 1:4].astype(np.int64)
+    size = 1 + max(int(values.max(initial=0)) for values in (triples, gold))
+
+    def keys(rows, triples):
+        return ((rows * size + triples[:, 0]) * size + triples[:, 1]) * size + triples[:, 2]
+
+    gold_keys = np.unique(keys(gold_row, gold))
+    return facts[:, 4], np.isin(keys(row, triples), gold_keys), len(gold_keys)
 
 
 def _f1(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:

@@ -81,7 +81,7 @@ class DocREIITrainingArguments(TrainingArguments):
         # Transformers refuses `bf16` on a machine without an accelerator unless it is told that this is meant.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.use_cpu and self.bf16 and not cpu_has_bf16():
-            logger.warning("`bf16` is switched off: this CPU would emulate it, many times slower than float32")
+            logger.warning_once("`bf16` is switched off: this CPU would emulate it, many times slower than float32")
             self.bf16 = False
         super().__post_init__()
 

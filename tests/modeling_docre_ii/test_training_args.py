@@ -6,6 +6,7 @@ from modeling_docre_ii import DocREIITrainingArguments, training_args
 @pytest.mark.parametrize("has_bf16", [False, True])
 def test_bfloat16_is_switched_off_where_a_cpu_would_emulate_it(tmp_path, monkeypatch, caplog, has_bf16):
     monkeypatch.setattr(training_args, "cpu_has_bf16", lambda: has_bf16)
+    training_args.logger.warning_once.cache_clear()
     args = DocREIITrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=True)
 
     assert args.bf16 is has_bf16
