@@ -232,12 +232,11 @@ def find_resumption(training: dict[int, DocREIITrainingArguments]) -> tuple[int,
         return (inside or stages)[0], asked
     for stage in reversed(stages):
         folder = training[stage].output_dir
+        # The last that a stage leaves when it has ended, after its model.
+        if stage != stages[-1] and os.path.exists(os.path.join(folder, "trainer_state.json")):
+            return stages[-1], None
         checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
         if checkpoint is not None:
-            # A stage saves its model in its folder when it has ended.
-            is_over = os.path.exists(os.path.join(folder, "trainer_state.json"))
-            if is_over and stage != stages[-1]:
-                return stages[-1], None
             return stage, checkpoint
     raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {training[stages[-1]].output_dir!r}")
 
