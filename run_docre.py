@@ -210,6 +210,8 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
+    # Stage 2 reads in every process what the first one has written.
+    trainer.accelerator.wait_for_everyone()
 
 
 def find_resumption(training: dict[int, DocREIITrainingArguments]) -> tuple[int, str | None]:
