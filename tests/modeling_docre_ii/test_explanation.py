@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modeling_docre_ii import DocREIIOutput, explain_facts
+from modeling_docre_ii import DocREIIOutput, describe_explanation, explain_facts
 from modeling_docre_ii.explanation import attention_to_pairs
 
 
@@ -205,3 +205,31 @@ def test_explanations_of_a_model_do_not_depend_on_the_batch(tiny_model, tiny_bat
         assert first.iteration == second.iteration
         assert [support[:3] for support in first.support] == [support[:3] for support in second.support]
         assert [s.weight for s in first.support] == pytest.approx([s.weight for s in second.support], rel=1e-4)
+
+
+def test_explained_triple_is_written_for_people():
+    def entity(name):
+        return {"entity": 0, "name": name, "type": "PER", "mentions": [name]}
+
+    triple = {
+        "head": entity("Martino"),
+        "tail": entity("Austrian"),
+        "relation": "P27",
+        "relation_name": "country of citizenship",
+        "score": 0.812,
+        "iteration": 2,
+        "support": [
+            {
+                "head": entity("Altomonte"),
+                "relations": ["P22", "P27"],
+                "relation_names": ["father", "country of citizenship"],
+                "tail": entity("Martino"),
+                "weight": 0.25,
+            }
+        ],
+    }
+    assert describe_explanation(triple).splitlines() == [
+        "  0.81  Martino  --country of citizenship-->  Austrian  (found in iteration 2, which looked at)",
+        "        0.25  Altomonte  --father, country of citizenship-->  Martino",
+    ]
+    assert "(found by the base module; iteration 1 looked at)" in describe_explanation(triple | {"iteration": 0})

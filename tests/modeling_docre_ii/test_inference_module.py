@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from modeling_docre_ii.inference_module import FusionGate, InferenceFeedForward, InferenceLayer, InferenceModule
+from modeling_docre_ii.inference_module import (
+    FusionGate,
+    InferenceFeedForward,
+    InferenceLayer,
+    InferenceModule,
+    classifier_weights,
+)
 from modeling_docre_ii.pair_attention import PairLayout
 
 
@@ -440,3 +446,11 @@ def test_attentions_need_extended_cross_attention(tiny_model, tiny_batch, change
 
     with pytest.raises(ValueError, match="cross_attention='extended'"):
         model(**tiny_batch, output_attentions=True)
+
+
+def test_classifier_weights_are_the_means_of_their_halves(docre_config):
+    module = InferenceModule(docre_config(num_iterations=1, inference_hidden_size=4), feature_size=4)
+    with torch.no_grad():
+        module.classifier.weight[:] = torch.tensor([-0.5, 0.5, 0.25, -0.25, 0.1, -0.1, 0.0, 0.2])
+    weights = classifier_weights(module)
+    assert weights == pytest.approx({"feature": 0.375, "relation": 0.1})
