@@ -211,8 +211,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     predictions iteratively.
 
     With `config.num_iterations=0` there is no inference module, and the final logits are those of the base module: the
-    model of the first training stage. [`~DocREIIForRelationExtraction.from_base_pretrained`] puts an inference module on
-    it.
+    model of the first training stage. [`~DocREIIForRelationExtraction.from_base_pretrained`] puts an inference module
+    on it.
 
     In training with labels, the inference module runs once, on a relation matrix with noise, as in section 2.3;
     otherwise it iterates.
