@@ -20,7 +20,7 @@ def make_model(tiny_model):
             "contrastive_loss_weight": 0,
             "encoder_changes": no_dropout,
         }
-        return tiny_model(encoder_changes=no_dropout, **(fields | changes)).train()
+        return tiny_model(**(fields | changes)).train()
 
     return make
 
