@@ -197,6 +197,7 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
     if len(training) == 2:
         stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
+        training[1].freeze_base = False  # of stage 2, wherever it was given
     for args in training.values():
         if not args.do_train:
             # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on.

@@ -77,6 +77,11 @@ def test_stage_2_has_its_own_arguments_and_the_rest_from_stage_1(configuration):
     assert {(args.learning_rate, args.weight_decay) for args in training.values()} == {(1e-3, 0.5)}
 
 
+def test_base_is_frozen_in_stage_2_only(configuration):
+    training = run_docre.parse_arguments([configuration({}), "--freeze_base", "true"]).training
+    assert [args.freeze_base for args in training.values()] == [False, True]
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, stage):
     path = configuration({"num_train_epochs": 3, "stage_2": {"num_train_epochs": 7}})
