@@ -391,3 +391,14 @@ def test_checkpoint_with_another_label_map_is_refused(small_run, tmp_path):
     own = ["--train_file", str(tmp_path / "own.json"), "--relations_file", str(tmp_path / "relations.json")]
     with pytest.raises(ValueError, match="the label map of .* is not that of the documents"):
         run_docre.main([*SMALL, *own, "--validation_file", own[1], "--model_name_or_path", str(folder)])
+
+
+@pytest.mark.slow
+def test_both_stages_run_in_two_processes(tmp_path):
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "run_docre.py"]
+    command = [sys.executable, *launch, *SMALL, "--output_dir", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert DocREIIForRelationExtraction.from_pretrained(tmp_path).config.num_iterations == 3
+    predictions = json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
+    assert len(predictions) == 3, "each of the documents once, whatever the remainder"
