@@ -22,6 +22,7 @@ class FactExplanation(NamedTuple):
     support: list[Support]
 
 
+@torch.no_grad()
 def explain_facts(outputs, document: int, facts: list[tuple[int, int, int]], top_k: int = 3) -> list[FactExplanation]:
     r"""
     Explains predicted facts of one document.
