@@ -7,7 +7,8 @@ import torch
 
 
 class Support(NamedTuple):
-    """A pair that was attended to, the relations it had in the relation matrix, and its share of the attention."""
+    """A pair that was attended to, the relations predicted for it until then, highest first, and its share of the
+    attention."""
 
     head: int
     tail: int

@@ -82,6 +82,7 @@ class InferenceLayer(nn.Module):
         self.relation_output = InferenceFeedForward(config)
 
     def project_features(self, features: torch.Tensor) -> Projections:
+        """What the layer makes of F_l alone: `(num_pairs, width)` -> [`Projections`] of `num_pairs` rows."""
         return Projections(
             value=features,
             query=self.feature_attention.query(features),
@@ -90,6 +91,8 @@ class InferenceLayer(nn.Module):
         )
 
     def project_relations(self, relations: torch.Tensor) -> Projections:
+        """What the layer makes of R_l alone, linear in it: `(rows, width)` -> [`Projections`] of as many rows, pairs or
+        the classes of the table of embeddings."""
         return Projections(
             value=relations,
             query=self.relation_attention.query(relations),
