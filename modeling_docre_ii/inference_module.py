@@ -91,8 +91,8 @@ class InferenceLayer(nn.Module):
         )
 
     def project_relations(self, relations: torch.Tensor) -> Projections:
-        """What the layer makes of R_l alone, linear in it: `(rows, width)` -> [`Projections`] of as many rows, pairs or
-        the classes of the table of embeddings."""
+        """What the layer makes of R_l alone, linear in it: `(rows, width)` -> [`Projections`] of as many rows: pairs,
+        or the classes of the table of embeddings."""
         return Projections(
             value=relations,
             query=self.relation_attention.query(relations),

@@ -177,8 +177,8 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
     Reads the configuration file, if the first argument is one, and the command line after it.
 
     Raises:
-        `ValueError`: the file cannot be read, or it or `stage_2` has an unknown name; a path, mapping or list of stages
-            is not one.
+        `ValueError`: the file cannot be read, or it or `stage_2` has an unknown name; a path, mapping or list of
+            stages is not one.
     """
     parser = HfArgumentParser(
         (ModelArguments, StageArguments, DataArguments, DocREIITrainingArguments),
