@@ -22,12 +22,13 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
 
     Tokens may be any string: the published corpora hold tokens that are a single (no-break) space. A single sentence
     may be empty, a document without any token may not. Keys beyond the schema are ignored, and the optional fields
-    (`labels`, a label's `evidence`, a mention's `kb_id`) may be missing or `None`.
+    (`labels`, a label's `evidence`, a mention's `kb_id`, `uncounted`) may be missing or `None`.
 
     Args:
         document (`Mapping`):
             The document: `title`, `sents` (lists of tokens), `vertexSet` (entities, each a list of mentions with
             `name`, `sent_id`, `pos` = [start, end) in that sentence, `type`) and `labels` (facts with `h`, `t`, `r`).
+            Corpora whose protocol leaves pairs out of training and scoring list them in `uncounted` (`h`, `t`).
         relations (`Collection[str]`, *optional*):
             The relation ids that a fact may have. Without them any string but `"Na"` is a relation.
 
@@ -50,6 +51,7 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
         for mention_index, mention in enumerate(mentions):
             _check_mention(document, entity_index, mention_index, mention, sentence_lengths)
     _check_labels(document, len(entities), len(sentence_lengths), relations)
+    _check_uncounted(document, len(entities))
 
 
 def _check_sentences(document: Mapping[str, Any]) -> list[int]:
@@ -110,16 +112,36 @@ def _check_labels(
     for index, label in enumerate(labels):
         if not isinstance(label, Mapping):
             _fail(document, f"label {index}", None, label, "a mapping")
-        for field in ("h", "t"):
-            entity = label.get(field, _MISSING)
-            if type(entity) is not int or not 0 <= entity < num_entities:
-                _fail(document, f"label {index}", field, entity, _entity_range(num_entities))
-        if label["h"] == label["t"]:
-            _fail(document, f"label {index}", "t", label["t"], "an entity other than the head 'h'")
+        _check_pair(document, f"label {index}", label, num_entities)
         relation = label.get("r", _MISSING)
         if not isinstance(relation, str) or relation == NO_RELATION or (known is not None and relation not in known):
             _fail(document, f"label {index}", "r", relation, _relation_expected(relation, known))
         _check_evidence(document, index, label.get("evidence"), num_sentences)
+
+
+def _check_uncounted(document: Mapping[str, Any], num_entities: int) -> None:
+    uncounted = document.get("uncounted")
+    if uncounted is None:
+        return
+    if not isinstance(uncounted, (list, tuple)):
+        _fail(document, "", "uncounted", uncounted, "a list of pairs")
+    related = {(label["h"], label["t"]) for label in document.get("labels") or ()}
+    for index, pair in enumerate(uncounted):
+        place = f"uncounted pair {index}"
+        if not isinstance(pair, Mapping):
+            _fail(document, place, None, pair, "a mapping")
+        _check_pair(document, place, pair, num_entities)
+        if (pair["h"], pair["t"]) in related:
+            _fail(document, place, None, pair, "a pair without a fact")
+
+
+def _check_pair(document: Mapping[str, Any], place: str, pair: Mapping[str, Any], num_entities: int) -> None:
+    for field in ("h", "t"):
+        entity = pair.get(field, _MISSING)
+        if type(entity) is not int or not 0 <= entity < num_entities:
+            _fail(document, place, field, entity, _entity_range(num_entities))
+    if pair["h"] == pair["t"]:
+        _fail(document, place, "t", pair["t"], "an entity other than the head 'h'")
 
 
 def _check_evidence(document: Mapping[str, Any], label_index: int, evidence: Any, num_sentences: int) -> None:

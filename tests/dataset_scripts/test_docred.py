@@ -176,7 +176,7 @@ def test_the_counts_of_each_split_are_logged(tmp_path):
     messages = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
-    logger = logging.getLogger("datasets.docred")
+    logger = logging.getLogger("datasets.docre_ii")
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -195,7 +195,7 @@ def test_the_counts_of_each_split_are_logged(tmp_path):
         (b'[{"title": "A", "sen', "expected one JSON list of documents, but reading it failed: Unterminated string"),
         (b"", "expected one JSON list of documents, but reading it failed: Expecting value"),
         (b'{"title": "A"}\n{"title": "B"}', "expected one JSON list of documents, but reading it failed: Extra data"),
-        (b'["\xff"]', "expected one JSON list of documents, but reading it failed: 'utf-8' codec"),
+        (b'["\xff"]', "reading it failed: 'utf-8' codec"),
         (b'{"title": "A"}', "found a JSON dict, expected a list of documents"),
         (b"[]", "found an empty list, expected a list of documents"),
         (b'[{"title": "A"}]', "'sents' is missing"),
@@ -217,7 +217,7 @@ def test_a_broken_file_is_named_and_leaves_nothing_behind(tmp_path, content, mes
 def test_a_broken_gzip_file_is_named(tmp_path, cut):
     path = tmp_path / "dev.json.gz"
     path.write_bytes(gzip.compress(Path(DEV).read_bytes())[:cut])
-    with pytest.raises(DocumentError, match="dev.json.gz: expected one JSON list of documents"):
+    with pytest.raises(DocumentError, match="dev.json.gz: reading it failed: (Compressed file ended|.*CRC)"):
         load(tmp_path, {"train": str(path)})
     path.write_bytes(b"[]")
     with pytest.raises(DocumentError, match="dev.json.gz: .*Not a gzipped file"):

@@ -1,0 +1,59 @@
+"""What the builders of CDR and GDA share."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import datasets
+
+from dataset_scripts.corpus_builder import NO_RELATION, CorpusBuilder
+from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from dataset_scripts.preprocessed import read_preprocessed
+
+
+class BiomedicalBuilder(CorpusBuilder):
+    """
+    Reads a corpus of PubMed abstracts with one relation between two types of entities, from local files.
+
+    Documents are those of [`CorpusBuilder`], with the PMID as `title` and an identifier `kb_id` for every mention.
+    Where the benchmark leaves candidate pairs out of training and scoring, they are in `uncounted`, as `h`, `t`. They
+    are never left out of predictions.
+
+    Attributes:
+        head_type (`str`), tail_type (`str`): Types of the arguments of the relation.
+        relation (`str`), relation_name (`str`): Its id and its readable name.
+    """
+
+    head_type = ""
+    tail_type = ""
+    relation = ""
+    relation_name = ""
+
+    @property
+    def candidate_types(self) -> list[list[str]]:
+        return [[self.head_type, self.tail_type]]
+
+    @property
+    def relation_names(self) -> dict[str, str]:
+        return {NO_RELATION: DOCRED_RELATIONS[NO_RELATION], self.relation: self.relation_name}
+
+    @property
+    def has_uncounted(self) -> bool:
+        """`bool`: whether the documents say which pairs do not count."""
+        return self.config.name == "preprocessed"
+
+    def _features(self) -> dict[str, Any]:
+        features = super()._features()
+        mention = features["vertexSet"].feature.feature | {"kb_id": datasets.Value("string")}
+        features["vertexSet"] = datasets.List(datasets.List(mention))
+        if self.has_uncounted:
+            features["uncounted"] = datasets.List({"h": datasets.Value("int32"), "t": datasets.Value("int32")})
+        return features
+
+    def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        if self.config.name == "preprocessed":
+            return read_preprocessed(path, self.head_type, self.tail_type, self.relation)
+        return self._read_original(path, split)
+
+    def _read_original(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the documents of a file as the authors of the corpus ship it, each with its place."""
+        raise NotImplementedError

@@ -1,0 +1,126 @@
+"""CDR, the chemical-disease relations of BioCreative V, as a `datasets` builder."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dataset_scripts.biomedical_builder import BiomedicalBuilder
+from dataset_scripts.corpus_builder import CorpusConfig
+from dataset_scripts.mesh_tree import MeshTree
+from dataset_scripts.pubtator import read_pubtator, to_document
+
+
+CDR_HOMEPAGE = "https://biocreative.bioinformatics.udel.edu/tasks/biocreative-v/track-3-cdr/"
+
+CDR_CITATION = """\
+@article{li-etal-2016-biocreative,
+    title = "{B}io{C}reative {V} {CDR} task corpus: a resource for chemical disease relation extraction",
+    author = "Li, Jiao and Sun, Yueping and Johnson, Robin J. and Sciaky, Daniela and Wei, Chih-Hsuan and
+      Leaman, Robert and Davis, Allan Peter and Mattingly, Carolyn J. and Wiegers, Thomas C. and Lu, Zhiyong",
+    journal = "Database",
+    volume = "2016",
+    year = "2016",
+}
+"""
+
+# As they are called in CDR.Corpus.v010516.
+FILE_OF_SPLIT = {"train": "CDR_TrainingSet", "validation": "CDR_DevelopmentSet", "test": "CDR_TestSet"}
+
+
+@dataclass
+class CDRConfig(CorpusConfig):
+    """
+    Configuration of CDR.
+
+    Args:
+        mesh_tree_file (`str`, *optional*):
+            The MeSH tree, lines of tree number, descriptor and term (`2017MeshTree.txt` for the published scores).
+            With it, negative pairs are marked as not counted whose disease is a hypernym of one that has the relation
+            with the same chemical. A preprocessed file has its own marks.
+        citation, homepage, license (`str`, *optional*): As in [`CorpusConfig`].
+    """
+
+    mesh_tree_file: str | None = None
+
+    def files_of_split(self) -> dict[str, list[str]]:
+        if self.data_files or self.data_dir is None or self.name == "preprocessed":
+            return super().files_of_split()
+        paths = {
+            split: [
+                os.path.join(self.data_dir, f"{name}.PubTator.txt{suffix}")
+                for suffix in ("", ".gz")
+                if os.path.isfile(os.path.join(self.data_dir, f"{name}.PubTator.txt{suffix}"))
+            ][:1]
+            for split, name in FILE_OF_SPLIT.items()
+        }
+        return {split: found for split, found in paths.items() if found}
+
+    def other_files(self) -> list[str]:
+        if self.name == "preprocessed" and self.mesh_tree_file is not None:
+            raise ValueError("mesh_tree_file: preprocessed files have their own marks of pairs that do not count")
+        return [] if self.mesh_tree_file is None else [self.mesh_tree_file]
+
+
+class CDR(BiomedicalBuilder):
+    """
+    Reads CDR from local files.
+
+    - `pubtator`, the default: the files of the authors, plain or gzipped. `data_dir` is the folder in which they lie
+      under their own names, or `data_files` maps splits to files.
+    - `preprocessed`: `data_files` in the 17-column format that the preprocessing of EoG writes. Pairs that it marks
+      `not_include` are not counted.
+
+    The published scores of some papers are of models trained on `split="train+validation"`.
+
+    Example:
+
+    ```python
+    >>> builder = CDR(data_dir="CDR_Data/CDR.Corpus.v010516", mesh_tree_file="2017MeshTree.txt")
+    >>> builder.download_and_prepare()
+    >>> corpus = builder.as_dataset()
+    ```
+    """
+
+    BUILDER_CONFIG_CLASS = CDRConfig
+    BUILDER_CONFIGS = [
+        CDRConfig(
+            name="pubtator",
+            version="1.0.0",
+            description="CDR: PubMed abstracts with chemicals, diseases, and which chemical induces which disease.",
+            citation=CDR_CITATION,
+            homepage=CDR_HOMEPAGE,
+        ),
+        CDRConfig(
+            name="preprocessed",
+            version="1.0.0",
+            description="CDR in the 17-column format of EoG's preprocessing.",
+            citation=CDR_CITATION,
+            homepage=CDR_HOMEPAGE,
+        ),
+    ]
+    DEFAULT_CONFIG_NAME = "pubtator"
+
+    head_type = "Chemical"
+    tail_type = "Disease"
+    relation = "CID"
+    relation_name = "chemical-induced disease"
+    files_hint = (
+        "Say data_dir, a folder with CDR_TrainingSet.PubTator.txt, CDR_DevelopmentSet.PubTator.txt or "
+        "CDR_TestSet.PubTator.txt (or the same with .gz), or data_files, as {'train': ..., 'validation': ...}. "
+        "The name 'preprocessed' reads data_files only. "
+        f"The files are published at {CDR_HOMEPAGE}."
+    )
+
+    @property
+    def has_uncounted(self) -> bool:
+        return super().has_uncounted or self.config.mesh_tree_file is not None
+
+    def _read_original(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        tree = None if self.config.mesh_tree_file is None else MeshTree(self.config.mesh_tree_file)
+        types = (self.head_type, self.tail_type)
+        for abstract in read_pubtator(path, types, self.relation):
+            document = to_document(abstract, *types)
+            if tree is not None:
+                document["uncounted"] = tree.uncounted_pairs(document, *types)
+            yield f"abstract {abstract.pmid}", document

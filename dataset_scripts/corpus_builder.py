@@ -1,0 +1,216 @@
+"""What the builders of all corpora share: files, checks, counts, and the features of a document."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import datasets
+from datasets.exceptions import DatasetGenerationError
+
+from modeling_docre_ii.documents import NO_RELATION, CorpusCounts, DocumentError, check_document, count_documents
+
+
+# Under the root logger of datasets, so that `datasets.logging.set_verbosity_info()` shows the counts.
+logger = datasets.logging.get_logger("datasets.docre_ii")
+
+SPLIT_NAMES = {
+    "train": datasets.Split.TRAIN,
+    "validation": datasets.Split.VALIDATION,
+    "dev": datasets.Split.VALIDATION,
+    "test": datasets.Split.TEST,
+}
+
+
+@dataclass
+class CorpusConfig(datasets.BuilderConfig):
+    """
+    Configuration of a corpus.
+
+    Args:
+        citation (`str`, *optional*, defaults to `""`): BibTeX entry of the corpus.
+        homepage (`str`, *optional*, defaults to `""`): Where the corpus is published.
+        license (`str`, *optional*, defaults to `""`): Licence of the corpus.
+    """
+
+    citation: str = ""
+    homepage: str = ""
+    license: str = ""
+
+    def files_of_split(self) -> dict[str, list[str]]:
+        """
+        Finds the files of a corpus.
+
+        Returns:
+            `dict[str, list[str]]`: files by the name of their split, those of `data_files`. Empty if there are none.
+        """
+        return {split: list(paths) for split, paths in (self.data_files or {}).items()}
+
+    def other_files(self) -> list[str]:
+        """Files beside those of the splits whose content changes the documents."""
+        return []
+
+    def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
+        # The base class identifies a file by path and modification time, which an edit can leave as they were.
+        identity = {name: value for name, value in config_kwargs.items() if name not in ("data_files", "data_dir")}
+        for split, paths in self.files_of_split().items():
+            identity[f"content of {split}"] = [_digest(path) for path in paths]
+        identity["content of other files"] = [_digest(path) for path in self.other_files()]
+        return super().create_config_id(identity, custom_features=custom_features)
+
+
+class CorpusBuilder(datasets.GeneratorBasedBuilder):
+    """
+    Reads a corpus from local files into documents in DocRED's form.
+
+    Every document is checked. In `validation` and `test`, which are scored by title, a repeated title is an error; in
+    `train` it is a warning. A builder of a corpus says which `relation_names` it has, and reads a file in
+    `_read_documents`.
+
+    Attributes:
+        candidate_types (`list[list[str]]` or `None`): Pairs of types (head, tail) that can be related; `None` for all.
+        files_hint (`str`): How to name the files of the corpus, for the error if there are none.
+    """
+
+    candidate_types: list[list[str]] | None = None
+    files_hint = ""
+
+    @property
+    def relation_names(self) -> dict[str, str]:
+        """`dict[str, str]`: relation id -> readable name, in the order of the class ids, `"Na"` first."""
+        raise NotImplementedError
+
+    def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the documents of a file, each with where it is in the file, for errors."""
+        raise NotImplementedError
+
+    def _features(self) -> dict[str, Any]:
+        mention = {
+            "name": datasets.Value("string"),
+            "sent_id": datasets.Value("int32"),
+            "pos": datasets.List(datasets.Value("int32")),
+            "type": datasets.Value("string"),
+        }
+        label = {
+            "h": datasets.Value("int32"),
+            "t": datasets.Value("int32"),
+            "r": datasets.ClassLabel(names=list(self.relation_names)),
+            "evidence": datasets.List(datasets.Value("int32")),
+        }
+        return {
+            "title": datasets.Value("string"),
+            "sents": datasets.List(datasets.List(datasets.Value("string"))),
+            "vertexSet": datasets.List(datasets.List(mention)),
+            "labels": datasets.List(label),
+        }
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(
+            description=self.config.description or "",
+            citation=self.config.citation,
+            homepage=self.config.homepage,
+            license=self.config.license,
+            features=datasets.Features(self._features()),
+        )
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        given_files = self.config.files_of_split()
+        if not given_files:
+            raise ValueError(f"{type(self).__name__}: no files were given. {self.files_hint}")
+        files_of_split = {}
+        for given, paths in given_files.items():
+            split = SPLIT_NAMES.get(given)
+            if split is None:
+                raise ValueError(f"data_files names a split {given!r}, expected some of {', '.join(SPLIT_NAMES)}")
+            if split in files_of_split:
+                raise ValueError("data_files names both 'validation' and 'dev', which are one split")
+            if not paths:
+                raise ValueError(f"data_files matches no file for the split {given!r}")
+            files_of_split[split] = paths
+        # A tuple is one shard: titles can be compared and documents counted only where the whole split is seen.
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"split": str(split), "files": tuple(paths)})
+            for split, paths in files_of_split.items()
+        ]
+
+    def _prepare_split(self, split_generator: datasets.SplitGenerator, **kwargs: Any) -> None:
+        try:
+            super()._prepare_split(split_generator, **kwargs)
+        except DatasetGenerationError as error:
+            # "An error occurred while generating the dataset" hides what the user has to mend.
+            if isinstance(error.__cause__, DocumentError):
+                raise error.__cause__ from None
+            raise
+
+    def _generate_examples(self, split: str, files: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+        relations = frozenset(self.relation_names)
+        features = self._features()
+        file_of_title: dict[str, str] = {}
+        counts = CorpusCounts()
+        for path in files:
+            for place, document in self._read_documents(path, split):
+                try:
+                    check_document(document, relations)
+                except DocumentError as error:
+                    raise DocumentError(f"{path}, {place}: {error}") from None
+                _check_title(document["title"], split, path, file_of_title)
+                yield f"{path}:{place}", _to_example(document, features)
+                counts += count_documents([document])
+        logger.info(f"{self.config.name}, {split}: {counts}")
+
+
+@contextmanager
+def open_text(path: str | Path) -> Iterator[TextIO]:
+    """
+    Opens a text file in UTF-8, plain or, by its name, gzipped.
+
+    Raises:
+        [`DocumentError`]: it cannot be read to its end. The message names the file.
+    """
+    try:
+        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as stream:
+            yield stream
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise DocumentError(f"{path}: reading it failed: {error}") from None
+
+
+def _digest(path: str) -> str:
+    if "://" in path:
+        raise ValueError(f"data_files names {path}, expected a local file: download it first")
+    with open(path, "rb") as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _check_title(title: str, split: str, path: str, file_of_title: dict[str, str]) -> None:
+    if title in file_of_title:
+        message = f"{path}: document {title!r} is in the {split} split already, from {file_of_title[title]}"
+        if split != datasets.Split.TRAIN:
+            raise DocumentError(f"{message}: predictions are scored by title, so titles have to be unique")
+        logger.warning(message)
+    file_of_title[title] = path
+
+
+def _to_example(document: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    fields = list(features["vertexSet"].feature.feature)
+    example = {
+        "title": document["title"],
+        "sents": document["sents"],
+        "vertexSet": [
+            [{field: mention[field] for field in fields} for mention in mentions] for mentions in document["vertexSet"]
+        ],
+        "labels": [
+            {"h": label["h"], "t": label["t"], "r": label["r"], "evidence": label.get("evidence") or []}
+            for label in document.get("labels") or ()
+        ],
+    }
+    return example | {name: document[name] for name in features if name not in example}
+
+
+__all__ = ["NO_RELATION", "CorpusBuilder", "CorpusConfig", "logger", "open_text"]

@@ -1,0 +1,306 @@
+"""GDA, the gene-disease associations of RENET, as a `datasets` builder."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from dataset_scripts.biomedical_builder import BiomedicalBuilder
+from dataset_scripts.corpus_builder import CorpusConfig, logger, open_text
+from dataset_scripts.pubtator import Abstract, add_once, fail, read_annotation, to_document
+
+
+GDA_HOMEPAGE = "https://bitbucket.org/alexwuhkucs/gda-extraction"
+
+GDA_CITATION = """\
+@inproceedings{wu-etal-2019-renet,
+    title = "{RENET}: A Deep Learning Approach for Extracting Gene-Disease Associations from Literature",
+    author = "Wu, Ye and Luo, Ruibang and Leung, Henry C. M. and Ting, Hing-Fung and Lam, Tak-Wah",
+    booktitle = "Research in Computational Molecular Biology",
+    year = "2019",
+}
+"""
+
+# The training folder is both splits: which abstract is in which is said by a list of PMIDs.
+FOLDER_OF_SPLIT = {"train": "training_data", "validation": "training_data", "test": "testing_data"}
+ABSTRACTS, ANNOTATIONS, LABELS = ("abstracts.txt", "anns.txt", "labels.csv")
+
+# Where EoG, and the papers that compare with it, cut the training folder.
+TRAIN_PMIDS = Path(__file__).with_name("gda_train_pmids.txt")
+
+
+@dataclass
+class GDAConfig(CorpusConfig):
+    """
+    Configuration of GDA.
+
+    Args:
+        train_pmids_file (`str`, *optional*):
+            The PMIDs of the abstracts of `training_data` that are the training split, one a line; the others are the
+            validation split. Defaults to the published list of 23,353.
+        citation, homepage, license (`str`, *optional*): As in [`CorpusConfig`].
+    """
+
+    train_pmids_file: str | None = None
+
+    def files_of_split(self) -> dict[str, list[str]]:
+        if self.name == "preprocessed":
+            return super().files_of_split()
+        if self.data_files:
+            raise ValueError(f"{self.name} reads a data_dir, not data_files: those are of the name 'preprocessed'")
+        if self.data_dir is None:
+            return {}
+        folders = {split: os.path.join(self.data_dir, name) for split, name in FOLDER_OF_SPLIT.items()}
+        return {
+            split: [_existing(os.path.join(folder, ABSTRACTS))]
+            for split, folder in folders.items()
+            if os.path.isdir(folder)
+        }
+
+    def other_files(self) -> list[str]:
+        if self.name == "preprocessed":
+            return []
+        folders = dict.fromkeys(os.path.dirname(path) for paths in self.files_of_split().values() for path in paths)
+        others = [os.path.join(folder, name) for folder in folders for name in (ANNOTATIONS, LABELS)]
+        return [_existing(path) for path in (*others, self.list_of_training)]
+
+    @property
+    def list_of_training(self) -> str:
+        """`str`: path of the list of training PMIDs."""
+        return str(TRAIN_PMIDS) if self.train_pmids_file is None else self.train_pmids_file
+
+
+class GDA(BiomedicalBuilder):
+    """
+    Reads GDA from local files.
+
+    - `renet`, the default: the files of the authors. `data_dir` is the folder with `training_data` and `testing_data`,
+      or one of them, each with `abstracts.txt`, `anns.txt` and `labels.csv`. The abstracts of `training_data` that are
+      in the list of training PMIDs are `train`, the others `validation`; `testing_data` is `test`.
+    - `preprocessed`: `data_files` in the 17-column format that the preprocessing of EoG writes.
+
+    No candidate pair is left out by hypernyms.
+
+    Example:
+
+    ```python
+    >>> builder = GDA(data_dir="GDA")
+    >>> builder.download_and_prepare()
+    >>> corpus = builder.as_dataset()
+    ```
+    """
+
+    BUILDER_CONFIG_CLASS = GDAConfig
+    BUILDER_CONFIGS = [
+        GDAConfig(
+            name="renet",
+            version="1.0.0",
+            description="GDA: PubMed abstracts with genes, diseases, and which gene is associated with which disease.",
+            citation=GDA_CITATION,
+            homepage=GDA_HOMEPAGE,
+        ),
+        GDAConfig(
+            name="preprocessed",
+            version="1.0.0",
+            description="GDA in the 17-column format of EoG's preprocessing.",
+            citation=GDA_CITATION,
+            homepage=GDA_HOMEPAGE,
+        ),
+    ]
+    DEFAULT_CONFIG_NAME = "renet"
+
+    head_type = "Gene"
+    tail_type = "Disease"
+    relation = "GDA"
+    relation_name = "gene-disease association"
+    files_hint = (
+        "Say data_dir, a folder with training_data or testing_data or both, each with abstracts.txt, anns.txt and "
+        "labels.csv, or for the name 'preprocessed' data_files, as {'train': ..., 'validation': ..., 'test': ...}. "
+        f"The files are published at {GDA_HOMEPAGE}."
+    )
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        generators = super()._split_generators(dl_manager)
+        training = self.config.files_of_split().get("train")
+        if self.config.name == "preprocessed" or training is None:
+            return generators
+        (path,) = training
+        abstracts = {abstract.pmid for abstract in read_abstracts(path)}
+        listed = abstracts & read_pmids(self.config.list_of_training)
+        if not listed:
+            fail(
+                path,
+                f"none of the {len(abstracts):,} abstracts of {FOLDER_OF_SPLIT['train']} is in the list of training "
+                f"PMIDs, {self.config.list_of_training}: say an own list as train_pmids_file",
+            )
+        if listed == abstracts:
+            logger.warning(
+                f"{path}: all of the {len(abstracts):,} abstracts are in the list of training PMIDs, "
+                f"{self.config.list_of_training}: there is no validation split"
+            )
+            return [generator for generator in generators if generator.name != datasets.Split.VALIDATION]
+        return generators
+
+    def _read_original(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        types = (self.head_type, self.tail_type)
+        folder = os.path.dirname(path)
+        abstracts = {abstract.pmid: abstract for abstract in read_abstracts(path)}
+        pmids = abstracts.keys()
+        if split != datasets.Split.TEST:
+            listed = read_pmids(self.config.list_of_training)
+            pmids = {pmid for pmid in abstracts if (pmid in listed) == (split == datasets.Split.TRAIN)}
+        _read_annotations(os.path.join(folder, ANNOTATIONS), abstracts, types)
+        _read_labels(os.path.join(folder, LABELS), abstracts, self.relation)
+        for pmid, abstract in abstracts.items():
+            if pmid in pmids:
+                yield f"abstract {pmid}", to_document(abstract, *types)
+
+
+def read_abstracts(path: str) -> Iterator[Abstract]:
+    """
+    Reads `abstracts.txt`: of every abstract a line with the PMID, one with the title, one with the abstract, and an
+    empty line.
+
+    Args:
+        path (`str`):
+            The file.
+
+    Yields:
+        [`~dataset_scripts.pubtator.Abstract`]: the text, as yet without mentions and facts.
+
+    Raises:
+        [`DocumentError`]: the lines are not these. The message names file and line.
+    """
+    place_of_pmid: dict[str, str] = {}
+    block: list[tuple[str, str]] = []
+    for place, line in _lines(path):
+        if line.strip():
+            block.append((place, line))
+        elif block:
+            yield _abstract(block, place_of_pmid)
+            block = []
+    if block:
+        yield _abstract(block, place_of_pmid)
+    if not place_of_pmid:
+        fail(path, "there is no abstract in it")
+
+
+def read_pmids(path: str) -> frozenset[str]:
+    """
+    Reads a list of PMIDs, one a line.
+
+    Args:
+        path (`str`):
+            The file.
+
+    Raises:
+        [`DocumentError`]: a line is no PMID, or there is none. The message names file and line.
+    """
+    pmids = set()
+    for place, line in _lines(path):
+        if line.strip():
+            if not line.strip().isdecimal():
+                fail(place, f"found {line[:40]!r}, expected a PMID, a number")
+            pmids.add(line.strip())
+    if not pmids:
+        fail(path, "there is no PMID in it")
+    return frozenset(pmids)
+
+
+def _abstract(block: Sequence[tuple[str, str]], place_of_pmid: dict[str, str]) -> Abstract:
+    place, pmid = block[0]
+    pmid = pmid.strip()
+    if not pmid.isdecimal():
+        fail(place, f"found {pmid[:40]!r}, expected a PMID, a number alone in its line")
+    if len(block) != 3:
+        fail(
+            place,
+            f"abstract {pmid} has {len(block)} lines, expected 3 and an empty line: its PMID, its title and its text",
+        )
+    add_once(pmid, place, place_of_pmid)
+    return Abstract(pmid, place, title=block[1][1], abstract=block[2][1])
+
+
+def _read_annotations(path: str, abstracts: Mapping[str, Abstract], types: Sequence[str]) -> None:
+    """Puts the mentions of a folder into their abstracts."""
+    is_empty = True
+    for place, line in _lines(path):
+        if not line.strip():
+            continue
+        is_empty = False
+        fields = line.split("\t")
+        if len(fields) not in (6, 7):
+            fail(
+                place,
+                f"{len(fields)} fields, expected 6 or 7 of a mention (PMID, start, end, text, type, ids, names), "
+                "separated by tabs",
+            )
+        abstract = _known(fields[0], abstracts, place)
+        abstract.annotations.append(read_annotation(fields, place, abstract, types))
+    if is_empty:
+        fail(path, "there is no mention in it")
+
+
+def _read_labels(path: str, abstracts: Mapping[str, Abstract], relation: str) -> None:
+    """Puts the positive pairs of a folder into their abstracts."""
+    earlier: dict[tuple[str, ...], tuple[str, str]] = {}
+    for place, row in _rows(path):
+        if len(row) != 4:
+            fail(place, f"{len(row)} fields, expected 4 (PMID, gene, disease, 0 or 1), separated by commas")
+        *pair, label = (field.strip() for field in row)
+        pmid, head, tail = pair
+        abstract = _known(pmid, abstracts, place)
+        if label not in ("0", "1"):
+            fail(place, f"abstract {pmid}: label {label!r}, expected 0 or 1")
+        if tuple(pair) in earlier:
+            first_place, first_label = earlier[tuple(pair)]
+            fail(
+                place,
+                f"abstract {pmid}: {head} and {tail} with label {label} are there already, with label {first_label}, "
+                f"at {first_place}",
+            )
+        earlier[tuple(pair)] = (place, label)
+        if label == "1":
+            abstract.facts.append((place, relation, head, tail))
+
+
+def _rows(path: str) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a CSV file below its heading."""
+    heading = None
+    with open_text(path) as stream:
+        rows = csv.reader(stream, strict=True)
+        try:
+            for row in filter(None, rows):
+                place = f"{path}, line {rows.line_num}"
+                if heading is not None:
+                    yield place, row
+                elif row[0].strip().isdecimal():
+                    fail(place, f"found the row {','.join(row)}, expected a heading first")
+                else:
+                    heading = row
+        except csv.Error as error:
+            fail(f"{path}, line {rows.line_num}", f"this is not CSV: {error}")
+    if heading is None:
+        fail(path, "there is no heading in it")
+
+
+def _known(pmid: str, abstracts: Mapping[str, Abstract], place: str) -> Abstract:
+    if pmid not in abstracts:
+        fail(place, f"PMID {pmid!r}, expected that of an abstract in {ABSTRACTS}")
+    return abstracts[pmid]
+
+
+def _lines(path: str) -> Iterator[tuple[str, str]]:
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            yield f"{path}, line {number}", line.rstrip("\r\n")
+
+
+def _existing(path: str) -> str:
+    if not os.path.isfile(path):
+        fail(path, "there is no such file")
+    return path

@@ -1,0 +1,73 @@
+"""The MeSH tree, and the hypernym filter of CDR."""
+
+import re
+from collections import defaultdict
+from typing import Any
+
+from dataset_scripts.corpus_builder import open_text
+from modeling_docre_ii.documents import DocumentError
+
+
+TREE_NUMBER = re.compile(r"[A-Z]\d\d(\.\d{3})*")
+
+
+class MeshTree:
+    """
+    Where descriptors stand in the MeSH tree.
+
+    Args:
+        path (`str`):
+            A file of tree numbers, descriptors and terms, separated by tabs, as `2017MeshTree.txt`. The first line may
+            be one of headings.
+
+    Raises:
+        [`DocumentError`]: a line is not in this form, or there is none.
+    """
+
+    def __init__(self, path: str):
+        self._numbers: dict[str, list[str]] = defaultdict(list)
+        with open_text(path) as stream:
+            for line_number, line in enumerate(stream, start=1):
+                number, *rest = line.rstrip("\r\n").split("\t")
+                if len(rest) != 2 or not all(rest) or (line_number > 1 and not TREE_NUMBER.fullmatch(number)):
+                    raise DocumentError(
+                        f"{path}, line {line_number}: found {line[:40]!r}, expected tree number, descriptor and term, "
+                        "separated by tabs"
+                    )
+                if TREE_NUMBER.fullmatch(number):
+                    self._numbers[rest[0]].append(number)
+        if not self._numbers:
+            raise DocumentError(f"{path}: there is no descriptor in it")
+
+    def is_hypernym(self, descriptor: str, other: str) -> bool:
+        """Whether `descriptor` stands above `other` in some branch. Unknown descriptors stand nowhere."""
+        return any(
+            number.startswith(above + ".")
+            for above in self._numbers.get(descriptor, ())
+            for number in self._numbers.get(other, ())
+        )
+
+    def uncounted_pairs(self, document: dict[str, Any], head_type: str, tail_type: str) -> list[dict[str, int]]:
+        """
+        Finds the pairs that papers on CDR leave out of training and scoring: a pair without relation whose tail is a
+        hypernym of an entity that has a relation with the same head.
+
+        Args:
+            document (`dict`):
+                A document with labels and `kb_id`s.
+            head_type (`str`), tail_type (`str`):
+                Types of candidate pairs.
+
+        Returns:
+            `list[dict]`: pairs `h`, `t` of entities.
+        """
+        entities = [(mentions[0]["type"], mentions[0]["kb_id"]) for mentions in document["vertexSet"]]
+        related = {(label["h"], label["t"]) for label in document["labels"]}
+        return [
+            {"h": head, "t": tail}
+            for head, (first_type, _) in enumerate(entities)
+            for tail, (second_type, descriptor) in enumerate(entities)
+            if (first_type, second_type) == (head_type, tail_type)
+            and (head, tail) not in related
+            and any(self.is_hypernym(descriptor, entities[other][1]) for same, other in related if same == head)
+        ]

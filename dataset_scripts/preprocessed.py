@@ -1,0 +1,135 @@
+"""The 17-column format that EoG's preprocessing of CDR and GDA writes, and many models read."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+from dataset_scripts.corpus_builder import open_text
+from dataset_scripts.pubtator import UNGROUNDED, fail
+
+
+COLUMNS = 17
+NO_FACT = "1:NR:2"
+NOT_COUNTED = "not_include"
+
+
+def read_preprocessed(
+    path: str, head_type: str, tail_type: str, relation: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """
+    Reads a file of one document a line: PMID, sentences joined by `|` with tokens joined by spaces, and for every
+    candidate pair 17 columns, all separated by tabs.
+
+    The first argument of a pair is always the head (chemical, gene); the column `L2R` or `R2L` only says which one the
+    text mentions first.
+
+    Args:
+        path (`str`):
+            The file, plain or gzipped.
+        head_type (`str`), tail_type (`str`):
+            Types of the arguments.
+        relation (`str`):
+            The relation, without the `1:` and `:2` of the file.
+
+    Yields:
+        `tuple(str, dict)`: place in the file and document. Entities are those that are in some pair.
+
+    Raises:
+        [`DocumentError`]: a line is not in the format, or there is none. The message names file, line, pair and
+            column.
+    """
+    is_empty = True
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                is_empty = False
+                yield f"line {number}", _Line(f"{path}, line {number}", line).read(head_type, tail_type, relation)
+    if is_empty:
+        fail(path, "there is no document in it")
+
+
+class _Line:
+    """One document."""
+
+    def __init__(self, place: str, line: str):
+        fields = line.rstrip("\r\n").split("\t")
+        if len(fields) < 2 or (len(fields) - 2) % COLUMNS:
+            fail(place, f"{len(fields)} fields, expected PMID, sentences, and {COLUMNS} more for every pair")
+        self.pmid, sentences, *columns = fields
+        self.place = f"{place}: document {self.pmid}"
+        if not self.pmid.strip() or not sentences.strip(" |"):
+            fail(place, f"PMID {self.pmid!r} and sentences {sentences[:40]!r}, expected both to be there")
+        self.sentences = [sentence.split(" ") for sentence in sentences.split("|")]
+        self.offsets = [0, *accumulate(map(len, self.sentences))]
+        self.pairs = [columns[start : start + COLUMNS] for start in range(0, len(columns), COLUMNS)]
+        # By type and identifier: the index of an entity, and the columns that its mentions were read from.
+        self.known: dict[tuple[str, str], tuple[int, Sequence[str]]] = {}
+        self.entities: list[list[dict[str, Any]]] = []
+
+    def read(self, head_type: str, tail_type: str, relation: str) -> dict[str, Any]:
+        labels, uncounted = [], []
+        known = {NO_FACT: None, NOT_COUNTED: uncounted, f"1:{relation}:2": labels}
+        seen = set()
+        for number, columns in enumerate(self.pairs, start=1):
+            place = f"{self.place}, pair {number}"
+            if columns[0] not in known:
+                fail(place, f"relation {columns[0]!r}, expected {', '.join(known)}")
+            if columns[1] not in ("L2R", "R2L"):
+                fail(place, f"direction {columns[1]!r}, expected L2R or R2L")
+            head = self._read_entity(columns[5:11], head_type, f"{place}, first argument")
+            tail = self._read_entity(columns[11:17], tail_type, f"{place}, second argument")
+            if head is None or tail is None:
+                continue
+            if (head, tail) in seen:
+                fail(place, f"the pair of {columns[5]} and {columns[11]} is there twice")
+            seen.add((head, tail))
+            if known[columns[0]] is not None:
+                known[columns[0]].append({"h": head, "t": tail})
+        return {
+            "title": self.pmid,
+            "sents": self.sentences,
+            "vertexSet": self.entities,
+            "labels": [{**label, "r": relation, "evidence": []} for label in labels],
+            "uncounted": uncounted,
+        }
+
+    def _read_entity(self, columns: Sequence[str], expected_type: str, place: str) -> int | None:
+        """Index of an entity, which is put there when it is met first; `None` for an ungrounded one."""
+        identifier, _, kind, *_ = columns
+        if kind != expected_type:
+            fail(place, f"type {kind!r}, expected {expected_type!r}")
+        if identifier == UNGROUNDED:
+            return None
+        if (kind, identifier) not in self.known:
+            self.known[kind, identifier] = (len(self.entities), columns)
+            self.entities.append(self._mentions(columns, place))
+        index, first_columns = self.known[kind, identifier]
+        if columns != first_columns:
+            fail(place, f"the mentions of {identifier} are not those of an earlier pair")
+        return index
+
+    def _mentions(self, columns: Sequence[str], place: str) -> list[dict[str, Any]]:
+        identifier, names, kind, *numbers = columns
+        names = names.split("|")
+        starts, ends, sentences = (self._numbers(column, place) for column in numbers)
+        counts = (len(names), len(starts), len(ends), len(sentences))
+        if len(set(counts)) > 1:
+            fail(place, "{} names, {} starts, {} ends and {} sentences".format(*counts))
+        return [self._mention(*mention, identifier, kind, place) for mention in zip(names, starts, ends, sentences)]
+
+    def _numbers(self, column: str, place: str) -> list[int]:
+        parts = column.split(":")
+        if not all(part.isdecimal() for part in parts):
+            fail(place, f"found {column!r}, expected numbers joined by ':'")
+        return [int(part) for part in parts]
+
+    def _mention(
+        self, name: str, start: int, end: int, sentence: int, identifier: str, kind: str, place: str
+    ) -> dict[str, Any]:
+        if sentence >= len(self.sentences):
+            fail(place, f"mention {name!r}: sentence {sentence}, expected one from 0 to {len(self.sentences) - 1}")
+        first, last = self.offsets[sentence], self.offsets[sentence + 1]
+        if not first <= start < end <= last:
+            fail(place, f"mention {name!r}: tokens [{start}, {end}), expected some of [{first}, {last})")
+        span = [start - first, end - first]
+        return {"name": name, "sent_id": sentence, "pos": span, "type": kind, "kb_id": identifier}

@@ -1,0 +1,125 @@
+"""Plain text with character spans -> a document in DocRED's form."""
+
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from syntok import segmenter
+
+from .documents import DocumentError
+
+
+# A span of characters, [start, end).
+Span = tuple[int, int]
+
+
+def document_from_text(
+    title: str, text: str, entities: Sequence[Mapping[str, Any]], breaks: Sequence[int] = ()
+) -> dict[str, Any]:
+    """
+    Makes a document of plain text and the character spans of its mentions.
+
+    Sentences and words are syntok's. A word is cut where a mention begins or ends inside it, so that every mention is
+    made of whole tokens, and two sentences are joined where a mention reaches from one into the other. No character is
+    lost but white space.
+
+    Args:
+        title (`str`):
+            Name of the document, by which it is scored and named in errors.
+        text (`str`):
+            The text.
+        entities (`Sequence[Mapping]`):
+            The entities, each with `mentions`, a list of [start, end) in characters of `text`, a `type`, and
+            optionally a `kb_id`.
+        breaks (`Sequence[int]`, *optional*):
+            Characters at which a sentence begins whatever the text says, as after a heading.
+
+    Returns:
+        `dict`: the document with `title`, `sents`, `vertexSet` in the order of `entities`, and empty `labels`.
+
+    Raises:
+        [`DocumentError`]: an entity has no mentions or no type, or a span is not one of the text, or begins or ends
+            with white space. The message names the document, the entity and the mention.
+
+    Example:
+
+    ```python
+    >>> document_from_text("1", "Naloxone reverses clonidine.", [{"mentions": [[0, 8]], "type": "Chemical"}])["sents"]
+    [['Naloxone', 'reverses', 'clonidine', '.']]
+    ```
+    """
+    for index, entity in enumerate(entities):
+        _check_entity(entity, text, f"document {title!r}, entity {index}")
+    spans = {(start, end) for entity in entities for start, end in entity["mentions"]}
+    sentences = _split(text, breaks, spans)
+    sentence_at, token_at, token_before = {}, {}, {}
+    for sentence, tokens in enumerate(sentences):
+        for token, (start, end) in enumerate(tokens):
+            sentence_at[start], token_at[start], token_before[end] = sentence, token, token + 1
+
+    def mention(entity: Mapping[str, Any], start: int, end: int) -> dict[str, Any]:
+        described = {
+            "name": text[start:end],
+            "sent_id": sentence_at[start],
+            "pos": [token_at[start], token_before[end]],
+            "type": entity["type"],
+        }
+        return described if entity.get("kb_id") is None else {**described, "kb_id": entity["kb_id"]}
+
+    return {
+        "title": title,
+        "sents": [[text[start:end] for start, end in tokens] for tokens in sentences],
+        "vertexSet": [[mention(entity, start, end) for start, end in entity["mentions"]] for entity in entities],
+        "labels": [],
+    }
+
+
+def _check_entity(entity: Any, text: str, place: str) -> None:
+    if not isinstance(entity, Mapping) or not entity.get("mentions") or not isinstance(entity.get("type"), str):
+        raise DocumentError(
+            f"{place}: found {reprlib.repr(entity)}, expected a mapping with 'mentions', a non-empty list of spans, "
+            "and 'type', a string"
+        )
+    for index, span in enumerate(entity["mentions"]):
+        _check_span(span, text, f"{place}, mention {index}")
+
+
+def _check_span(span: Any, text: str, place: str) -> None:
+    is_pair = isinstance(span, (list, tuple)) and len(span) == 2 and all(type(offset) is int for offset in span)
+    if not is_pair or not 0 <= span[0] < span[1] <= len(text):
+        raise DocumentError(
+            f"{place}: the span is {span!r}, expected [start, end) with 0 <= start < end <= {len(text)}, the length "
+            "of the text"
+        )
+    mention = text[span[0] : span[1]]
+    if mention != mention.strip():
+        raise DocumentError(f"{place}: the span {span!r} is {mention!r}, expected no white space at its ends")
+
+
+def _split(text: str, breaks: Sequence[int], spans: Iterable[Span]) -> list[list[Span]]:
+    """Sentences as lists of tokens, each token its span."""
+    edges = {offset for span in spans for offset in span}
+    starts = set()
+    for section_start, section_end in pairwise(sorted({0, *breaks, len(text)})):
+        for paragraph in segmenter.analyze(text[section_start:section_end]):
+            for sentence in paragraph:
+                starts.add(section_start + sentence[0].offset)
+                for token in sentence:
+                    offset = section_start + token.offset
+                    edges.update((offset, offset + len(token.value)))
+    inside_a_mention = {start for start in starts for span in spans if span[0] < start < span[1]}
+    sentence_edges = sorted({0, len(text)} | starts - inside_a_mention)
+    sentences = [_tokens(text, start, end, edges) for start, end in pairwise(sentence_edges)]
+    return [tokens for tokens in sentences if tokens]
+
+
+def _tokens(text: str, start: int, end: int, edges: set[int]) -> list[Span]:
+    # What syntok leaves between two tokens, white space and the hyphens of compounds, is between two edges as well.
+    cuts = [start, *sorted(edge for edge in edges if start < edge < end), end]
+    return [
+        (word.start() + left, word.end() + left)
+        for left, right in pairwise(cuts)
+        for word in re.finditer(r"\S+", text[left:right])
+    ]

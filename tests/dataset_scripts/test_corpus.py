@@ -1,0 +1,117 @@
+"""What the command line says about documents, and the corpus that is made of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from dataset_scripts.corpus import load_corpus, make_builder
+from dataset_scripts.docred import DocRED
+from modeling_docre_ii.documents import DocumentError
+from modeling_docre_ii.metrics import named_facts
+from modeling_docre_ii.run_arguments import DataArguments
+
+
+SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "re_docred_sample"
+FILES = {"train": [str(SAMPLE / "train.json")], "validation": [str(SAMPLE / "dev.json")]}
+CDR_SAMPLE = str(Path(__file__).with_name("cdr_sample.PubTator.txt"))
+MESH_SAMPLE = str(Path(__file__).with_name("mesh_sample.txt"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+def read(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def test_documents_from_parquet_are_those_from_the_files(tmp_path):
+    """What `push_to_hub` of a built corpus leaves on the Hub is Parquet; a folder of it is read in the same way."""
+    builder = DocRED(config_name="re_docred", data_files=FILES, cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare()
+    for split, dataset in builder.as_dataset().items():
+        dataset.to_parquet(tmp_path / "corpus" / f"{split}-00000-of-00001.parquet")
+
+    corpus = load_corpus(DataArguments(dataset_name=str(tmp_path / "corpus")))
+    assert corpus.relation_names == builder.relation_names
+    for split, path in (("train", "train.json"), ("validation", "dev.json")):
+        for document, original in zip(corpus.documents(split), read(SAMPLE / path), strict=True):
+            assert (document["title"], document["sents"]) == (original["title"], original["sents"])
+            assert [(fact["h"], fact["t"], fact["r"]) for fact in document["labels"]] == [
+                (fact["h"], fact["t"], fact["r"]) for fact in original["labels"]
+            ]
+
+
+def test_relations_that_are_no_classes_are_refused(tmp_path):
+    labels = [{"h": 0, "t": 1, "r": "P17"}]
+    Dataset.from_list([{"title": "a", "sents": [["a"]], "vertexSet": [], "labels": labels}]).to_parquet(
+        tmp_path / "corpus" / "train.parquet"
+    )
+    with pytest.raises(ValueError, match="`r` as a ClassLabel"):
+        load_corpus(DataArguments(dataset_name=str(tmp_path / "corpus")))
+
+
+def test_several_files_are_one_split():
+    arguments = DataArguments(dataset_name="re_docred", train_file=[*FILES["train"], *FILES["validation"]])
+    corpus = load_corpus(arguments)
+    titles = [document["title"] for path in (*FILES["train"], *FILES["validation"]) for document in read(path)]
+    assert [document["title"] for document in corpus.documents("train")] == titles
+
+
+def test_facts_of_the_training_and_of_the_distant_documents_are_kept_apart():
+    arguments = DataArguments(
+        dataset_name="re_docred", validation_file=FILES["validation"], distant_file=FILES["train"]
+    )
+    corpus = load_corpus(arguments)
+    assert corpus.train_facts is None
+    assert corpus.distant_facts == named_facts(read(SAMPLE / "train.json"))
+    assert list(corpus.splits) == ["validation"]
+
+
+def test_corpus_of_abstracts_knows_its_candidates_and_what_does_not_count():
+    arguments = DataArguments(dataset_name="cdr", validation_file=[CDR_SAMPLE], mesh_tree_file=MESH_SAMPLE)
+    corpus = load_corpus(arguments)
+    assert corpus.candidate_types == [["Chemical", "Disease"]]
+    assert corpus.relation_names == {"Na": "no relation", "CID": "chemical-induced disease"}
+    documents = list(corpus.documents("validation"))
+    assert {label["r"] for document in documents for label in document["labels"]} == {"CID"}
+    assert any(document["uncounted"] for document in documents)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset_name": "re_docre"}, "`dataset_name`: unknown name 're_docre', did you mean 're_docred'?"),
+        ({"mesh_tree_file": MESH_SAMPLE}, "`mesh_tree_file`: the corpus 'docred' has no use for it"),
+        (
+            {"dataset_name": "gda", "mesh_tree_file": MESH_SAMPLE},
+            "`mesh_tree_file`: the corpus 'gda' has no use for it",
+        ),
+        ({"dataset_name": "cdr", "train_pmids_file": MESH_SAMPLE}, "`train_pmids_file`: the corpus 'cdr' has no use"),
+        (
+            {"dataset_name": "cdr", "dataset_config_name": "preprocessed", "mesh_tree_file": MESH_SAMPLE},
+            "mesh_tree_file: preprocessed files have their own marks",
+        ),
+        (
+            {"dataset_name": "cdr", "dataset_config_name": "preprocesed"},
+            "`dataset_config_name`: unknown name 'preprocesed', did you mean 'preprocessed'?",
+        ),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_named(arguments, message):
+    with pytest.raises(ValueError) as error:
+        make_builder(DataArguments(**{"train_file": [CDR_SAMPLE], **arguments}))
+    assert message in str(error.value)
+
+
+def test_file_of_another_corpus_is_named():
+    with pytest.raises(DocumentError, match="cdr_sample.PubTator.txt: expected one JSON list"):
+        load_corpus(DataArguments(dataset_name="docred", train_file=[CDR_SAMPLE]))
+
+
+def test_folder_without_the_files_of_the_corpus_says_which_are_looked_for(tmp_path):
+    with pytest.raises(ValueError, match="CDR_TrainingSet.PubTator.txt"):
+        load_corpus(DataArguments(dataset_name="cdr", data_dir=str(tmp_path)))

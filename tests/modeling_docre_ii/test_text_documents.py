@@ -1,0 +1,163 @@
+import re
+
+import pytest
+
+from modeling_docre_ii.documents import DocumentError, check_document
+from modeling_docre_ii.text_documents import document_from_text
+
+
+TITLE = "Clonidine-induced sedation."
+BODY = "Naloxone (0.2 mg/kg) didn't reverse clonidine's effects, e.g. sedation. It was not-significant."
+TEXT = f"{TITLE} {BODY}"
+
+
+def span_of(part, text=TEXT, nth=0):
+    """Characters of the `nth` occurrence of a part."""
+    match = list(re.finditer(re.escape(part), text))[nth]
+    return [match.start(), match.end()]
+
+
+def entity(*spans, kind="Thing", **more):
+    return {"mentions": list(spans), "type": kind, **more}
+
+
+def token_spans(document, text):
+    """Characters of each token of each sentence, by walking along the text."""
+    spans, position = [], 0
+    for sentence in document["sents"]:
+        spans.append([])
+        for token in sentence:
+            position += len(text[position:]) - len(text[position:].lstrip())
+            assert text.startswith(token, position)
+            spans[-1].append((position, position + len(token)))
+            position += len(token)
+    assert not text[position:].strip()
+    return spans
+
+
+def mention_spans(document, text):
+    """Characters of each mention of each entity, found by its tokens."""
+    tokens = token_spans(document, text)
+    found = []
+    for mentions in document["vertexSet"]:
+        inside = [tokens[mention["sent_id"]][slice(*mention["pos"])] for mention in mentions]
+        found.append([[chosen[0][0], chosen[-1][1]] for chosen in inside])
+    return found
+
+
+def test_sentences_and_words_of_a_text():
+    document = document_from_text("1", TEXT, [])
+    assert document == {
+        "title": "1",
+        "sents": [
+            ["Clonidine", "-", "induced", "sedation", "."],
+            ["Naloxone", "(", "0.2", "mg/kg", ")", "did", "n't", "reverse", "clonidine", "'s", "effects", ","]
+            + ["e.g", ".", "sedation", "."],
+            ["It", "was", "not", "-", "significant", "."],
+        ],
+        "vertexSet": [],
+        "labels": [],
+    }
+
+
+def test_mentions_are_named_and_placed_and_entities_keep_their_order():
+    sedation = entity(span_of("sedation"), span_of("sedation", nth=1), kind="Disease", kb_id="D1")
+    drug = entity(span_of("Naloxone"), kind="Chemical")
+    document = document_from_text("1", TEXT, [sedation, drug])
+    assert document["vertexSet"] == [
+        [
+            {"name": "sedation", "sent_id": 0, "pos": [3, 4], "type": "Disease", "kb_id": "D1"},
+            {"name": "sedation", "sent_id": 1, "pos": [14, 15], "type": "Disease", "kb_id": "D1"},
+        ],
+        [{"name": "Naloxone", "sent_id": 1, "pos": [0, 1], "type": "Chemical"}],
+    ]
+    check_document(document)
+
+
+def test_a_mention_inside_a_word_cuts_it_into_tokens():
+    text = "Pseudohypertension was seen."
+    document = document_from_text("1", text, [entity(span_of("hyper", text)), entity(span_of("hypertension", text))])
+    assert document["sents"] == [["Pseudo", "hyper", "tension", "was", "seen", "."]]
+    assert [mentions[0]["pos"] for mentions in document["vertexSet"]] == [[1, 2], [1, 3]]
+
+
+def test_sentences_are_joined_where_a_mention_reaches_across():
+    text = "It was St. Louis encephalitis. He left. Nothing followed."
+    apart = document_from_text("1", text, [])["sents"]
+    joined = document_from_text("1", text, [entity(span_of("encephalitis. He", text))])
+    assert len(apart) == 3 and joined["sents"] == [apart[0] + apart[1], apart[2]]
+    assert joined["vertexSet"][0][0]["pos"] == [len(apart[0]) - 2, len(apart[0]) + 1]
+
+
+def test_a_break_begins_a_sentence_unless_a_mention_reaches_over_it():
+    text = "Effects of lithium A case report"
+    (start, end) = span_of("A case", text)
+    whole, apart = (document_from_text("1", text, [], breaks=breaks)["sents"] for breaks in ([], [start]))
+    assert len(whole) == 1 and apart == [["Effects", "of", "lithium"], ["A", "case", "report"]]
+    over = document_from_text("1", text, [entity([start - 8, end])], breaks=[start])
+    assert over["sents"] == whole and over["vertexSet"][0][0]["pos"] == [2, 5]
+    for outside in ([0], [len(text)]):
+        assert document_from_text("1", text, [], breaks=outside)["sents"] == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        "  leading and trailing  \n\n\n a second paragraph. And\ta third sentence\r\n",
+        "10(-8) to 10(-5) M [3H]-naloxone; i.v. ...and so on!!! (p<0.05) -- end",
+        "\u200bzero\u200bwidth \xa0no-break\u2028line, na\u00efve \u03b1-synuclein 5\u2032-UTR",
+        "\U0001d6c3-cells e\u0301 \u00ad",
+        "can't won't IL-2-mediated_under_score A|B 1,3-dichloro http://a.b/c?d=e",
+        "?", "...", "- - -", "'t", "",
+    ],
+)  # fmt: skip
+def test_no_character_is_lost_but_white_space(text):
+    entities = [entity([match.start(), match.start() + 1]) for match in list(re.finditer(r"\S", text))[::5]]
+    document = document_from_text("1", text, entities)
+    assert "".join(token for sentence in document["sents"] for token in sentence) == "".join(text.split())
+    assert all(token and not re.search(r"\s", token) for sentence in document["sents"] for token in sentence)
+    assert mention_spans(document, text) == [list(mentioned["mentions"]) for mentioned in entities]
+
+
+def test_any_span_of_a_text_is_whole_tokens():
+    spans = [
+        [start, end]
+        for start in range(0, len(TEXT), 3)
+        for end in range(start + 1, min(len(TEXT), start + 40))
+        if TEXT[start:end] == TEXT[start:end].strip()
+    ]
+    for span in spans:
+        assert mention_spans(document_from_text("1", TEXT, [entity(span)]), TEXT) == [[span]]
+    together = document_from_text("1", TEXT, [entity(*spans)])
+    assert len(together["sents"]) == 1 and mention_spans(together, TEXT) == [spans]
+
+
+LENGTH = len(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        ([0, LENGTH + 1], rf"the span is \[0, {LENGTH + 1}\], expected \[start, end\) .* <= {LENGTH}, the length"),
+        ([4, 4], r"the span is \[4, 4\]"),
+        ([5, 4], r"the span is \[5, 4\]"),
+        ([-3, 4], r"the span is \[-3, 4\]"),
+        ([0, 4, 5], r"the span is \[0, 4, 5\]"),
+        ([0.0, 4], r"the span is \[0.0, 4\]"),
+        ("04", "the span is '04'"),
+        ([0, 18], r"the span \[0, 18\] is 'Clonidine-induced ', expected no white space at its ends"),
+    ],
+)
+def test_a_wrong_span_is_named(span, message):
+    entities = [entity(span_of("sedation")), entity(span_of("Naloxone"), span)]
+    with pytest.raises(DocumentError, match=f"^document '7', entity 1, mention 1: {message}"):
+        document_from_text("7", TEXT, entities)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"type": "A"}, {"mentions": [], "type": "A"}, {"mentions": [[0, 9]]}, [[0, 9]], entity([0, 9], kind=3)]
+)
+def test_a_wrong_entity_is_named(broken):
+    with pytest.raises(DocumentError, match="^document '7', entity 1: found .*, expected a mapping with 'mentions'"):
+        document_from_text("7", TEXT, [entity(span_of("sedation")), broken])
