@@ -2,14 +2,17 @@
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
+from .biomedical_metric import BiomedicalMetric
 from .configuration_docre_ii import DocREIIConfig
 from .contrastive import simclr_loss, simsiam_loss
 from .data_collator import DataCollatorForRelationExtraction
+from .docred_metric import DocREDMetric
 from .documents import CorpusCounts, DocumentError, check_document, count_documents
+from .error_report import write_error_report
 from .explanation import describe_explanation, explain_facts
 from .facts import predicted_facts
 from .inference_module import InferenceModule, classifier_weights
-from .metrics import DocREDMetric, named_facts, score_facts
+from .metrics import count_facts, micro_scores, named_facts, score_facts, score_relations
 from .modeling_docre_ii import (
     DocREIIForRelationExtraction,
     DocREIIModel,
@@ -18,7 +21,10 @@ from .modeling_docre_ii import (
     DocREIIPreTrainedModel,
 )
 from .processing_docre_ii import DocREIIProcessor
-from .trainer import DocREIITrainer, facts_by_document, iteration_names, make_compute_metrics, submission
+from .significance import paired_bootstrap, summarize_runs
+from .submission import read_submission, submission, write_submission
+from .text_documents import document_from_text
+from .trainer import DocREIITrainer, facts_by_document, iteration_names, make_compute_metrics, uncounted_pairs
 from .training_args import DocREIITrainingArguments
 from .type_baseline import TypePairBaseline
 

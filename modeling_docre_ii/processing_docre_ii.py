@@ -76,6 +76,7 @@ class DocREIIProcessor(ProcessorMixin):
         self,
         documents: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         return_labels: bool = False,
+        skip_uncounted: bool = False,
         return_tensors: str | None = None,
     ) -> BatchFeature:
         """
@@ -84,6 +85,9 @@ class DocREIIProcessor(ProcessorMixin):
                 One document or several, in DocRED's form.
             return_labels (`bool`, *optional*, defaults to `False`):
                 Whether to return the facts in `labels`. A document without any is one without a fact then.
+            skip_uncounted (`bool`, *optional*, defaults to `False`):
+                Whether the `uncounted` pairs of a document are no candidates. For training only: they are known from
+                the labels.
             return_tensors (`str`, *optional*):
                 `"pt"` for padded tensors, as the model takes them. By default, lists with one entry a document.
 
@@ -112,7 +116,7 @@ class DocREIIProcessor(ProcessorMixin):
                 for index, (_, characters, _) in enumerate(marked)
             ],
             "mention_entities": [entities for _, _, entities in marked],
-            "pair_mask": [candidate_pairs(document, self.candidate_types) for document in documents],
+            "pair_mask": [candidate_pairs(document, self.candidate_types, skip_uncounted) for document in documents],
         }
         if return_labels:
             features["labels"] = [
@@ -305,7 +309,9 @@ def mark_mentions(
     return " ".join(pieces), characters, entities
 
 
-def candidate_pairs(document: Mapping[str, Any], candidate_types: list[list[str]] | None) -> list[list[bool]]:
+def candidate_pairs(
+    document: Mapping[str, Any], candidate_types: list[list[str]] | None, skip_uncounted: bool = False
+) -> list[list[bool]]:
     """
     Says which pairs of entities can be related.
 
@@ -314,10 +320,19 @@ def candidate_pairs(document: Mapping[str, Any], candidate_types: list[list[str]
             A document in DocRED's form.
         candidate_types (`list[list[str]]`, *optional*):
             Allowed types (head, tail); every pair of different entities without it.
+        skip_uncounted (`bool`, *optional*, defaults to `False`):
+            Whether the pairs in `uncounted` are none.
 
     Returns:
         `list[list[bool]]`: a matrix of N rows (heads) and N columns (tails), the diagonal `False`.
     """
+    pair_mask = _allowed_pairs(document, candidate_types)
+    for pair in (document.get("uncounted") or ()) if skip_uncounted else ():
+        pair_mask[pair["h"]][pair["t"]] = False
+    return pair_mask
+
+
+def _allowed_pairs(document, candidate_types) -> list[list[bool]]:
     num_entities = len(document["vertexSet"])
     if candidate_types is None:
         return [[head != tail for tail in range(num_entities)] for head in range(num_entities)]

@@ -13,11 +13,14 @@ from .contrastive import contrastive_loss
 from .facts import predicted_facts
 from .metrics import NamedFact, score_facts
 from .modeling_docre_ii import DocREIIOutput
+from .submission import submission
 from .threshold_calibration import best_threshold
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
 _CALIBRATION_REACH = 4.0
+
+_SCORES_OF_ITERATIONS = ("f1", "filtered_f1", "infer_f1", "calibrated_f1")
 
 
 class DocREIITrainer(Trainer):
@@ -138,7 +141,9 @@ class DocREIITrainer(Trainer):
         )
         return loss, predictions, labels
 
-    def calibrate_threshold(self, eval_dataset: Dataset | None = None) -> float:
+    def calibrate_threshold(
+        self, eval_dataset: Dataset | None = None, uncounted: set[tuple[int, int, int]] = frozenset()
+    ) -> float:
         """
         Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
         predictions to be there, `args.calibrate_threshold` has to be set.
@@ -150,6 +155,8 @@ class DocREIITrainer(Trainer):
         Args:
             eval_dataset (`Dataset`, *optional*):
                 Encoded documents with labels. Defaults to the `eval_dataset` of the Trainer.
+            uncounted (`set[tuple[int, int, int]]`, *optional*):
+                Pairs that are not to count, from [`uncounted_pairs`].
 
         Returns:
             `float`: what was added to the bias, below 0 where more is predicted than before.
@@ -163,7 +170,7 @@ class DocREIITrainer(Trainer):
         try:
             for _ in range(3 if has_inference else 1):
                 output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
-                scored = _scored(output.predictions[-1], output.label_ids)
+                scored = _scored(output.predictions[-1], output.label_ids, uncounted)
                 shift, calibrated_f1 = best_threshold(*scored)
                 here = calibrated_f1 if not has_inference else _f1(*scored)
                 if here > best_f1:
@@ -195,39 +202,19 @@ def facts_by_document(predictions: np.ndarray) -> dict[int, list[tuple[int, int,
     return facts
 
 
-def submission(
-    facts: Mapping[int, Sequence[tuple]], documents: Sequence[Mapping[str, Any]], relations: Sequence[str]
-) -> list[dict[str, Any]]:
-    """
-    Predictions in DocRED's submission form, the content of its `result.json`.
-
-    Args:
-        facts (`dict[int, list[tuple]]`):
-            Head, tail, relation and score by document index, from [`facts_by_document`].
-        documents (`Sequence[dict]`):
-            The documents, by index.
-        relations (`Sequence[str]`):
-            Relation ids in the order of the model's classes.
-
-    Returns:
-        `list[dict]` with `title`, `h_idx`, `t_idx`, `r`, and an empty `evidence`: DocRE-II predicts none.
-    """
-    return [
-        {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": relations[relation], "evidence": []}
-        for index in sorted(facts)
-        for head, tail, relation, _ in facts[index]
-    ]
-
-
 def make_compute_metrics(
-    documents: Sequence[Mapping[str, Any]], relations: Sequence[str], train_facts: set[NamedFact] | None = None
+    documents: Sequence[Mapping[str, Any]],
+    relations: Sequence[str],
+    train_facts: set[NamedFact] | None = None,
+    distant_facts: set[NamedFact] | None = None,
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """
     Makes the `compute_metrics` of a [`DocREIITrainer`] that evaluates on `documents`.
 
     It gives the scores of [`score_facts`] for the last predictions; with an inference module, `base_f1`,
     `iteration_1_f1` and so on; and beside every F1 a `calibrated_f1`, the F1 at the threshold where it is best on
-    these documents, if relations below the threshold were gathered.
+    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is
+    a `filtered_f1` without them beside every F1, and the threshold is the one that is best without them.
 
     Args:
         documents (`Sequence[dict]`):
@@ -236,22 +223,45 @@ def make_compute_metrics(
             Relation ids in the order of the model's classes.
         train_facts (`set[tuple[str, str, str]]`, *optional*):
             Facts of the training set from [`~metrics.named_facts`], for Ign F1.
+        distant_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of the distantly supervised training set, for the Ign F1 of that.
     """
 
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        def score(facts, facts_in_train=None):
-            return score_facts(submission(facts, documents, relations), documents, facts_in_train)
+    uncounted = uncounted_pairs(documents)
 
-        all_facts = [facts_by_document(predictions) for predictions in prediction.predictions]
-        metrics = score(all_facts[-1], train_facts)
-        metrics["calibrated_f1"] = best_threshold(*_scored(prediction.predictions[-1], prediction.label_ids))[1]
-        if len(all_facts) > 1:
-            for name, facts, predictions in zip(iteration_names(len(all_facts)), all_facts, prediction.predictions):
-                metrics[f"{name}_f1"] = score(facts)["f1"]
-                metrics[f"{name}_calibrated_f1"] = best_threshold(*_scored(predictions, prediction.label_ids))[1]
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        all_scores = [
+            score_facts(
+                submission(facts_by_document(predictions), documents, relations), documents, train_facts, distant_facts
+            )
+            | {"calibrated_f1": best_threshold(*_scored(predictions, prediction.label_ids, uncounted))[1]}
+            for predictions in prediction.predictions
+        ]
+        metrics = dict(all_scores[-1])
+        if len(all_scores) > 1:
+            for name, scores in zip(iteration_names(len(all_scores)), all_scores):
+                metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}
         return metrics
 
     return compute_metrics
+
+
+def uncounted_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
+    """
+    Finds the pairs that the protocol of a corpus does not count.
+
+    Args:
+        documents (`Sequence[dict]`):
+            The documents, by document index.
+
+    Returns:
+        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
+    """
+    return {
+        (index, pair["h"], pair["t"])
+        for index, document in enumerate(documents)
+        for pair in document.get("uncounted") or ()
+    }
 
 
 def iteration_names(count: int) -> list[str]:
@@ -281,11 +291,16 @@ def _pack_facts(predicted: tuple[torch.Tensor, torch.Tensor], document_index: to
     return packed
 
 
-def _scored(predictions: np.ndarray, label_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores of the predictions, whether each is a fact, and the number of facts."""
+def _scored(
+    predictions: np.ndarray, label_ids: np.ndarray, uncounted: set[tuple[int, int, int]]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of the predictions that count, whether each is a fact, and the number of facts."""
     row, place = np.nonzero(predictions[..., 0] >= 0)
     gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
     facts, gold = predictions[row, place], label_ids[gold_row, gold_place]
+    if uncounted:
+        counts = np.array([tuple(pair) not in uncounted for pair in facts[:, :3].astype(np.int64)], dtype=bool)
+        row, facts = row[counts], facts[counts]
     triples = facts[:, 1:4].astype(np.int64)
     size = 1 + max(int(values.max(initial=0)) for values in (triples, gold))
 
@@ -301,4 +316,4 @@ def _f1(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
     return 200 * float((is_predicted & is_correct).sum()) / max(int(is_predicted.sum()) + num_gold, 1)
 
 
-__all__ = ["DocREIITrainer", "facts_by_document", "iteration_names", "make_compute_metrics", "submission"]
+__all__ = ["DocREIITrainer", "facts_by_document", "iteration_names", "make_compute_metrics", "uncounted_pairs"]

@@ -1,11 +1,26 @@
 """The scores against counts made by hand and against a second, naive implementation."""
 
+import json
 import random
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from modeling_docre_ii import DocREDMetric, DocumentError, TypePairBaseline, named_facts, score_facts
+from modeling_docre_ii import (
+    DocumentError,
+    TypePairBaseline,
+    count_facts,
+    micro_scores,
+    named_facts,
+    score_facts,
+    score_relations,
+)
+
+
+# All of Re-DocRED, which is not part of the package: tests on it are skipped where it is not there.
+RE_DOCRED = Path("/work/shared/data/re-docred")
 
 
 def document_of(title, entities, facts=()):
@@ -33,6 +48,10 @@ def test_f1_by_hand():
         "precision": pytest.approx(75.0),
         "recall": pytest.approx(60.0),
         "f1": pytest.approx(2 * 75 * 60 / 135),
+        # (2, 1) follows from (2, 0) and (0, 1), and is not predicted.
+        "infer_precision": 0.0,
+        "infer_recall": 0.0,
+        "infer_f1": 0.0,
     }
 
 
@@ -76,28 +95,20 @@ def test_only_facts_of_the_training_set_predicted():
     [
         (predicted("third", (0, 1, "P17")), [FIRST], "document 'third': .* no gold document"),
         (predicted("second", (0, 2, "P17")), [SECOND], "document 'second': .* 2 entities"),
+        (predicted("second", (-1, 0, "P17")), [SECOND], "document 'second': .* 2 entities"),
+        (
+            [],
+            [document_of("x", [ADA], [(0, 1, "P27")])],
+            "document 'x': labelled .0, 1, 'P27'., but it has 1 entities",
+        ),
         ([], [FIRST, FIRST], "document 'first' is there twice"),
+        ([*predicted("first", (0, 1, "P17")), {"title": "first", "h_idx": 0, "r": "P17"}], [FIRST], "item 1: 't_idx'"),
+        (predicted("first", (0, 1, 5)), [FIRST], "item 0: 'r' is 5, expected a relation id, a string"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error(predictions, documents, message):
     with pytest.raises(DocumentError, match=message):
         score_facts(predictions, documents)
-
-
-def test_metric_gives_the_same_as_the_function():
-    train = [document_of("train", [[("Lutetia", "LOC")], FRANCE], [(0, 1, "P17")])]
-    references = [
-        {
-            "title": document["title"],
-            "vertexSet": [[{"name": mention["name"]} for mention in mentions] for mentions in document["vertexSet"]],
-            "labels": document["labels"],
-        }
-        for document in (FIRST, SECOND)
-    ]
-    predictions = [[{"h_idx": 0, "t_idx": 1, "r": "P17"}, {"h_idx": 1, "t_idx": 0, "r": "P17"}], []]
-    flat = predicted("first", (0, 1, "P17"), (1, 0, "P17"))
-    computed = DocREDMetric().compute(predictions=predictions, references=references, train_facts=named_facts(train))
-    assert computed == score_facts(flat, [FIRST, SECOND], named_facts(train))
 
 
 def official_scores(submission, gold, train):
@@ -151,8 +162,346 @@ def test_random_predictions_on_real_documents(sample_documents):
     predictions += predictions[::7]
     generator.shuffle(predictions)
     scores = score_facts(predictions, gold, named_facts(train))
-    assert scores == pytest.approx(official_scores(predictions, gold, train))
+    expected = official_scores(predictions, gold, train)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
     assert scores["ign_f1"] < scores["f1"]
+
+
+# The scores of the literature, by hand
+
+
+def sentences_of(document, *sentences):
+    """The document with the sentences of the mentions of each entity."""
+    entities = [
+        [mention | {"sent_id": index} for mention, index in zip(mentions, indices, strict=True)]
+        for mentions, indices in zip(document["vertexSet"], sentences, strict=True)
+    ]
+    return document | {"vertexSet": entities}
+
+
+# Paris is in sentences 0 and 2, France in 1, Ada in 2: of the gold facts (2, 0) alone is intra-sentence.
+SPREAD = sentences_of(FIRST, [0, 2], [1], [2])
+
+
+def scores_of(scores, kind):
+    return tuple(scores[f"{kind}_{score}"] for score in ("precision", "recall", "f1"))
+
+
+def test_intra_and_inter_by_hand():
+    predictions = predicted("first", (2, 0, "P19"), (0, 2, "P19"), (0, 1, "P17"), (1, 2, "P19"), (2, 1, "P27"))
+    scores = score_facts(predictions, [SPREAD])
+    # Intra: 1 of 2 predictions and 1 of 1 fact. Inter: 2 of 3 predictions and 2 of 3 facts.
+    assert scores_of(scores, "intra") == pytest.approx((50, 100, 200 / 3))
+    assert scores_of(scores, "inter") == pytest.approx((200 / 3, 200 / 3, 200 / 3))
+
+
+def test_several_labels_on_a_pair_are_several_facts():
+    scores = score_facts(predicted("first", (0, 1, "P17"), (0, 1, "P131"), (0, 1, "P27")), [SPREAD])
+    assert (scores["precision"], scores["recall"]) == pytest.approx((200 / 3, 50))
+    assert scores_of(scores, "inter")[:2] == pytest.approx((200 / 3, 200 / 3))
+
+
+def test_infer_by_hand():
+    # (2, 0) and (0, 1) lead from Ada to France: facts on (2, 1) are inferred. (1, 3) leads on to Bob, so that (0, 3)
+    # and (2, 3) are such pairs too, though no fact says so. Bob and Eve lead to each other, and not over a third.
+    entities = [PARIS, FRANCE, ADA, [("Bob", "PER")], [("Eve", "PER")]]
+    facts = [(0, 1, "P17"), (2, 0, "P19"), (2, 1, "P27"), (2, 1, "P1"), (1, 3, "P6"), (3, 4, "P26"), (4, 3, "P26")]
+    # The o of (0, 1) would be France itself.
+    facts.append((1, 1, "P1"))
+    document = document_of("first", entities, facts)
+    predictions = predicted("first", (2, 1, "P27"), (2, 1, "P19"), (0, 3, "P6"), (0, 1, "P17"), (3, 4, "P26"))
+    # 3 predictions on such pairs, 1 of them among the 2 gold facts.
+    assert scores_of(score_facts(predictions, [document]), "infer") == pytest.approx((100 / 3, 50, 40))
+    without = document_of("first", entities, [(0, 1, "P17"), (3, 4, "P26"), (4, 3, "P26")])
+    assert not any(name.startswith("infer") for name in score_facts(predictions, [without]))
+
+
+def test_evidence_by_hand():
+    document = document_of("first", [PARIS, FRANCE, ADA], [(0, 1, "P17"), (2, 0, "P19")])
+    evidence = [[0, 1], [2]]
+    labels = [label | {"evidence": sentences} for label, sentences in zip(document["labels"], evidence)]
+    predictions = predicted("first", (0, 1, "P17"), (0, 1, "P17"), (2, 1, "P27"), (2, 0, "P19"))
+    for prediction, sentences in zip(predictions, ([1, 1, 5], [0], [2, 3], None)):
+        prediction["evidence"] = sentences
+    # Predicted: {1, 5} of the first (0, 1, P17), and {2, 3} of a wrong fact. Correct: 1. Gold: 0, 1 and 2.
+    scores = score_facts(predictions, [document | {"labels": labels}])
+    assert scores_of(scores, "evidence") == pytest.approx((25, 100 / 3, 200 / 7))
+    assert scores_of(score_facts(predicted("first", (0, 1, "P17")), [document | {"labels": labels}]), "evidence") == (
+        0.0,
+        0.0,
+        0.0,
+    )
+    assert not any(name.startswith("evidence") for name in score_facts(predictions, [document]))
+
+
+def test_evidence_of_a_label_that_is_there_twice():
+    labels = [{"h": 0, "t": 1, "r": "P17", "evidence": evidence} for evidence in ([0], [1, 2])]
+    prediction = {"title": "first", "h_idx": 0, "t_idx": 1, "r": "P17", "evidence": [0, 1]}
+    # As the official script: sentence 1 of 2 predicted and of 3 listed.
+    scores = score_facts([prediction], [FIRST | {"labels": labels}])
+    assert scores_of(scores, "evidence") == pytest.approx((50, 100 / 3, 40))
+
+
+def test_ign_f1_against_the_annotated_and_the_distant_training_set():
+    annotated = [document_of("train", [[("Lutetia", "LOC")], FRANCE], [(0, 1, "P17")])]
+    distant = [document_of("train", [PARIS, FRANCE, ADA], [(0, 1, "P131"), (0, 1, "P17"), (2, 0, "P20")])]
+    predictions = predicted("first", (0, 1, "P17"), (0, 1, "P131"), (2, 0, "P19"), (1, 0, "P17"))
+    scores = score_facts(predictions, [FIRST], named_facts(annotated), named_facts(distant))
+    # 3 of 4 correct; 1 of them in the annotated set, 2 in the distant one; the recall is 3 / 4 for both.
+    assert scores["ign_precision"] == pytest.approx(200 / 3)
+    assert scores["ign_distant_precision"] == pytest.approx(50)
+    assert scores["ign_f1"] == pytest.approx(2 * 200 / 3 * 75 / (200 / 3 + 75))
+    assert scores["ign_distant_f1"] == pytest.approx(60)
+    assert "ign_recall" not in scores
+
+
+def test_uncounted_pairs_by_hand():
+    filtered = SPREAD | {"uncounted": [{"h": 0, "t": 2}, {"h": 1, "t": 2}]}
+    predictions = predicted("first", (2, 0, "P19"), (0, 2, "P19"), (0, 1, "P17"), (1, 2, "P19"))
+    scores = score_facts(predictions, [filtered])
+    assert (scores["precision"], scores["recall"]) == pytest.approx((50, 50))
+    assert scores_of(scores, "filtered") == pytest.approx((100, 50, 200 / 3))
+    assert scores_of(scores, "filtered_intra") == pytest.approx((100, 100, 100))
+    assert scores_of(scores, "filtered_inter") == pytest.approx((100, 100 / 3, 50))
+    # A filter that leaves nothing out is one, no filter is none.
+    assert scores_of(score_facts(predictions, [SPREAD | {"uncounted": []}]), "filtered_intra") == pytest.approx(
+        scores_of(scores, "intra")
+    )
+    assert not any(name.startswith("filtered") for name in score_facts(predictions, [SPREAD]))
+
+
+def test_without_sentences_there_is_no_intra_and_inter():
+    names = {name.rpartition("_")[0] for name in score_facts([], [FIRST | {"uncounted": []}])}
+    assert names == {"", "infer", "filtered"}
+
+
+def test_some_mentions_without_their_sentence_are_an_error():
+    with pytest.raises(DocumentError, match="document 'second', entity 0: a mention has no 'sent_id'"):
+        score_facts([], [SPREAD, SECOND])
+
+
+def test_no_documents_score_zero():
+    assert set(score_facts([], [], set()).values()) == {0.0}
+
+
+# All scores against loops
+
+
+def as_percent(correct, predicted, gold, in_train=0):
+    precision = (correct - in_train) / (predicted - in_train) if predicted > in_train else 0
+    recall = correct / gold if gold else 0
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
+    return {"precision": 100 * precision, "recall": 100 * recall, "f1": 100 * f1}
+
+
+def share_a_sentence(document, head, tail):
+    for first in document["vertexSet"][head]:
+        for second in document["vertexSet"][tail]:
+            if first["sent_id"] == second["sent_id"]:
+                return True
+    return False
+
+
+def follows(document, head, tail):
+    for label in document["labels"]:
+        for other in document["labels"]:
+            is_chain = label["h"] == head and label["t"] == other["h"] and other["t"] == tail
+            if is_chain and label["t"] not in (head, tail):
+                return True
+    return False
+
+
+def is_counted(document, head, tail):
+    return {"h": head, "t": tail} not in document.get("uncounted", [])
+
+
+KINDS = {
+    "": lambda *pair: True,
+    "intra_": share_a_sentence,
+    "inter_": lambda *pair: not share_a_sentence(*pair),
+    "infer_": follows,
+    "filtered_": is_counted,
+    "filtered_intra_": lambda *pair: share_a_sentence(*pair) and is_counted(*pair),
+    "filtered_inter_": lambda *pair: not share_a_sentence(*pair) and is_counted(*pair),
+}
+
+
+def naive_scores(predictions, documents, train, distant):
+    by_title = {document["title"]: document for document in documents}
+    answers = {}
+    for item in predictions:
+        key = (item["title"], item["h_idx"], item["t_idx"], item["r"])
+        if key not in answers:
+            answers[key] = item["evidence"]
+    standard = {}
+    for document in documents:
+        for label in document["labels"]:
+            standard[document["title"], label["h"], label["t"], label["r"]] = label["evidence"]
+    scores = {}
+    for kind, holds in KINDS.items():
+        chosen = [key for key in answers if holds(by_title[key[0]], key[1], key[2])]
+        gold = [key for key in standard if holds(by_title[key[0]], key[1], key[2])]
+        correct = [key for key in chosen if key in gold]
+        for score, value in as_percent(len(correct), len(chosen), len(gold)).items():
+            scores[kind + score] = value
+    correct = [key for key in answers if key in standard]
+    for kind, training in (("ign_", train), ("ign_distant_", distant)):
+        in_train = 0
+        for title, head, tail, relation in correct:
+            heads = [mention["name"] for mention in by_title[title]["vertexSet"][head]]
+            tails = [mention["name"] for mention in by_title[title]["vertexSet"][tail]]
+            in_train += any(
+                label["r"] == relation
+                and any(mention["name"] in heads for mention in document["vertexSet"][label["h"]])
+                and any(mention["name"] in tails for mention in document["vertexSet"][label["t"]])
+                for document in training
+                for label in document["labels"]
+            )
+        ignoring = as_percent(len(correct), len(answers), len(standard), in_train)
+        scores[kind + "f1"], scores[kind + "precision"] = ignoring["f1"], ignoring["precision"]
+    found = sum(sentence in standard[key] for key in correct for sentence in set(answers[key]))
+    named = sum(len(set(evidence)) for evidence in answers.values())
+    listed = sum(len(label["evidence"]) for document in documents for label in document["labels"])
+    return scores | {f"evidence_{score}": value for score, value in as_percent(found, named, listed).items()}
+
+
+def some_predictions(documents, seed):
+    """Half of the facts and as many random ones, some of them twice with other evidence, in any order."""
+    generator = random.Random(seed)
+    predictions = []
+    for document in documents:
+        facts = [(label["h"], label["t"], label["r"]) for label in document["labels"] if generator.random() < 0.5]
+        for _ in facts[:]:
+            entities = range(len(document["vertexSet"]))
+            facts.append((generator.choice(entities), generator.choice(entities), generator.choice(facts)[2]))
+        predictions += predicted(document["title"], *facts, *facts[::5])
+    for prediction in predictions:
+        prediction["evidence"] = generator.choices(range(5), k=generator.randrange(3))
+    generator.shuffle(predictions)
+    return predictions
+
+
+def with_uncounted(documents):
+    """Every second document with a filter."""
+    generator = random.Random(1)
+    filtered = []
+    for index, document in enumerate(documents):
+        if index % 2:
+            facts = {(label["h"], label["t"]) for label in document["labels"]}
+            size = len(document["vertexSet"])
+            pairs = [(head, tail) for head in range(size) for tail in range(size) if (head, tail) not in facts]
+            chosen = generator.sample(pairs, len(pairs) // 2)
+            document = document | {"uncounted": [{"h": head, "t": tail} for head, tail in chosen]}
+        filtered.append(document)
+    return filtered
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_scores_on_real_documents_against_loops(sample_documents, seed):
+    gold, train = with_uncounted(sample_documents["dev"]), sample_documents["train"]
+    predictions = some_predictions(gold, seed)
+    training = train, [*train, *gold[:2]]
+    scores = score_facts(predictions, gold, *map(named_facts, training))
+    assert scores == pytest.approx(naive_scores(predictions, gold, *training))
+    assert len({round(score, 6) for name, score in scores.items() if name.endswith("f1")}) == 10
+
+
+@pytest.mark.skipif(not RE_DOCRED.is_dir(), reason="needs Re-DocRED")
+def test_all_scores_on_re_docred_against_loops():
+    gold, train = (json.loads((RE_DOCRED / f"{split}.json").read_text(encoding="utf-8")) for split in ("dev", "train"))
+    gold, training = with_uncounted(gold[:60]), (train[:50], train[50:100])
+    predictions = some_predictions(gold, 0)
+    scores = score_facts(predictions, gold, *map(named_facts, training))
+    assert scores == pytest.approx(naive_scores(predictions, gold, *training))
+
+
+def test_counts_are_by_document(sample_documents):
+    gold = with_uncounted(sample_documents["dev"])
+    train_facts = named_facts(sample_documents["train"])
+    predictions = some_predictions(gold, 0)
+    counts = count_facts(predictions, gold, train_facts)
+    scores = score_facts(predictions, gold, train_facts)
+    assert {name for name in scores if name.endswith("f1")} == set(counts)
+    for name, rows in counts.items():
+        assert rows.shape == (len(gold), 4)
+        assert np.issubdtype(rows.dtype, np.integer)
+        assert scores[name] == pytest.approx(as_percent(*rows.sum(axis=0).tolist())["f1"])
+    for index, document in enumerate(gold):
+        own = [prediction for prediction in predictions if prediction["title"] == document["title"]]
+        for name, rows in count_facts(own, [document], train_facts).items():
+            assert counts[name][index].tolist() == rows[0].tolist()
+    assert counts["ign_f1"][:, 3].any() and not counts["f1"][:, 3].any()
+
+
+def test_the_order_of_documents_and_predictions_does_not_matter(sample_documents):
+    gold, predictions = sample_documents["dev"], some_predictions(sample_documents["dev"], 0)
+    for prediction in predictions:
+        # Of doubles the first counts, which is a matter of order.
+        prediction["evidence"] = [prediction["h_idx"] % 4]
+    assert score_facts(predictions[::-1], gold[::-1]) == pytest.approx(score_facts(predictions, gold))
+
+
+def test_micro_scores_of_several_sums_at_once():
+    sums = np.array([[[3, 4, 5, 0], [3, 4, 5, 1]], [[0, 0, 0, 0], [2, 2, 4, 2]]])
+    f1, precision, recall = micro_scores(sums)
+    assert precision == pytest.approx(np.array([[75, 200 / 3], [0, 0]]))
+    assert recall == pytest.approx(np.array([[60, 60], [0, 50]]))
+    assert f1 == pytest.approx(np.array([[200 / 3, 8000 / (380 / 3)], [0, 0]]))
+
+
+# Relations
+
+
+def test_relations_by_hand():
+    predictions = predicted("first", (0, 1, "P17"), (0, 1, "P17"), (1, 0, "P17"), (2, 1, "P27"), (0, 2, "P36"))
+    zero = {"f1": 0.0, "precision": 0.0, "recall": 0.0, "correct": 0}
+    assert score_relations(predictions, [FIRST, SECOND]) == [
+        {
+            "relation": "P27",
+            "f1": pytest.approx(200 / 3),
+            "precision": 100.0,
+            "recall": 50.0,
+            "correct": 1,
+            "predicted": 1,
+            "gold": 2,
+        },
+        {"relation": "P131", **zero, "predicted": 0, "gold": 1},
+        {
+            "relation": "P17",
+            "f1": pytest.approx(200 / 3),
+            "precision": 50.0,
+            "recall": 100.0,
+            "correct": 1,
+            "predicted": 2,
+            "gold": 1,
+        },
+        {"relation": "P19", **zero, "predicted": 0, "gold": 1},
+        {"relation": "P36", **zero, "predicted": 1, "gold": 0},
+    ]
+
+
+def test_a_relation_alone_scores_the_same(sample_documents):
+    gold, predictions = sample_documents["dev"], some_predictions(sample_documents["dev"], 0)
+    rows = score_relations(predictions, gold)
+    assert [row["gold"] for row in rows] == sorted((row["gold"] for row in rows), reverse=True)
+    for row in rows:
+        alone = [
+            document | {"labels": [label for label in document["labels"] if label["r"] == row["relation"]]}
+            for document in gold
+        ]
+        scores = score_facts([item for item in predictions if item["r"] == row["relation"]], alone)
+        assert {name: row[name] for name in ("f1", "precision", "recall")} == {
+            name: scores[name] for name in ("f1", "precision", "recall")
+        }
+    assert len(rows) > 20
+
+
+def test_relations_of_an_unknown_title_are_an_error():
+    with pytest.raises(DocumentError, match="document 'third'"):
+        score_relations(predicted("third", (0, 1, "P17")), [FIRST])
+
+
+# The baseline
 
 
 def test_type_baseline_by_hand():

@@ -80,13 +80,17 @@ def test_every_iteration_is_scored_at_its_threshold_and_at_the_best(scored, docu
     ).evaluate()
 
     submitted = [
-        {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": RELATIONS[relation]}
-        for (index, head, tail, relation), margin in margins[-1].items()
-        if margin > 0
+        [
+            {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": RELATIONS[relation]}
+            for (index, head, tail, relation), margin in found.items()
+            if margin > 0
+        ]
+        for found in margins
     ]
-    expected = {f"eval_{name}": score for name, score in score_facts(submitted, documents, set()).items()}
-    for name, found in zip(("base", "iteration_1", "iteration_2"), margins, strict=True):
+    expected = {f"eval_{name}": score for name, score in score_facts(submitted[-1], documents, set()).items()}
+    for name, found, facts in zip(("base", "iteration_1", "iteration_2"), margins, submitted, strict=True):
         expected[f"eval_{name}_f1"] = naive_f1(found, gold)
+        expected[f"eval_{name}_infer_f1"] = score_facts(facts, documents)["infer_f1"]
         expected[f"eval_{name}_calibrated_f1"] = naive_best_f1(found, gold)
     expected["eval_calibrated_f1"] = expected["eval_iteration_2_calibrated_f1"]
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
