@@ -14,20 +14,17 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 import transformers
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from dataset_scripts.docred import DocRED
-from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from dataset_scripts.corpus import Corpus, load_corpus
 from modeling_docre_ii import (
     DataCollatorForRelationExtraction,
     DocREIIConfig,
@@ -41,66 +38,22 @@ from modeling_docre_ii import (
     facts_by_document,
     iteration_names,
     make_compute_metrics,
-    named_facts,
+    paired_bootstrap,
+    read_submission,
     score_facts,
+    score_relations,
     submission,
+    summarize_runs,
+    uncounted_pairs,
+    write_error_report,
+    write_submission,
 )
 from modeling_docre_ii.documents import with_relation_ids
-from modeling_docre_ii.run_arguments import Arguments, DataArguments, check_names, parse_arguments, resolve_path
+from modeling_docre_ii.run_arguments import Arguments, DataArguments, parse_arguments, resolve_path
+from modeling_docre_ii.score_tables import comparison_table, iteration_table, relation_table, runs_table, score_table
 
 
 logger = logging.getLogger("run_docre")
-
-
-@dataclass
-class Corpus:
-    """The documents of a run, and the relations in them."""
-
-    splits: DatasetDict
-    relation_names: dict[str, str]
-
-    @property
-    def relations(self) -> list[str]:
-        return list(self.relation_names)
-
-    def documents(self, split: str) -> Iterator[dict[str, Any]]:
-        relations = self.relations
-        return (with_relation_ids(row, relations) for row in self.splits[split])
-
-
-def load_corpus(data_args: DataArguments, training_args: DocREIITrainingArguments) -> Corpus:
-    """Reads the documents from local files, or from a dataset on the Hub."""
-    with training_args.main_process_first(desc="reading the documents"):
-        if data_args.files:
-            builder = DocRED(**_builder_arguments(data_args), data_files=data_args.files)
-            builder.download_and_prepare()
-            corpus = Corpus(builder.as_dataset(), builder.relation_names)
-        else:
-            splits = datasets.load_dataset(data_args.dataset_name, data_args.dataset_config_name)
-            corpus = Corpus(splits, _relation_names_of(splits))
-    for split, most in (("train", data_args.max_train_documents), ("validation", data_args.max_eval_documents)):
-        if most is not None and split in corpus.splits:
-            corpus.splits[split] = corpus.splits[split].select(range(min(most, len(corpus.splits[split]))))
-    for split in corpus.splits:
-        logger.info("%s: %s", split, count_documents(corpus.splits[split]))
-    return corpus
-
-
-def _builder_arguments(data_args: DataArguments) -> dict[str, Any]:
-    if data_args.relations_file is None:
-        check_names("`dataset_name`", [data_args.dataset_name], DocRED.builder_configs)
-        return {"config_name": data_args.dataset_name}
-    try:
-        return {"relations": json.loads(Path(data_args.relations_file).read_text(encoding="utf-8"))}
-    except ValueError as error:
-        raise ValueError(f"`relations_file`: {data_args.relations_file!r} is not JSON: {error}") from error
-
-
-def _relation_names_of(splits: DatasetDict) -> dict[str, str]:
-    relation = next(iter(splits.values())).features["labels"].feature["r"]
-    if not isinstance(relation, datasets.ClassLabel):
-        raise ValueError(f"the column `labels` has to hold relations `r` as a ClassLabel, got {relation}")
-    return {name: DOCRED_RELATIONS.get(name, name) for name in relation.names}
 
 
 def load_model(
@@ -120,7 +73,7 @@ def load_model(
         AutoTokenizer.from_pretrained(path),
         relations=corpus.relations,
         relation_names=corpus.relation_names,
-        candidate_types=data_args.candidate_types,
+        candidate_types=data_args.candidate_types or corpus.candidate_types,
         mark_types=model_args.mark_types,
     )
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
@@ -154,14 +107,20 @@ def _check_label_map(path: str, processor: DocREIIProcessor, corpus: Corpus) -> 
 
 
 def encode(
-    corpus: Corpus, split: str, processor: DocREIIProcessor, args: DataArguments, has_labels: bool = True
+    corpus: Corpus,
+    split: str,
+    processor: DocREIIProcessor,
+    args: DataArguments,
+    has_labels: bool = True,
+    skip_uncounted: bool = False,
 ) -> Dataset:
     """Encodes a split: what [`DocREIIProcessor`] makes, and the index of each document."""
     relations = corpus.relations
 
     def encode_batch(batch, indices):
         rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
-        features = processor([with_relation_ids(row, relations) for row in rows], return_labels=has_labels)
+        documents = [with_relation_ids(row, relations) for row in rows]
+        features = processor(documents, return_labels=has_labels, skip_uncounted=skip_uncounted)
         return {**features, "document_index": indices}
 
     return corpus.splits[split].map(
@@ -183,13 +142,15 @@ def make_trainer(
     training_args: DocREIITrainingArguments,
 ) -> DocREIITrainer:
     """Encodes the training and validation documents and puts a Trainer together."""
-    train_facts = named_facts(corpus.documents("train")) if "train" in corpus.splits else None
     train_dataset, eval_dataset, compute_metrics = None, None, None
     if training_args.do_train:
-        train_dataset = encode(corpus, "train", processor, data_args).remove_columns("document_index")
+        train_dataset = encode(corpus, "train", processor, data_args, skip_uncounted=True)
+        train_dataset = train_dataset.remove_columns("document_index")
     if "validation" in corpus.splits:
         eval_dataset = encode(corpus, "validation", processor, data_args)
-        compute_metrics = make_compute_metrics(list(corpus.documents("validation")), corpus.relations, train_facts)
+        compute_metrics = make_compute_metrics(
+            list(corpus.documents("validation")), corpus.relations, corpus.train_facts, corpus.distant_facts
+        )
     return DocREIITrainer(
         model=model,
         args=training_args,
@@ -201,11 +162,13 @@ def make_trainer(
     )
 
 
-def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
+def train(trainer: DocREIITrainer, corpus: Corpus, checkpoint: str | None) -> None:
     """Trains, from a checkpoint if there is one, and saves the model, its processor and what was logged."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.args.calibrate_threshold:
-        result.metrics["threshold_shift"] = trainer.calibrate_threshold()
+        result.metrics["threshold_shift"] = trainer.calibrate_threshold(
+            uncounted=uncounted_pairs(list(corpus.documents("validation")))
+        )
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -244,26 +207,54 @@ def find_resumption(training: dict[int, DocREIITrainingArguments]) -> tuple[int,
 
 
 def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
-    """Scores the validation documents, and beside the model a baseline that only knows the entity types."""
-    metrics = trainer.evaluate()
+    """
+    Scores the validation documents, beside the model a baseline that only knows the entity types, and leaves a report
+    of what was right and wrong.
+    """
+    documents = list(corpus.documents("validation"))
+    predictions, _, metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
     if "train" in corpus.splits:
-        documents = list(corpus.documents("validation"))
         scores = score_facts(TypePairBaseline(corpus.documents("train")).predict(documents), documents)
-        metrics["eval_type_baseline_f1"] = scores["f1"]
+        metrics |= {f"eval_type_baseline_{name}": scores[name] for name in ("f1", "filtered_f1") if name in scores}
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)
-    if trainer.is_world_process_zero():
-        print(f"\n{_score_table(metrics, trainer.model.config.num_iterations)}")
+    if not trainer.is_world_process_zero():
+        return
+    names = iteration_names(len(predictions))
+    path = Path(trainer.args.output_dir) / "report.html"
+    all_facts = {name: facts_by_document(facts) for name, facts in zip(names, predictions)}
+    write_error_report(
+        path,
+        documents,
+        {name: submission(facts, documents, corpus.relations, with_scores=True) for name, facts in all_facts.items()},
+        corpus.relation_names,
+        corpus.documents("train"),
+        heading=f"{trainer.args.output_dir} on the validation documents",
+    )
+    print(f"\n{iteration_table(metrics, names)}\n\nWhat was right, missed and wrong, document by document: {path}")
 
 
-def _score_table(metrics: dict[str, float], num_iterations: int) -> str:
-    rows = [("F1 on the validation documents", "as it is", "best threshold")]
-    for name in iteration_names(num_iterations + 1):
-        prefix = f"eval_{name}_" if num_iterations else "eval_"
-        rows.append((name, f"{metrics[prefix + 'f1']:.2f}", f"{metrics[prefix + 'calibrated_f1']:.2f}"))
-    if "eval_type_baseline_f1" in metrics:
-        rows.append(("relations frequent for the entity types", f"{metrics['eval_type_baseline_f1']:.2f}", ""))
-    return "\n".join(f"{name:<42}{f1:>10}{calibrated:>16}" for name, f1, calibrated in rows)
+def score(corpus: Corpus, data_args: DataArguments) -> None:
+    """Scores files of predictions, and prints how they spread or compare."""
+    documents = list(corpus.documents("validation"))
+    files = [read_submission(path) for path in data_args.score_files]
+    facts = (corpus.train_facts, corpus.distant_facts)
+    runs = [score_facts(predictions, documents, *facts) for predictions in files]
+    for path, scores in zip(data_args.score_files, runs):
+        print(f"\n{path}\n{score_table(scores)}")
+    if len(runs) > 1:
+        print(f"\n{len(runs)} runs\n{runs_table(summarize_runs(runs))}")
+    elif data_args.compare_with is None:
+        print(f"\n{relation_table(score_relations(files[0], documents), corpus.relation_names)}")
+    else:
+        others = read_submission(data_args.compare_with)
+        comparisons = {
+            name: paired_bootstrap(files[0], others, documents, name, train_facts=corpus.train_facts)
+            for name in runs[0]
+            if name.endswith("f1") and name != "ign_distant_f1"
+        }
+        paths = f"{data_args.score_files[0]} and {data_args.compare_with}"
+        print(f"\n{paths}, 1,000 resamples of the documents\n{comparison_table(comparisons)}")
 
 
 def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
@@ -280,7 +271,13 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     ]
     output_dir = Path(trainer.args.output_dir)
     _write_json(output_dir / "predictions.json", predictions)
-    _write_json(output_dir / "result.json", submission(facts, documents, corpus.relations))
+    result = submission(facts, documents, corpus.relations)
+    for name in ("result.json", "result.zip"):
+        write_submission(output_dir / name, result)
+    if split == "test" and any(document["labels"] for document in documents):
+        scores = score_facts(result, documents, corpus.train_facts, corpus.distant_facts)
+        trainer.save_metrics("predict", {f"predict_{name}": value for name, value in scores.items()})
+        print(f"\nThe test documents\n{score_table(scores)}")
     for prediction in predictions[: data_args.num_printed_documents]:
         print(f"\n{prediction['title']}: {len(prediction['triples'])} triples predicted")
         for triple in prediction["triples"][: data_args.num_printed_triples]:
@@ -315,20 +312,25 @@ def _write_json(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
-def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
+def check_splits(corpus: Corpus, args: DocREIITrainingArguments, data_args: DataArguments) -> None:
     """
     Raises:
         `ValueError`: a step is asked for whose documents were not given, or have no labels.
     """
-    needed = {"train": args.do_train, "validation": args.do_eval or (args.do_train and args.calibrate_threshold)}
+    is_scored = args.do_eval or (args.do_train and args.calibrate_threshold) or data_args.score_files
+    needed = {"train": args.do_train and not data_args.score_files, "validation": is_scored}
     for split in [split for split, is_needed in needed.items() if is_needed]:
         if split not in corpus.splits:
             raise ValueError(f"no {split} documents were given, but the run is to use them: set `{split}_file`")
         if not count_documents(corpus.splits[split]).facts:
             raise ValueError(f"none of the {split} documents has a label")
+    metric = args.metric_for_best_model or ""
+    has_filter = any("uncounted" in rows.column_names for rows in corpus.splits.values())
+    if args.do_train and "filtered" in metric and not has_filter:
+        raise ValueError(f"`metric_for_best_model` is {metric!r}, for which CDR needs a `mesh_tree_file`")
     if args.do_predict and not {"validation", "test"} & set(corpus.splits):
         raise ValueError("no test documents were given, but the run is to predict them: set `test_file`")
-    if not (args.do_train or args.do_eval or args.do_predict):
+    if not (args.do_train or args.do_eval or args.do_predict or data_args.score_files):
         raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
 
 
@@ -355,8 +357,11 @@ def main(argv: list[str] | None = None) -> None:
         args = training[last_stage]
         setup_logging(args)
         use_all_cores(args)
-        corpus = load_corpus(arguments.data, args)
-        check_splits(corpus, args)
+        with args.main_process_first(desc="reading the documents"):
+            corpus = load_corpus(arguments.data)
+        check_splits(corpus, args, arguments.data)
+        if arguments.data.score_files:
+            return score(corpus, arguments.data)
         first_stage, checkpoint = find_resumption(training) if args.do_train else (last_stage, None)
     except ValueError as error:  # DocumentError is one
         raise SystemExit(f"run_docre.py: {error}") from error
@@ -369,7 +374,7 @@ def main(argv: list[str] | None = None) -> None:
         trainer = make_trainer(model, processor, corpus, arguments.data, training[stage])
         if args.do_train:
             logger.info("stage %d: %s parameters to train", stage, f"{_num_trainable(model):,}")
-            train(trainer, checkpoint if stage == first_stage else None)
+            train(trainer, corpus, checkpoint if stage == first_stage else None)
         if args.do_eval:
             evaluate(trainer, corpus)
     if args.do_predict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataset_scripts.biomedical_builder import BiomedicalBuilder
-from dataset_scripts.corpus_builder import CorpusConfig
+from dataset_scripts.corpus_builder import SPLIT_NAMES, CorpusConfig
 from dataset_scripts.mesh_tree import MeshTree
 from dataset_scripts.pubtator import read_pubtator, to_document
 
@@ -44,17 +44,20 @@ class CDRConfig(CorpusConfig):
     mesh_tree_file: str | None = None
 
     def files_of_split(self) -> dict[str, list[str]]:
-        if self.data_files or self.data_dir is None or self.name == "preprocessed":
+        if self.data_dir is None or self.name == "preprocessed":
             return super().files_of_split()
         paths = {
             split: [
-                os.path.join(self.data_dir, f"{name}.PubTator.txt{suffix}")
-                for suffix in ("", ".gz")
-                if os.path.isfile(os.path.join(self.data_dir, f"{name}.PubTator.txt{suffix}"))
-            ][:1]
+                path
+                for path in (os.path.join(self.data_dir, f"{name}.PubTator.txt{suffix}") for suffix in ("", ".gz"))
+                if os.path.isfile(path)
+            ]
             for split, name in FILE_OF_SPLIT.items()
         }
-        return {split: found for split, found in paths.items() if found}
+        found = {split: paths[:1] for split, paths in paths.items() if paths}
+        # What is named replaces what is found.
+        named = {SPLIT_NAMES.get(split, split): list(paths) for split, paths in (self.data_files or {}).items()}
+        return found | named
 
     def other_files(self) -> list[str]:
         if self.name == "preprocessed" and self.mesh_tree_file is not None:
@@ -67,7 +70,7 @@ class CDR(BiomedicalBuilder):
     Reads CDR from local files.
 
     - `pubtator`, the default: the files of the authors, plain or gzipped. `data_dir` is the folder in which they lie
-      under their own names, or `data_files` maps splits to files.
+      under their own names; `data_files` maps splits to files, in place of those.
     - `preprocessed`: `data_files` in the 17-column format that the preprocessing of EoG writes. Pairs that it marks
       `not_include` are not counted.
 

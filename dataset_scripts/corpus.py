@@ -93,7 +93,7 @@ def make_builder(data_args: DataArguments) -> CorpusBuilder:
     Raises:
         `ValueError`: the corpus or its configuration is unknown, or something is said that only another one has.
     """
-    files = {"data_files": data_args.files} if data_args.files else {"data_dir": data_args.data_dir}
+    files = {"data_files": data_args.files or None, "data_dir": data_args.data_dir}
     if data_args.relations_file is not None:
         return DocRED(relations=_read_relations(data_args.relations_file), **files)
     name = data_args.dataset_name

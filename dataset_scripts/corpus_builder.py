@@ -47,7 +47,12 @@ class CorpusConfig(datasets.BuilderConfig):
 
         Returns:
             `dict[str, list[str]]`: files by the name of their split, those of `data_files`. Empty if there are none.
+
+        Raises:
+            `ValueError`: a `data_dir` was given to a corpus whose files have no names of their own.
         """
+        if self.data_dir is not None:
+            raise ValueError(f"data_dir: {self.name!r} reads the files named in data_files, not a folder")
         return {split: list(paths) for split, paths in (self.data_files or {}).items()}
 
     def other_files(self) -> list[str]:

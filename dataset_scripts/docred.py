@@ -103,8 +103,7 @@ class DocRED(CorpusBuilder):
     ]
 
     files_hint = (
-        "DocRED reads the files named in data_files (not a data_dir), for example "
-        "data_files={'train': 'train_annotated.json', 'validation': 'dev.json', 'test': 'test.json'}. "
+        "Say data_files, as {'train': 'train_annotated.json', 'validation': 'dev.json', 'test': 'test.json'}. "
         f"The files are published at {DOCRED_HOMEPAGE} and {RE_DOCRED_HOMEPAGE}."
     )
 

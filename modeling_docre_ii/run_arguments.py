@@ -49,6 +49,19 @@ _USUAL_TRAINING_ARGUMENTS = {
 }
 
 
+_FILES = (
+    "train_file",
+    "validation_file",
+    "test_file",
+    "distant_file",
+    "mesh_tree_file",
+    "train_pmids_file",
+    "relations_file",
+    "score_files",
+    "compare_with",
+)
+
+
 @dataclass
 class ModelArguments:
     """Which model, and the numbers of a new one."""
@@ -121,18 +134,44 @@ class DataArguments:
     dataset_name: str = field(
         default="docred",
         metadata={
-            "help": "With files: the corpus they are of (docred, docred_distant or re_docred). Without: a dataset on "
-            "the Hub or a folder of Parquet files."
+            "help": "With files: the corpus they are of (docred, docred_distant, re_docred, cdr or gda). Without: a "
+            "dataset on the Hub or a folder of Parquet files."
         },
     )
     dataset_config_name: str | None = field(
-        default=None, metadata={"help": "Configuration of the dataset on the Hub."}
+        default=None,
+        metadata={
+            "help": "Configuration of the dataset on the Hub; `preprocessed` for files of CDR and GDA in the "
+            "17-column format of EoG's preprocessing."
+        },
     )
-    train_file: str | None = field(
-        default=None, metadata={"help": "Training documents, DocRED's JSON, may be gzipped."}
+    data_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "The folder of CDR's PubTator files (a file that is named below replaces the one found there), or "
+            "that of GDA's training_data and testing_data."
+        },
     )
-    validation_file: str | None = field(default=None, metadata={"help": "Documents to choose the best checkpoint on."})
-    test_file: str | None = field(default=None, metadata={"help": "Documents to predict on."})
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={"help": "Training documents (DocRED: JSON, CDR: PubTator), may be gzipped, in one file or several."},
+    )
+    validation_file: list[str] | None = field(
+        default=None, metadata={"help": "Documents to choose the best checkpoint on, and to score."}
+    )
+    test_file: list[str] | None = field(default=None, metadata={"help": "Documents to predict on."})
+    distant_file: list[str] | None = field(
+        default=None,
+        metadata={"help": "Distantly supervised documents in DocRED's JSON, for the Ign F1 against their facts."},
+    )
+    mesh_tree_file: str | None = field(
+        default=None,
+        metadata={"help": "CDR: the MeSH tree, for the hypernym filter in training and scoring."},
+    )
+    train_pmids_file: str | None = field(
+        default=None,
+        metadata={"help": "GDA: identifiers of the training documents, one a line. Default: the published list."},
+    )
     relations_file: str | None = field(
         default=None,
         metadata={"help": "Relations of an own corpus: a JSON object, id -> readable name. Default: those of DocRED."},
@@ -140,6 +179,17 @@ class DataArguments:
     candidate_types: str | None = field(
         default=None,
         metadata={"help": 'Types that can be related, as \'[["Chemical", "Disease"]]\'. Default: all pairs.'},
+    )
+    score_files: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Instead of a run, score these files of predictions (result.json or a zip of it) on the "
+            "validation documents; several are runs with different seeds."
+        },
+    )
+    compare_with: str | None = field(
+        default=None,
+        metadata={"help": "With one of `score_files`: predictions to compare them with, by a paired bootstrap."},
     )
     max_train_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
     max_eval_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
@@ -150,17 +200,22 @@ class DataArguments:
     num_printed_triples: int = field(default=10, metadata={"help": "Number of triples printed of a document."})
 
     def __post_init__(self):
-        for name in ("train_file", "validation_file", "test_file", "relations_file"):
-            path = getattr(self, name)
-            if path is not None and not Path(path).is_file():
-                raise ValueError(f"`{name}`: there is no file {path!r} (paths are relative to {os.getcwd()!r})")
+        if self.data_dir is not None and not Path(self.data_dir).is_dir():
+            raise ValueError(f"`data_dir`: there is no folder {self.data_dir!r} ({_relative_to()})")
+        for name in _FILES:
+            paths = getattr(self, name) or []
+            for path in [paths] if isinstance(paths, str) else paths:
+                if not Path(path).is_file():
+                    raise ValueError(f"`{name}`: there is no file {path!r} ({_relative_to()})")
+        if self.compare_with is not None and len(self.score_files or ()) != 1:
+            raise ValueError("`compare_with` needs one file in `score_files` to compare with")
         if self.candidate_types is not None:
             self.candidate_types = _read_json("candidate_types", self.candidate_types)
 
     @property
     def files(self) -> dict[str, list[str]]:
         files = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
-        return {split: [path] for split, path in files.items() if path is not None}
+        return {split: paths for split, paths in files.items() if paths}
 
 
 @dataclass
@@ -243,6 +298,10 @@ def check_names(where: str, given: Iterable[str], known: Iterable[str]) -> None:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f", did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{where}: unknown name {name!r}{hint}")
+
+
+def _relative_to() -> str:
+    return f"paths are relative to {os.getcwd()!r}"
 
 
 def _read_mapping(name: str, value: dict | str | None) -> dict:

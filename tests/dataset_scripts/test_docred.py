@@ -252,9 +252,9 @@ def test_a_repeated_title_is_an_error_where_scores_are_taken(tmp_path):
     [
         (
             {"data_files": None},
-            "DocRED reads the files named in data_files .* published at https://github.com/thunlp/",
+            "DocRED: no files were given. Say data_files, as .* published at https://github.com/thunlp/",
         ),
-        ({"data_files": None, "data_dir": "data"}, r"data_files \(not a data_dir\)"),
+        ({"data_files": None, "data_dir": "data"}, "data_dir: 're_docred' reads the files named in data_files"),
         ({"data_files": {"valid": DEV}}, "names a split 'valid', expected some of train, validation, dev, test"),
         ({"data_files": {"dev": DEV, "validation": DEV}}, "both 'validation' and 'dev'"),
         ({"data_files": {"dev": str(ROOT / "examples" / "none*.json")}}, "matches no file for the split 'dev'"),

@@ -1,0 +1,125 @@
+"""Scores as text for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+_GROUPS = {
+    "": "all facts",
+    "ign_": "Ign, without facts of the training set",
+    "ign_distant_": "Ign, without facts of the distant set",
+    "intra_": "intra-sentence",
+    "inter_": "inter-sentence",
+    "infer_": "Infer",
+    "evidence_": "evidence",
+    "filtered_": "filtered: without uncounted pairs",
+    "filtered_intra_": "filtered, intra-sentence",
+    "filtered_inter_": "filtered, inter-sentence",
+}
+
+
+def score_table(scores: Mapping[str, float]) -> str:
+    """
+    Shows the scores of one set of predictions.
+
+    Args:
+        scores (`dict[str, float]`):
+            Scores from [`score_facts`], in percent.
+    """
+    rows = [("", "F1", "precision", "recall")]
+    for prefix, name in _GROUPS.items():
+        if f"{prefix}f1" in scores:
+            # Ign F1 has the plain recall.
+            recall = scores.get(f"{prefix}recall", scores["recall"])
+            rows.append((name, *_percent(scores[f"{prefix}f1"], scores[f"{prefix}precision"], recall)))
+    return _layout(rows)
+
+
+def relation_table(rows: Sequence[Mapping[str, Any]], relation_names: Mapping[str, str]) -> str:
+    """
+    Shows the scores of every relation.
+
+    Args:
+        rows (`list[dict]`):
+            From [`score_relations`].
+        relation_names (`dict[str, str]`):
+            Relation id -> readable name.
+    """
+    head = ("relation", "F1", "precision", "recall", "correct", "predicted", "gold")
+    named = (
+        (
+            f"{relation_names.get(row['relation'], row['relation'])} ({row['relation']})",
+            *_percent(row["f1"], row["precision"], row["recall"]),
+            *(str(row[name]) for name in ("correct", "predicted", "gold")),
+        )
+        for row in rows
+    )
+    return _layout([head, *named])
+
+
+def runs_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    """
+    Shows mean and deviation of the F1 scores of several runs.
+
+    Args:
+        summary (`dict[str, dict]`):
+            From [`summarize_runs`].
+    """
+    rows = [("", "mean F1", "deviation", "runs")]
+    for prefix, name in _GROUPS.items():
+        run = summary.get(f"{prefix}f1")
+        if run is not None:
+            rows.append((name, *_percent(run["mean"], run["std"]), str(run["runs"])))
+    return _layout(rows)
+
+
+def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
+    """
+    Shows how two sets of predictions compare.
+
+    Args:
+        comparisons (`dict[str, dict]`):
+            Results of [`paired_bootstrap`] by the name of the score.
+    """
+    rows = [("", "F1", "other F1", "difference", "95% interval", "p")]
+    for score, result in comparisons.items():
+        values = _percent(result["score"], result["other_score"])
+        interval = f"{result['low']:+.2f} to {result['high']:+.2f}"
+        name = _GROUPS[score.removesuffix("f1")]
+        rows.append((name, *values, f"{result['difference']:+.2f}", interval, f"{result['p_value']:.3f}"))
+    return _layout(rows)
+
+
+def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:
+    """
+    Shows the F1 of the base module and of every iteration, and that of the type baseline.
+
+    Args:
+        metrics (`dict[str, float]`):
+            What the evaluation of a [`DocREIITrainer`] gives.
+        names (`list[str]`):
+            Names of the predictions, from [`iteration_names`].
+    """
+    has_filter = "eval_filtered_f1" in metrics
+    columns = ["f1", "filtered_f1", "calibrated_f1"] if has_filter else ["f1", "calibrated_f1"]
+    titles = ("as it is", *(["filtered"] if has_filter else []), "best threshold")
+    rows = [("F1 on the validation documents", *titles)]
+    for name in names:
+        prefix = f"eval_{name}_" if len(names) > 1 else "eval_"
+        rows.append((name, *_percent(*(metrics[prefix + column] for column in columns))))
+    if "eval_type_baseline_f1" in metrics:
+        baseline = [metrics.get(f"eval_type_baseline_{column}") for column in columns]
+        rows.append(("relations frequent for the entity types", *_percent(*baseline)))
+    return _layout(rows)
+
+
+def _percent(*values: float | None) -> list[str]:
+    return ["" if value is None else f"{value:.2f}" for value in values]
+
+
+def _layout(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        f"{first:<{widths[0]}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(rest, widths[1:]))
+        for first, *rest in rows
+    )
