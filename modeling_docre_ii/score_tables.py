@@ -102,7 +102,7 @@ def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:
     """
     has_filter = "eval_filtered_f1" in metrics
     columns = ["f1", "filtered_f1", "calibrated_f1"] if has_filter else ["f1", "calibrated_f1"]
-    titles = ("as it is", *(["filtered"] if has_filter else []), "best threshold")
+    titles = ("as it is", "filtered", "filtered, best threshold") if has_filter else ("as it is", "best threshold")
     rows = [("F1 on the validation documents", *titles)]
     for name in names:
         prefix = f"eval_{name}_" if len(names) > 1 else "eval_"
