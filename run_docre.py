@@ -75,6 +75,7 @@ def load_model(
         relation_names=corpus.relation_names,
         candidate_types=data_args.candidate_types or corpus.candidate_types,
         mark_types=model_args.mark_types,
+        mention_anchor=model_args.mention_anchor,
     )
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
         path,

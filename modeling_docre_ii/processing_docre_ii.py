@@ -11,6 +11,9 @@ from .explanation import Support, explain_facts
 from .facts import predicted_facts
 
 
+MENTION_ANCHORS = ("marker", "token")
+
+
 class DocREIIProcessor(ProcessorMixin):
     r"""
     Marks the mentions of a document, tokenizes it, and turns predictions back into triples with names.
@@ -39,8 +42,7 @@ class DocREIIProcessor(ProcessorMixin):
 
     Raises:
         `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not list
-        distinct
-            classes, or `candidate_types` does not list pairs of types.
+            distinct classes, `candidate_types` does not list pairs of types, or `mention_anchor` is unknown.
 
     Example:
 
@@ -54,7 +56,14 @@ class DocREIIProcessor(ProcessorMixin):
     """
 
     def __init__(
-        self, tokenizer, relations=None, relation_names=None, candidate_types=None, marker="*", mark_types=False
+        self,
+        tokenizer,
+        relations=None,
+        relation_names=None,
+        candidate_types=None,
+        marker="*",
+        mark_types=False,
+        mention_anchor="marker",
     ):
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it cannot say where a marker went")
@@ -64,6 +73,9 @@ class DocREIIProcessor(ProcessorMixin):
         self.candidate_types = _check_candidate_types(candidate_types)
         self.marker = marker
         self.mark_types = mark_types
+        if mention_anchor not in MENTION_ANCHORS:
+            raise ValueError(f"`mention_anchor` has to be one of {MENTION_ANCHORS}, got {mention_anchor!r}")
+        self.mention_anchor = mention_anchor
         self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
         self._known_relations = set(self.relations[1:])
         special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
@@ -93,7 +105,7 @@ class DocREIIProcessor(ProcessorMixin):
 
         Returns:
             [`BatchFeature`] with `input_ids` (all tokens, any length), `mention_positions` and `mention_entities` (the
-            opening marker and the entity of every mention), `pair_mask` (the candidate pairs), and `labels` (facts as
+            anchor and the entity of every mention), `pair_mask` (the candidate pairs), and `labels` (facts as
             head, tail, relation).
 
         Raises:
@@ -107,12 +119,12 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError("there are no documents to process")
         for document in documents:
             check_document(document, self._known_relations if return_labels else None)
-        marked = [mark_mentions(document, self.marker, self.mark_types) for document in documents]
+        marked = [mark_mentions(document, self.marker, self.mark_types, self.mention_anchor) for document in documents]
         encodings = self._tokenize([text for text, _, _ in marked])
         features = {
             "input_ids": encodings["input_ids"],
             "mention_positions": [
-                [encodings.char_to_token(index, character) for character in characters]
+                [_first_piece(encodings, index, character) for character in characters]
                 for index, (_, characters, _) in enumerate(marked)
             ],
             "mention_entities": [entities for _, _, entities in marked],
@@ -256,7 +268,7 @@ class DocREIIProcessor(ProcessorMixin):
 
 
 def mark_mentions(
-    document: Mapping[str, Any], marker: str, mark_types: bool = False
+    document: Mapping[str, Any], marker: str, mark_types: bool = False, mention_anchor: str = "marker"
 ) -> tuple[str, list[int], list[int]]:
     """
     Writes a document as plain text with its mentions marked.
@@ -268,10 +280,12 @@ def mark_mentions(
             What is put before and after every distinct span.
         mark_types (`bool`, *optional*, defaults to `False`):
             Whether the type follows the opening marker; that of the first mention where several share a span.
+        mention_anchor (`str`, *optional*, defaults to `"marker"`):
+            Whether the place of a mention is that of its opening marker or, `"token"`, that of its first token.
 
     Returns:
-        `tuple(str, list[int], list[int])`: the text; the character of the opening marker of every mention, entity by
-        entity; and the entity of every mention.
+        `tuple(str, list[int], list[int])`: the text; the character where every mention is anchored, entity by entity;
+        and the entity of every mention.
     """
     type_of_span: dict[tuple[int, int, int], str] = {}
     for mentions in document["vertexSet"]:
@@ -284,7 +298,7 @@ def mark_mentions(
         closed[sentence, end] = closed.get((sentence, end), 0) + 1
 
     pieces: list[str] = []
-    character_of_span = {}
+    character_of_span, character_of_token = {}, {}
     character = 0
     for sentence, tokens in enumerate(document["sents"]):
         for position in range(len(tokens) + 1):
@@ -298,15 +312,26 @@ def mark_mentions(
                 pieces.append(opening)
                 character += len(opening) + 1
             if position < len(tokens):
+                character_of_token[sentence, position] = character
                 pieces.append(tokens[position])
                 character += len(tokens[position]) + 1
 
     characters, entities = [], []
     for entity, mentions in enumerate(document["vertexSet"]):
         for mention in mentions:
-            characters.append(character_of_span[(mention["sent_id"], *mention["pos"])])
+            span = (mention["sent_id"], *mention["pos"])
+            characters.append(character_of_token[span[:2]] if mention_anchor == "token" else character_of_span[span])
             entities.append(entity)
     return " ".join(pieces), characters, entities
+
+
+def _first_piece(encodings, document: int, character: int) -> int:
+    # A token of white space alone gives no piece: the next one stands for it, at the latest the closing marker's.
+    position = encodings.char_to_token(document, character)
+    while position is None:
+        character += 1
+        position = encodings.char_to_token(document, character)
+    return position
 
 
 def candidate_pairs(

@@ -14,6 +14,7 @@ import yaml
 from transformers import HfArgumentParser, IntervalStrategy
 
 from .configuration_docre_ii import DocREIIConfig
+from .processing_docre_ii import MENTION_ANCHORS
 from .training_args import DocREIITrainingArguments
 
 
@@ -89,6 +90,13 @@ class ModelArguments:
     mark_types: bool = field(
         default=False,
         metadata={"help": "For a new model: write the type of a mention behind its opening marker, as a word."},
+    )
+    mention_anchor: str = field(
+        default="marker",
+        metadata={
+            "help": "For a new model: what stands for a mention, its opening marker or the first token of its text.",
+            "choices": MENTION_ANCHORS,
+        },
     )
 
     def __post_init__(self):
