@@ -102,6 +102,20 @@ IN_LABEL = "document 'Skai TV', label 0: "
         ),
         ((*LABEL, "evidence"), 0, IN_LABEL + "'evidence' is 0, expected a list of sentence indices"),
         ((*LABEL, "evidence"), [0, 3], IN_LABEL + "'evidence' is [0, 3], expected sentence indices from 0 to 2"),
+        (("uncounted",), {}, "document 'Skai TV': 'uncounted' is {}, expected a list of pairs"),
+        (("uncounted",), [[1, 0]], "document 'Skai TV', uncounted pair 0: found [1, 0], expected a mapping"),
+        (("uncounted",), [{"h": 1}], "document 'Skai TV', uncounted pair 0: 't' is missing, expected an entity index"),
+        (("uncounted",), [{"h": 1, "t": 2}], "document 'Skai TV', uncounted pair 0: 't' is 2, expected an entity"),
+        (
+            ("uncounted",),
+            [{"h": 1, "t": 1}],
+            "document 'Skai TV', uncounted pair 0: 't' is 1, expected an entity other",
+        ),
+        (
+            ("uncounted",),
+            [{"h": 1, "t": 0}, {"h": 0, "t": 1}],
+            "document 'Skai TV', uncounted pair 1: found {'h': 0, 't': 1}, expected a pair without a fact",
+        ),
         ((*LABEL, "evidence"), [True], IN_LABEL + "'evidence' is [True], expected sentence indices from 0 to 2"),
     ],
 )

@@ -235,6 +235,17 @@ def test_candidate_pairs(tokenizer, paris, candidate_types, pairs):
     assert {(head, tail) for head in range(3) for tail in range(3) if mask[head][tail]} == pairs
 
 
+def test_uncounted_pairs_are_left_out_when_asked_for_only(tokenizer, paris):
+    processor = DocREIIProcessor(tokenizer, RELATIONS)
+    document = {**paris, "labels": [], "uncounted": [{"h": 0, "t": 2}, {"h": 2, "t": 1}]}
+    (all_pairs,) = processor(document, return_labels=True)["pair_mask"]
+    assert all_pairs == processor(paris)["pair_mask"][0]
+    (counted,) = processor(document, return_labels=True, skip_uncounted=True)["pair_mask"]
+    left_out = {(head, tail) for head in range(3) for tail in range(3) if all_pairs[head][tail] != counted[head][tail]}
+    assert left_out == {(0, 2), (2, 1)} and not counted[0][2]
+    assert document["uncounted"] == [{"h": 0, "t": 2}, {"h": 2, "t": 1}]
+
+
 def test_fact_on_a_pair_that_is_no_candidate(tokenizer, paris):
     processor = DocREIIProcessor(tokenizer, RELATIONS, candidate_types=[["LOC", "LOC"]])
     with pytest.raises(DocumentError, match=r"document 'Paris': the fact \(0, 2, 'P6'\) is on a pair"):

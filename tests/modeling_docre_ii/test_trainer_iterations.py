@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii import facts_by_document, score_facts
+from modeling_docre_ii import facts_by_document, score_facts, uncounted_pairs
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -97,6 +97,46 @@ def test_every_iteration_is_scored_at_its_threshold_and_at_the_best(scored, docu
     assert {name for name in metrics if "f1" in name} == {name for name in expected if "f1" in name}
     assert metrics["eval_f1"] == pytest.approx(naive_f1(margins[-1], gold))
     assert 0 < metrics["eval_f1"] < metrics["eval_calibrated_f1"]
+
+
+def test_uncounted_pairs_count_neither_in_the_filtered_score_nor_for_the_threshold(scored, documents_of, make_trainer):
+    model, rows, gold, margins = scored
+    related_pairs = {fact[:3] for fact in gold}
+    free = sorted({fact[:3] for fact, margin in margins[-1].items() if margin > -1.0} - related_pairs)
+    uncounted = set(free[1:])
+    assert uncounted and free[0] not in uncounted
+    documents = documents_of(rows)
+    for index, document in enumerate(documents):
+        document["uncounted"] = [{"h": head, "t": tail} for doc, head, tail in sorted(uncounted) if doc == index]
+    assert uncounted_pairs(documents) == uncounted
+
+    trainer = make_trainer(model, evaluation=rows, documents=documents, calibrate_threshold=True)
+    metrics = trainer.evaluate()
+    assert metrics["eval_f1"] == pytest.approx(naive_f1(margins[-1], gold))
+    for name, found in zip(("base", "iteration_1", "iteration_2"), margins, strict=True):
+        counted = {fact: margin for fact, margin in found.items() if fact[:3] not in uncounted}
+        assert metrics[f"eval_{name}_filtered_f1"] == pytest.approx(naive_f1(counted, gold))
+        assert metrics[f"eval_{name}_calibrated_f1"] == pytest.approx(naive_best_f1(counted, gold))
+    assert metrics["eval_base_filtered_f1"] > metrics["eval_base_f1"]
+
+    trainer.calibrate_threshold(uncounted=uncounted)
+    assert trainer.evaluate()["eval_filtered_f1"] >= metrics["eval_filtered_f1"]
+
+
+def test_threshold_of_the_base_is_put_where_the_counted_pairs_are_best(
+    tiny_model, related, documents_of, make_trainer
+):
+    model = tiny_model(num_iterations=0)
+    documents = documents_of(related)
+    for document in documents:
+        facts = {(label["h"], label["t"]) for label in document["labels"]}
+        size = range(len(document["vertexSet"]))
+        free = [(head, tail) for head in size for tail in size if head != tail and (head, tail) not in facts]
+        document["uncounted"] = [{"h": head, "t": tail} for head, tail in free[::2]]
+    trainer = make_trainer(model, evaluation=related, documents=documents, calibrate_threshold=True)
+    best = trainer.evaluate()["eval_calibrated_f1"]
+    trainer.calibrate_threshold(uncounted=uncounted_pairs(documents))
+    assert trainer.evaluate()["eval_filtered_f1"] == pytest.approx(best)
 
 
 @pytest.mark.parametrize(
