@@ -167,6 +167,8 @@ SMALL = [
     "--num_train_epochs=2",
     "--eval_delay=0",
     "--disable_tqdm=true",
+    # So that runs in one process and in another are the same on every machine.
+    "--bf16=false",
     "--model_kwargs",
     json.dumps(
         {

@@ -167,7 +167,8 @@ def test_reach_adds_relations_without_moving_the_others():
 
     assert len(facts) > len(strict_facts) > 0
     assert torch.equal(facts[scores > 0.5], strict_facts)
-    assert torch.equal(scores[scores > 0.5], strict_scores)
+    # The sigmoid of another number of values may differ in the last digit.
+    torch.testing.assert_close(scores[scores > 0.5], strict_scores)
 
 
 def test_relation_at_the_end_of_the_reach_is_not_read():
