@@ -135,3 +135,11 @@ def test_nothing_half_written_is_left(tmp_path, name):
     with pytest.raises(OSError):
         write_submission(tmp_path / name, PREDICTIONS)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_scores_go_along_when_asked_for_only():
+    documents = [{"title": "a"}, {"title": "b"}]
+    facts = {1: [(0, 1, 2, 0.75)]}
+    plain = {"title": "b", "h_idx": 0, "t_idx": 1, "r": "P2", "evidence": []}
+    assert submission(facts, documents, ["Na", "P1", "P2"]) == [plain]
+    assert submission(facts, documents, ["Na", "P1", "P2"], with_scores=True) == [{**plain, "score": 0.75}]
