@@ -5,9 +5,10 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.corpus_builder import NO_RELATION, CorpusBuilder
+from dataset_scripts.corpus_builder import CorpusBuilder
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from dataset_scripts.preprocessed import read_preprocessed
+from modeling_docre_ii.documents import NO_RELATION
 
 
 class BiomedicalBuilder(CorpusBuilder):

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
-from modeling_docre_ii.documents import NO_RELATION, CorpusCounts, DocumentError, check_document, count_documents
+from modeling_docre_ii.documents import CorpusCounts, DocumentError, check_document, count_documents
 
 
 # Under the root logger of datasets, so that `datasets.logging.set_verbosity_info()` shows the counts.
@@ -216,6 +216,3 @@ def _to_example(document: Mapping[str, Any], features: Mapping[str, Any]) -> dic
         ],
     }
     return example | {name: document[name] for name in features if name not in example}
-
-
-__all__ = ["NO_RELATION", "CorpusBuilder", "CorpusConfig", "logger", "open_text"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.corpus_builder import NO_RELATION, CorpusBuilder, CorpusConfig, open_text
+from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig, open_text
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
-from modeling_docre_ii.documents import DocumentError
+from modeling_docre_ii.documents import NO_RELATION, DocumentError
 from modeling_docre_ii.metrics import DOCRED_CITATION
 
 

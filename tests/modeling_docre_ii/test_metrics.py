@@ -20,7 +20,7 @@ from modeling_docre_ii import (
 
 
 # All of Re-DocRED, which is not part of the package: tests on it are skipped where it is not there.
-RE_DOCRED = Path("/work/shared/data/re-docred")
+RE_DOCRED = Path(__file__).resolve().parents[3] / "shared" / "data" / "re-docred"
 
 
 def document_of(title, entities, facts=()):
