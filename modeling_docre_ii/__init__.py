@@ -1,6 +1,7 @@
 """DocRE-II: document-level relation extraction by iterative inference (Zhang et al., EMNLP 2022)."""
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .biomedical_metric import BiomedicalMetric
 from .configuration_docre_ii import DocREIIConfig
@@ -20,6 +21,7 @@ from .modeling_docre_ii import (
     DocREIIOutput,
     DocREIIPreTrainedModel,
 )
+from .pipeline_docre_ii import DocumentRelationExtractionPipeline
 from .processing_docre_ii import DocREIIProcessor
 from .significance import paired_bootstrap, summarize_runs
 from .submission import read_submission, submission, write_submission
@@ -32,3 +34,11 @@ from .type_baseline import TypePairBaseline
 AutoConfig.register(DocREIIConfig.model_type, DocREIIConfig)
 AutoModel.register(DocREIIConfig, DocREIIForRelationExtraction)
 AutoProcessor.register(DocREIIConfig, DocREIIProcessor)
+PIPELINE_REGISTRY.register_pipeline(
+    "document-relation-extraction", pipeline_class=DocumentRelationExtractionPipeline, pt_model=AutoModel
+)
+
+# What is saved or pushed carries the code that loads it where this package is not installed.
+DocREIIConfig.register_for_auto_class()
+DocREIIForRelationExtraction.register_for_auto_class()
+DocREIIProcessor.register_for_auto_class()

@@ -1,10 +1,12 @@
 """DocRE-II model configuration."""
 
-from typing import Literal
+from copy import deepcopy
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 
 # Families that number positions from `pad_token_id + 1`, so that many rows of their position table are never used.
@@ -21,6 +23,15 @@ _POSITIONS_AFTER_PADDING = (
     "xlm-roberta-xl",
     "xmod",
 )
+
+# Where `pipeline` finds the code of the pipeline that goes with a checkpoint.
+_CUSTOM_PIPELINES = {
+    "document-relation-extraction": {
+        "impl": "pipeline_docre_ii.DocumentRelationExtractionPipeline",
+        "pt": ["AutoModel"],
+    }
+}
+_IS_REMOTE_CODE = __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
 
 
 @strict
@@ -181,6 +192,10 @@ class DocREIIConfig(PreTrainedConfig):
     eos_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
+        # `pipeline` wants `trust_remote_code=True` for a configuration with this attribute. Where the package is
+        # installed, there is no remote code to be trusted: its own pipeline is registered.
+        if not _IS_REMOTE_CODE:
+            kwargs.pop("custom_pipelines", None)
         if self.id2label is None and self.label2id is not None:
             self.id2label = {index: label for label, index in self.label2id.items()}
         super().__post_init__(**kwargs)
@@ -189,6 +204,9 @@ class DocREIIConfig(PreTrainedConfig):
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             if getattr(self, name) is None:
                 setattr(self, name, getattr(self.encoder_config, name, None))
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}
 
     @property
     def hidden_size(self) -> int:

@@ -24,7 +24,9 @@ class FactExplanation(NamedTuple):
 
 
 @torch.no_grad()
-def explain_facts(outputs, document: int, facts: list[tuple[int, int, int]], top_k: int = 3) -> list[FactExplanation]:
+def explain_facts(
+    outputs, document: int, facts: list[tuple[int, int, int]], num_support: int = 3
+) -> list[FactExplanation]:
     r"""
     Explains predicted facts of one document.
 
@@ -39,7 +41,7 @@ def explain_facts(outputs, document: int, facts: list[tuple[int, int, int]], top
             Index of the document in the batch.
         facts (`list[tuple[int, int, int]]`):
             Head, tail and relation of predicted facts.
-        top_k (`int`, *optional*, defaults to 3):
+        num_support (`int`, *optional*, defaults to 3):
             Largest number of supporting pairs.
 
     Returns:
@@ -58,7 +60,7 @@ def explain_facts(outputs, document: int, facts: list[tuple[int, int, int]], top
         first = next((k for k, margin in enumerate(margins) if margin[head, tail, relation] > 0), len(margins) - 1)
         iteration = max(first, 1)
         weights = attention_to_pairs(outputs.attentions[iteration - 1][document], head, tail)
-        explanations.append(FactExplanation(first, _strongest(weights, margins[iteration - 1], top_k)))
+        explanations.append(FactExplanation(first, _strongest(weights, margins[iteration - 1], num_support)))
     return explanations
 
 
@@ -108,10 +110,10 @@ def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.
     return weights
 
 
-def _strongest(weights: torch.Tensor, margins: torch.Tensor, top_k: int) -> list[Support]:
+def _strongest(weights: torch.Tensor, margins: torch.Tensor, num_support: int) -> list[Support]:
     weights = weights * (margins > 0).any(-1)
     support = []
-    for index in weights.flatten().argsort(descending=True, stable=True)[:top_k].tolist():
+    for index in weights.flatten().argsort(descending=True, stable=True)[:num_support].tolist():
         head, tail = divmod(index, len(weights))
         if weights[head, tail] > 0:
             order = margins[head, tail].argsort(descending=True)

@@ -1,6 +1,7 @@
 """PyTorch DocRE-II model."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,6 +16,12 @@ from .inference_module import InferenceModule
 from .losses import adaptive_threshold_loss, sample_pairs
 from .pair_features import PairFeatures
 from .relation_noise import corrupt_relations, draw_noise_rates
+
+
+if TYPE_CHECKING:
+    # `save_pretrained` writes every file that is imported here into the checkpoint, for those who load it with
+    # `trust_remote_code`: with this line the pipeline that the configuration names is among them.
+    from .pipeline_docre_ii import DocumentRelationExtractionPipeline  # noqa: F401
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """Processor of DocRE-II: documents -> model inputs, and model outputs -> triples with names."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
@@ -164,7 +166,12 @@ class DocREIIProcessor(ProcessorMixin):
         return facts
 
     def post_process_relation_extraction(
-        self, outputs, documents: Sequence[Mapping[str, Any]], max_labels_per_pair: int
+        self,
+        outputs,
+        documents: Sequence[Mapping[str, Any]],
+        max_labels_per_pair: int,
+        threshold: float = 0.5,
+        top_k: int | None = None,
     ) -> list[list[dict[str, Any]]]:
         """
         Turns the output of [`DocREIIForRelationExtraction`] into triples with names.
@@ -176,21 +183,46 @@ class DocREIIProcessor(ProcessorMixin):
                 The documents, in the order of the batch.
             max_labels_per_pair (`int`):
                 Largest number of relations of one pair, `model.config.max_labels_per_pair`.
+            threshold (`float`, *optional*, defaults to 0.5):
+                Score above which a triple is returned, from 0 to below 1. At 0.5 a relation is as probable as "no
+                relation": what the model predicts. A lower one returns more triples, a higher one fewer.
+            top_k (`int`, *optional*):
+                Largest number of triples of a document, those with the highest scores. Defaults to all.
 
         Returns:
             `list[list[dict]]`: the triples of each document, as [`~DocREIIProcessor.name_facts`] makes them.
+
+        Raises:
+            `ValueError`: the number of documents is not that of the output, or `threshold` or `top_k` is out of range.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
         if len(documents) != len(outputs.logits):
             raise ValueError(f"got {len(documents)} documents for the output of {len(outputs.logits)}")
-        facts, scores = predicted_facts(outputs.logits, max_labels_per_pair)
+        check_selection(threshold, top_k)
+        pair_mask = torch.zeros(outputs.logits.shape[:-1], dtype=torch.bool)
+        for index, document in enumerate(documents):
+            num_entities = len(document["vertexSet"])
+            pairs = torch.tensor(candidate_pairs(document, self.candidate_types), dtype=torch.bool)
+            pair_mask[index, :num_entities, :num_entities] = pairs
+        facts, scores = predicted_facts(
+            outputs.logits,
+            max_labels_per_pair,
+            pair_mask.to(outputs.logits.device),
+            reach=math.log((1 - threshold) / threshold) if threshold else math.inf,
+        )
         by_document: list[list] = [[] for _ in documents]
         for (document, *fact), score in zip(facts.tolist(), scores.tolist()):
             by_document[document].append((*fact, score))
-        return [self.name_facts(rows, document) for rows, document in zip(by_document, documents)]
+        return [self.name_facts(rows, document)[:top_k] for rows, document in zip(by_document, documents)]
 
     def explain(
-        self, outputs, documents: Sequence[Mapping[str, Any]], max_labels_per_pair: int, top_k: int = 3
+        self,
+        outputs,
+        documents: Sequence[Mapping[str, Any]],
+        max_labels_per_pair: int,
+        threshold: float = 0.5,
+        top_k: int | None = None,
+        num_support: int = 3,
     ) -> list[list[dict[str, Any]]]:
         """
         As [`~DocREIIProcessor.post_process_relation_extraction`], with the reasons of every triple.
@@ -202,22 +234,25 @@ class DocREIIProcessor(ProcessorMixin):
                 The documents, in the order of the batch.
             max_labels_per_pair (`int`):
                 Largest number of relations of one pair, `model.config.max_labels_per_pair`.
-            top_k (`int`, *optional*, defaults to 3):
+            threshold, top_k (`float`, `int`, *optional*):
+                Which triples are returned, see [`~DocREIIProcessor.post_process_relation_extraction`].
+            num_support (`int`, *optional*, defaults to 3):
                 Largest number of supporting pairs of a triple.
 
         Returns:
             `list[list[dict]]`: the triples of each document, each also with `iteration`, the first that predicted it
-            (0: the base module), and `support`: the overlapping pairs that the inference module attended to most then,
-            as `head`, `tail`, `relations`, `relation_names` and `weight`, their share of the attention.
+            (0: the base module; the last for a triple that none predicted), and `support`: the overlapping pairs that
+            the inference module attended to most then, as `head`, `tail`, `relations`, `relation_names` and `weight`,
+            their share of the attention.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
-        all_triples = self.post_process_relation_extraction(outputs, documents, max_labels_per_pair)
+        all_triples = self.post_process_relation_extraction(outputs, documents, max_labels_per_pair, threshold, top_k)
         for index, (document, triples) in enumerate(zip(documents, all_triples)):
             facts = [
                 (triple["head"]["entity"], triple["tail"]["entity"], self.relations.index(triple["relation"]))
                 for triple in triples
             ]
-            for triple, explanation in zip(triples, explain_facts(outputs, index, facts, top_k)):
+            for triple, explanation in zip(triples, explain_facts(outputs, index, facts, num_support)):
                 triple["iteration"] = explanation.iteration
                 triple["support"] = [self._name_support(support, document) for support in explanation.support]
         return all_triples
@@ -244,8 +279,8 @@ class DocREIIProcessor(ProcessorMixin):
 
         Returns:
             `list[dict]`, the highest score first, with `head` and `tail` (each `entity`, the index, `name` and `type`
-            of its first mention, and the texts of all `mentions`), `relation` (id), `relation_name`, and `score`, the
-            probability of the relation against "no relation".
+            of its first mention, and all `mentions` with `name`, `sent_id` and `pos`), `relation` (id),
+            `relation_name`, and `score`, the probability of the relation against "no relation".
         """
         entities = [_describe_entity(index, mentions) for index, mentions in enumerate(document["vertexSet"])]
         triples = []
@@ -372,6 +407,17 @@ def _allowed_pairs(document, candidate_types) -> list[list[bool]]:
     ]
 
 
+def check_selection(threshold: float, top_k: int | None) -> None:
+    """
+    Raises:
+        `ValueError`: `threshold` or `top_k` is out of range.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"`threshold` has to be from 0 to below 1, got {threshold!r}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"`top_k` has to be at least 1, got {top_k!r}")
+
+
 def _check_relations(relations) -> list[str]:
     is_list = isinstance(relations, (list, tuple)) and all(isinstance(relation, str) for relation in relations)
     if not is_list or len(relations) < 2 or len(set(relations)) != len(relations) or NO_RELATION in relations[1:]:
@@ -395,7 +441,10 @@ def _describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[
         "entity": index,
         "name": mentions[0]["name"],
         "type": mentions[0]["type"],
-        "mentions": [mention["name"] for mention in mentions],
+        "mentions": [
+            {"name": mention["name"], "sent_id": mention["sent_id"], "pos": list(mention["pos"])}
+            for mention in mentions
+        ],
     }
 
 

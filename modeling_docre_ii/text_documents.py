@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from syntok import segmenter
-
 from .documents import DocumentError
+
+
+try:
+    from syntok import segmenter
+except ImportError:  # not among what the code of a checkpoint can ask of those who load it from the Hub
+    segmenter = None
 
 
 # A span of characters, [start, end).
@@ -40,8 +44,10 @@ def document_from_text(
         `dict`: the document with `title`, `sents`, `vertexSet` in the order of `entities`, and empty `labels`.
 
     Raises:
-        [`DocumentError`]: an entity has no mentions or no type, or a span is not one of the text, or begins or ends
-            with white space. The message names the document, the entity and the mention.
+        `ImportError`: syntok is not installed.
+        [`DocumentError`]: the text is no string or the entities are no list, an entity has no mentions or no type, or
+            a span is not one of the text, or begins or ends with white space. The message names the document, the
+            entity and the mention.
 
     Example:
 
@@ -50,6 +56,12 @@ def document_from_text(
     [['Naloxone', 'reverses', 'clonidine', '.']]
     ```
     """
+    if segmenter is None:
+        raise ImportError("plain text is cut into sentences and words by syntok: `pip install syntok`")
+    if not isinstance(text, str):
+        raise DocumentError(f"document {title!r}: 'text' is {reprlib.repr(text)}, expected a string")
+    if not isinstance(entities, (list, tuple)):
+        raise DocumentError(f"document {title!r}: 'entities' is {reprlib.repr(entities)}, expected a list of entities")
     for index, entity in enumerate(entities):
         _check_entity(entity, text, f"document {title!r}, entity {index}")
     spans = {(start, end) for entity in entities for start, end in entity["mentions"]}
@@ -77,7 +89,8 @@ def document_from_text(
 
 
 def _check_entity(entity: Any, text: str, place: str) -> None:
-    if not isinstance(entity, Mapping) or not entity.get("mentions") or not isinstance(entity.get("type"), str):
+    is_entity = isinstance(entity, Mapping) and isinstance(entity.get("type"), str)
+    if not is_entity or not isinstance(entity.get("mentions"), (list, tuple)) or not entity["mentions"]:
         raise DocumentError(
             f"{place}: found {reprlib.repr(entity)}, expected a mapping with 'mentions', a non-empty list of spans, "
             "and 'type', a string"

@@ -57,7 +57,7 @@ def naive_relations(logits, head, tail):
     return sorted((r for r in range(1, len(pair)) if pair[r] > pair[0]), key=lambda r: -pair[r])
 
 
-def naive_explanation(outputs, document, fact, top_k):
+def naive_explanation(outputs, document, fact, num_support):
     """The first iteration that predicted the fact, and (head, tail, relations, weight) of its support."""
     head, tail, relation = fact
     steps = [logits[document] for logits in (outputs.base_logits, *outputs.iteration_logits)]
@@ -66,7 +66,7 @@ def naive_explanation(outputs, document, fact, top_k):
     weights = naive_attention(outputs.attentions[reading - 1][document], head, tail)
     support = [(*pair, naive_relations(steps[reading - 1], *pair), weight) for pair, weight in weights.items()]
     support = sorted((entry for entry in support if entry[2]), key=lambda entry: -entry[3])
-    return first, support[:top_k]
+    return first, support[:num_support]
 
 
 def predicted(outputs, document):
@@ -101,20 +101,20 @@ def test_attention_to_pairs_leaves_the_attentions_as_they_are(outputs):
     assert torch.equal(outputs.attentions[0], before)
 
 
-@pytest.mark.parametrize("top_k", [1, 3, 100])
+@pytest.mark.parametrize("num_support", [1, 3, 100])
 @pytest.mark.parametrize("document", [0, 1])
-def test_explanations_equal_a_loop(outputs, document, top_k):
+def test_explanations_equal_a_loop(outputs, document, num_support):
     facts = predicted(outputs, document)
-    explanations = explain_facts(outputs, document, facts, top_k)
+    explanations = explain_facts(outputs, document, facts, num_support)
 
     assert len(explanations) == len(facts) > 5
     for fact, explanation in zip(facts, explanations):
-        iteration, support = naive_explanation(outputs, document, fact, top_k)
+        iteration, support = naive_explanation(outputs, document, fact, num_support)
         assert explanation.iteration == iteration
         assert [found[:3] for found in explanation.support] == [entry[:3] for entry in support]
         assert [found.weight for found in explanation.support] == pytest.approx([entry[3] for entry in support])
     assert len({explanation.iteration for explanation in explanations}) > 2
-    assert max(len(explanation.support) for explanation in explanations) > min(top_k, 3) - 1
+    assert max(len(explanation.support) for explanation in explanations) > min(num_support, 3) - 1
 
 
 def test_first_iteration_is_the_first_even_if_the_fact_was_gone_in_between(outputs):
@@ -162,12 +162,12 @@ def test_the_pair_itself_is_no_support(outputs):
 
 
 def test_pairs_without_attention_are_no_support(outputs):
-    """Padding and pairs that are no candidates get no attention, and no place among the `top_k`."""
+    """Padding and pairs that are no candidates get no attention, and no place among the `num_support`."""
     for logits in (outputs.base_logits, *outputs.iteration_logits):
         logits[..., 1] = logits[..., 0] + 1.0
     for attentions in outputs.attentions:
         attentions[..., 3:] = 0.0
-    (explanation,) = explain_facts(outputs, 0, [(0, 1, 1)], top_k=100)
+    (explanation,) = explain_facts(outputs, 0, [(0, 1, 1)], num_support=100)
 
     pairs = {(support.head, support.tail) for support in explanation.support}
     assert pairs == {(0, 0), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1)}

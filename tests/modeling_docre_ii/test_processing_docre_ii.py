@@ -318,6 +318,7 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
         "mark_types": False,
         "mention_anchor": "marker",
         "processor_class": "DocREIIProcessor",
+        "auto_map": {"AutoProcessor": "processing_docre_ii.DocREIIProcessor"},
     }
 
 
@@ -421,10 +422,10 @@ def explained(tokenizer, docre_config, shaken, sample_documents):
     return processor, documents, outputs
 
 
-@pytest.mark.parametrize("top_k", [1, 4])
-def test_explanations_of_real_documents_have_names(explained, top_k):
+@pytest.mark.parametrize("num_support", [1, 4])
+def test_explanations_of_real_documents_have_names(explained, num_support):
     processor, documents, outputs = explained
-    explanations = processor.explain(outputs, documents, max_labels_per_pair=2, top_k=top_k)
+    explanations = processor.explain(outputs, documents, max_labels_per_pair=2, num_support=num_support)
     plain = processor.post_process_relation_extraction(outputs, documents, max_labels_per_pair=2)
 
     assert [
@@ -437,10 +438,10 @@ def test_explanations_of_real_documents_have_names(explained, top_k):
         for triple in triples:
             relation = processor.relations.index(triple["relation"])
             fact = (triple["head"]["entity"], triple["tail"]["entity"], relation)
-            (expected,) = explain_facts(outputs, index, [fact], top_k)
+            (expected,) = explain_facts(outputs, index, [fact], num_support)
             assert triple["iteration"] == expected.iteration
             seen.add(triple["iteration"])
-            assert len(triple["support"]) == len(expected.support) <= top_k
+            assert len(triple["support"]) == len(expected.support) <= num_support
             for support, (head, tail, relations, weight) in zip(triple["support"], expected.support):
                 ids = [processor.relations[relation] for relation in relations]
                 assert support == {
@@ -463,7 +464,7 @@ def name_of(entity, document):
         "entity": entity,
         "name": mentions[0]["name"],
         "type": mentions[0]["type"],
-        "mentions": [mention["name"] for mention in mentions],
+        "mentions": [{field: mention[field] for field in ("name", "sent_id", "pos")} for mention in mentions],
     }
 
 

@@ -58,10 +58,23 @@ def test_one_triple_in_full(processor):
     assert processor.post_process_relation_extraction(outputs, [PARIS], max_labels_per_pair=4) == [
         [
             {
-                "head": {"entity": 0, "name": "Paris", "type": "LOC", "mentions": ["Paris", "Lutetia"]},
+                "head": {
+                    "entity": 0,
+                    "name": "Paris",
+                    "type": "LOC",
+                    "mentions": [
+                        {"name": "Paris", "sent_id": 0, "pos": [0, 1]},
+                        {"name": "Lutetia", "sent_id": 0, "pos": [2, 3]},
+                    ],
+                },
                 "relation": "P17",
                 "relation_name": "country",
-                "tail": {"entity": 1, "name": "France", "type": "LOC", "mentions": ["France"]},
+                "tail": {
+                    "entity": 1,
+                    "name": "France",
+                    "type": "LOC",
+                    "mentions": [{"name": "France", "sent_id": 0, "pos": [5, 6]}],
+                },
                 "score": pytest.approx(sigmoid(3.0)),
             }
         ]
@@ -109,6 +122,56 @@ def test_documents_of_different_size_in_one_batch(processor):
     outputs = output((0, 1, 0, [0.0, 1.0, -1.0, -1.0]), (2, 2, 0, [0.0, -1.0, -1.0, 1.0]), batch_size=3)
     batch = processor.post_process_relation_extraction(outputs, [PARIS, empty, ADA], 4)
     assert [short(triples) for triples in batch] == [[("France", "P17", "Paris")], [], [("Mull", "P6", "Ada")]]
+
+
+# Against "no relation": 0.88, 0.73, 0.38 and, on the last pair, 0.62. All other pairs of different entities have 0.5.
+SCORED = output((0, 0, 1, [0.0, 2.0, 1.0, -0.5]), (0, 2, 1, [0.0, -9, -9, 0.5]), (0, 1, 0, [9.0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "scores"),
+    [(0.5, [0.88, 0.73, 0.62]), (0.7, [0.88, 0.73]), (0.9, []), (0.501, [0.88, 0.73, 0.62])],
+)
+def test_threshold_is_a_score_that_triples_have_to_be_above(processor, threshold, scores):
+    (triples,) = processor.post_process_relation_extraction(SCORED, [ADA], 4, threshold=threshold)
+    assert [round(triple["score"], 2) for triple in triples] == scores
+
+
+@pytest.mark.parametrize("threshold", [0.4, 0.0])
+def test_low_threshold_returns_what_the_model_does_not_predict_but_no_pair_of_one_entity(processor, threshold):
+    (triples,) = processor.post_process_relation_extraction(SCORED, [ADA], 4, threshold=threshold)
+    pairs = {(triple["head"]["entity"], triple["tail"]["entity"]) for triple in triples}
+    undecided = {(0, 2), (1, 2), (2, 0)}
+    assert pairs == {(0, 1), (2, 1)} | undecided | ({(1, 0)} if threshold == 0.0 else set())
+    # Three relations a pair, less those below the threshold.
+    assert len(triples) == (18 if threshold == 0.0 else 2 + 1 + 9)
+
+
+def test_low_threshold_returns_no_pair_of_other_types(processor):
+    typed = DocREIIProcessor(processor.tokenizer, RELATIONS, candidate_types=[["PER", "LOC"]])
+    (triples,) = typed.post_process_relation_extraction(SCORED, [ADA], 4, threshold=0.0)
+    assert {(triple["head"]["type"], triple["tail"]["type"]) for triple in triples} == {("PER", "LOC")}
+
+
+def test_top_k_are_the_highest_scores_of_each_document(processor):
+    outputs = DocREIIOutput(logits=torch.cat([SCORED.logits, -SCORED.logits]))
+    best = processor.post_process_relation_extraction(outputs, [ADA, ADA], 4, top_k=2)
+    every = processor.post_process_relation_extraction(outputs, [ADA, ADA], 4)
+    assert best == [triples[:2] for triples in every]
+    assert [len(triples) for triples in every] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"threshold": 1.0}, "`threshold` has to be from 0 to below 1, got 1.0"),
+        ({"threshold": -0.1}, "`threshold` has to be from 0 to below 1, got -0.1"),
+        ({"top_k": 0}, "`top_k` has to be at least 1, got 0"),
+    ],
+)
+def test_selection_out_of_range_is_refused(processor, selection, message):
+    with pytest.raises(ValueError, match=message):
+        processor.post_process_relation_extraction(SCORED, [ADA], 4, **selection)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

