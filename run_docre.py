@@ -64,16 +64,23 @@ def load_model(
     in stage 2 and without it in stage 1.
     """
     path = resolve_path(path)
+    model_args, candidate_types = arguments.model, arguments.data.candidate_types or corpus.candidate_types
+    relations = {
+        "relations": corpus.relations,
+        "relation_names": corpus.relation_names,
+        "candidate_types": candidate_types,
+    }
     if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
-        processor = DocREIIProcessor.from_pretrained(path)
-        _check_label_map(path, processor, corpus)
-        return _load_checkpoint(arguments, stage, path), processor
-    model_args, data_args = arguments.model, arguments.data
+        if has_label_map(path, corpus, arguments, stage):
+            return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path)
+        processor = DocREIIProcessor.from_pretrained(path, **relations)
+        id2label = dict(enumerate(corpus.relations))
+        label2id = {relation: index for index, relation in id2label.items()}
+        changes = {"id2label": id2label, "label2id": label2id, "ignore_mismatched_sizes": True}
+        return _load_checkpoint(arguments, stage, path, **changes), processor
     processor = DocREIIProcessor(
         AutoTokenizer.from_pretrained(path),
-        relations=corpus.relations,
-        relation_names=corpus.relation_names,
-        candidate_types=data_args.candidate_types or corpus.candidate_types,
+        **relations,
         mark_types=model_args.mark_types,
         mention_anchor=model_args.mention_anchor,
     )
@@ -88,23 +95,35 @@ def load_model(
     return model, processor
 
 
-def _load_checkpoint(arguments: Arguments, stage: int, path: str) -> DocREIIForRelationExtraction:
+def _load_checkpoint(arguments: Arguments, stage: int, path: str, **changes: Any) -> DocREIIForRelationExtraction:
     has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
     if not arguments.training[stage].do_train:
         return DocREIIForRelationExtraction.from_pretrained(path)
     if stage == 1 and has_inference:
         raise ValueError(f"{path!r} has an inference module: go on with `stages: [2]`")
     if stage == 1 or has_inference:
-        return DocREIIForRelationExtraction.from_pretrained(path)
-    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.model_kwargs)
+        return DocREIIForRelationExtraction.from_pretrained(path, **changes)
+    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.model_kwargs, **changes)
 
 
-def _check_label_map(path: str, processor: DocREIIProcessor, corpus: Corpus) -> None:
-    config = DocREIIConfig.from_pretrained(path)
-    labels = [config.id2label[index] for index in range(config.num_labels)]
-    if labels != corpus.relations or processor.relations != corpus.relations:
+def has_label_map(path: str, corpus: Corpus, arguments: Arguments, stage: int) -> bool:
+    """
+    Says whether a checkpoint has the relations of the documents.
+
+    Raises:
+        `ValueError`: it has not, and is not to be trained on them.
+    """
+    id2label = DocREIIConfig.from_pretrained(path).id2label
+    labels = [id2label[index] for index in range(len(id2label))]
+    if labels == corpus.relations == DocREIIProcessor.from_pretrained(path).relations:
+        return True
+    if not (arguments.model.ignore_mismatched_sizes and arguments.training[stage].do_train):
         different = sorted(set(labels) ^ set(corpus.relations)) or "the same relations in another order"
-        raise ValueError(f"the label map of {path!r} is not that of the documents: {different}")
+        raise ValueError(
+            f"the label map of {path!r} is not that of the documents: {different}; to train it on their relations, "
+            "set `ignore_mismatched_sizes`"
+        )
+    return False
 
 
 def encode(

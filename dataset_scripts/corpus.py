@@ -73,7 +73,7 @@ def load_corpus(data_args: DataArguments) -> Corpus:
         corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types)
     else:
         splits = datasets.load_dataset(data_args.dataset_name, data_args.dataset_config_name)
-        corpus = Corpus(splits, _relation_names_of(splits))
+        corpus = Corpus(splits, _relation_names_of(splits, data_args.relations_file))
     if data_args.distant_file:
         builder = DocRED(config_name="docred_distant", data_files={"train": data_args.distant_file})
         builder.download_and_prepare()
@@ -118,8 +118,10 @@ def _read_relations(path: str) -> dict[str, str]:
         raise ValueError(f"`relations_file`: {path!r} is not JSON: {error}") from error
 
 
-def _relation_names_of(splits: DatasetDict) -> dict[str, str]:
+def _relation_names_of(splits: DatasetDict, relations_file: str | None) -> dict[str, str]:
+    """Names the classes of a dataset, which carries the ids alone."""
     relation = next(iter(splits.values())).features["labels"].feature["r"]
     if not isinstance(relation, datasets.ClassLabel):
         raise ValueError(f"the column `labels` has to hold relations `r` as a ClassLabel, got {relation}")
-    return {name: DOCRED_RELATIONS.get(name, name) for name in relation.names}
+    readable = DOCRED_RELATIONS | (_read_relations(relations_file) if relations_file else {})
+    return {name: readable.get(name, name) for name in relation.names}

@@ -13,6 +13,7 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from modeling_docre_ii.documents import CorpusCounts, DocumentError, check_document, count_documents
+from modeling_docre_ii.text_documents import document_of
 
 
 # Under the root logger of datasets, so that `datasets.logging.set_verbosity_info()` shows the counts.
@@ -159,6 +160,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         for path in files:
             for place, document in self._read_documents(path, split):
                 try:
+                    document = document_of(document)
                     check_document(document, relations)
                 except DocumentError as error:
                     raise DocumentError(f"{path}, {place}: {error}") from None

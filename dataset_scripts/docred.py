@@ -62,7 +62,8 @@ class DocRED(CorpusBuilder):
     `train` it is a warning. Files without labels (the test file of DocRED) give empty `labels`. The keys `global_pos`
     and `index` of Re-DocRED's mentions repeat what `pos` and `sent_id` say and are not kept.
 
-    An own corpus needs no configuration name, only its `relations`.
+    An own corpus needs no configuration name, only its `relations`. Its documents may also be plain texts: `title`,
+    `text`, `entities` (each a `type` and its `mentions`, [start, end) in characters) and `labels`.
 
     Example:
 

@@ -77,9 +77,11 @@ def describe_explanation(triple: Mapping[str, Any]) -> str:
     """
     head, tail = triple["head"]["name"], triple["tail"]["name"]
     if triple["iteration"]:
-        origin = f"found in iteration {triple['iteration']}, which looked at"
+        origin, looked = f"found in iteration {triple['iteration']}", ", which looked at"
     else:
-        origin = "found by the base module; iteration 1 looked at"
+        origin, looked = "found by the base module", "; iteration 1 looked at"
+    if triple["support"]:
+        origin += looked
     lines = [f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}  ({origin})"]
     for pair in triple["support"]:
         relations = ", ".join(pair["relation_names"])

@@ -11,7 +11,7 @@ from transformers import Pipeline
 from .data_collator import DataCollatorForRelationExtraction
 from .documents import DocumentError
 from .processing_docre_ii import check_selection
-from .text_documents import document_from_text
+from .text_documents import document_of
 
 
 @dataclass
@@ -22,15 +22,15 @@ class EncodedDocument:
     Args:
         document (`dict`):
             The document in DocRED's form, without its labels.
-        features (`dict`):
-            What [`DocREIIProcessor`] makes of it.
         spans (`list[list[tuple[int, int]]]`, *optional*):
             Of a plain text, the characters of every mention of every entity.
+        features (`dict`, *optional*):
+            What [`DocREIIProcessor`] makes of it.
     """
 
     document: dict[str, Any]
-    features: dict[str, Any]
     spans: list[list[tuple[int, int]]] | None = None
+    features: dict[str, Any] | None = None
 
 
 class DocumentRelationExtractionPipeline(Pipeline):
@@ -161,21 +161,19 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
     """
     if not isinstance(document, Mapping):
         raise DocumentError(f"found {reprlib.repr(document)}, expected a document or a text with entities, a mapping")
+    if not {"sents", "text"} & set(document):
+        raise DocumentError(
+            f"document {document.get('title')!r} has the keys {sorted(document)}, expected a document with "
+            "'title', 'sents' and 'vertexSet', or a text with 'text' and 'entities'"
+        )
+    # Whatever the labels are (a row of a built dataset has class indices), they are not for prediction.
+    document = {name: value for name, value in document.items() if name != "labels"}
     if "text" not in document:
-        if "sents" not in document:
-            raise DocumentError(
-                f"document {document.get('title')!r} has the keys {sorted(document)}, expected a document with "
-                "'title', 'sents' and 'vertexSet', or a text with 'text' and 'entities'"
-            )
-        # Whatever the labels are (a row of a built dataset has class indices), they are not for prediction.
-        return EncodedDocument({name: value for name, value in document.items() if name != "labels"}, {})
-    title = document.get("title")
-    if title is None:
-        title = _first_words(document["text"])
-    read = document_from_text(title, document["text"], document.get("entities"))
-    if not read["sents"]:
-        raise DocumentError(f"document {title!r}: 'text' is {document['text']!r}, expected a text with a word in it")
-    return EncodedDocument(read, {}, [[tuple(span) for span in entity["mentions"]] for entity in document["entities"]])
+        return EncodedDocument(document)
+    if document.get("title") is None:
+        document = document | {"title": _first_words(document["text"])}
+    read = document_of(document)
+    return EncodedDocument(read, [[tuple(span) for span in entity["mentions"]] for entity in document["entities"]])
 
 
 def _first_words(text: Any, length: int = 40) -> str:

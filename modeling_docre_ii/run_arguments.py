@@ -99,6 +99,14 @@ class ModelArguments:
         },
     )
 
+    ignore_mismatched_sizes: bool = field(
+        default=False,
+        metadata={
+            "help": "To train a DocRE-II checkpoint on other relations than its own: what depends on their number, "
+            "the classifiers and relation embeddings, is drawn at random; all else is kept."
+        },
+    )
+
     def __post_init__(self):
         self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
         self.model_kwargs = _read_mapping("model_kwargs", self.model_kwargs)

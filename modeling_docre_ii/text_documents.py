@@ -88,6 +88,29 @@ def document_from_text(
     }
 
 
+def document_of(given: Any) -> Any:
+    """
+    Makes a document of what may be a plain text with entities; anything else is returned as it is.
+
+    Args:
+        given (`Mapping`):
+            A document in DocRED's form, or a mapping with `title`, `text`, `entities` as [`document_from_text`] takes
+            them and, for training, `labels`.
+
+    Returns:
+        `dict`: the document, not checked.
+
+    Raises:
+        [`DocumentError`]: a plain text is malformed or has no word.
+    """
+    if not isinstance(given, Mapping) or "text" not in given:
+        return given
+    document = document_from_text(given.get("title"), given["text"], given.get("entities"))
+    if not document["sents"]:
+        raise DocumentError(f"document {given.get('title')!r}: 'text' is {given['text']!r}, expected one with a word")
+    return document | {"labels": given.get("labels")}
+
+
 def _check_entity(entity: Any, text: str, place: str) -> None:
     is_entity = isinstance(entity, Mapping) and isinstance(entity.get("type"), str)
     if not is_entity or not isinstance(entity.get("mentions"), (list, tuple)) or not entity["mentions"]:

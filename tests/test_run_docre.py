@@ -349,16 +349,41 @@ def test_checkpoint_is_evaluated_with_the_score_it_was_saved_with(small_run, tmp
     assert second["eval_loss"] == pytest.approx(first["eval_loss"], rel=1e-3)
 
 
-def test_checkpoint_with_another_label_map_is_refused(small_run, tmp_path):
-    folder, _ = small_run
+@pytest.fixture
+def own_corpus(tmp_path):
+    """Arguments for documents with a relation of their own."""
     documents = json.loads((ROOT / "examples/re_docred_sample/dev.json").read_text(encoding="utf-8"))[:2]
     for document in documents:
         document["labels"] = [{"h": 0, "t": 1, "r": "LIKES", "evidence": []}]
     (tmp_path / "own.json").write_text(json.dumps(documents), encoding="utf-8")
     (tmp_path / "relations.json").write_text('{"LIKES": "likes"}', encoding="utf-8")
-    own = ["--train_file", str(tmp_path / "own.json"), "--relations_file", str(tmp_path / "relations.json")]
+    file = str(tmp_path / "own.json")
+    return ["--train_file", file, "--validation_file", file, "--relations_file", str(tmp_path / "relations.json")]
+
+
+def test_checkpoint_with_another_label_map_is_refused(small_run, own_corpus):
+    folder, _ = small_run
     with pytest.raises(ValueError, match="the label map of .* is not that of the documents"):
-        run_docre.main([*SMALL, *own, "--validation_file", own[1], "--model_name_or_path", str(folder)])
+        run_docre.main([*SMALL, *own_corpus, "--model_name_or_path", str(folder)])
+
+
+def test_checkpoint_is_trained_on_other_relations_where_this_is_asked_for(small_run, own_corpus, tmp_path):
+    folder, _ = small_run
+    own = [*own_corpus, "--model_name_or_path", str(folder), "--stages", "2", "--ignore_mismatched_sizes", "true"]
+    run_docre.main([*SMALL, *own, "--base_learning_rate", "0", "--output_dir", str(tmp_path / "own")])
+
+    old = DocREIIForRelationExtraction.from_pretrained(folder)
+    new = DocREIIForRelationExtraction.from_pretrained(tmp_path / "own")
+    assert new.config.id2label == {0: "Na", 1: "LIKES"}
+    processor = DocREIIProcessor.from_pretrained(tmp_path / "own")
+    assert processor.relations == ["Na", "LIKES"] and processor.relation_names["LIKES"] == "likes"
+    assert processor.mention_anchor == DocREIIProcessor.from_pretrained(folder).mention_anchor
+    # All of the base module but its classifier is as it was.
+    weights = new.docre_ii.state_dict()
+    for name, weight in old.docre_ii.state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(weights[name], weight), name
+    assert weights["classifier.bias"].shape == (2,)
 
 
 def test_evaluation_leaves_a_report_of_what_the_submission_says(small_run):

@@ -45,6 +45,29 @@ def test_documents_from_parquet_are_those_from_the_files(tmp_path):
             ]
 
 
+def test_relations_of_parquet_have_the_names_of_a_file(tmp_path):
+    """Parquet carries the ids alone."""
+    relations = {
+        "owner": "subsidiary of",
+        "founder": "founded by",
+        "based": "headquartered in",
+        "employer": "works for",
+    }
+    folder = SAMPLE.parent / "own_corpus"
+    files = {"train": [str(folder / "train.json")]}
+    builder = DocRED(relations=relations, data_files=files, cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare()
+    builder.as_dataset(split="train").to_parquet(tmp_path / "corpus" / "train.parquet")
+
+    name = str(tmp_path / "corpus")
+    assert load_corpus(DataArguments(dataset_name=name)).relation_names == {"Na": "no relation"} | {
+        relation: relation for relation in relations
+    }
+    # The file names the classes; their order is that of the dataset.
+    with_names = load_corpus(DataArguments(dataset_name=name, relations_file=str(folder / "relations.json")))
+    assert list(with_names.relation_names.items()) == [("Na", "no relation"), *relations.items()]
+
+
 def test_relations_that_are_no_classes_are_refused(tmp_path):
     labels = [{"h": 0, "t": 1, "r": "P17"}]
     Dataset.from_list([{"title": "a", "sents": [["a"]], "vertexSet": [], "labels": labels}]).to_parquet(

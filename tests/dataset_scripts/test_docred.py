@@ -263,3 +263,57 @@ def test_a_repeated_title_is_an_error_where_scores_are_taken(tmp_path):
 def test_what_to_pass_is_said_when_it_was_not_passed(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message):
         build(tmp_path, **kwargs).download_and_prepare()
+
+
+# Plain texts
+
+OWN_CORPUS = ROOT / "examples" / "own_corpus"
+OWN_RELATIONS = read(OWN_CORPUS / "relations.json")
+
+
+def test_plain_texts_are_read_as_documents(tmp_path):
+    file = str(OWN_CORPUS / "train.json")
+    corpus = load(tmp_path, {"train": [file]}, config_name=None, relations=OWN_RELATIONS)
+    texts = read(file)
+
+    assert len(corpus["train"]) == len(texts) == 10
+    for row, text in zip(corpus["train"], texts, strict=True):
+        assert row["title"] == text["title"]
+        assert "".join(token for sentence in row["sents"] for token in sentence) == "".join(text["text"].split())
+        for mentions, entity in zip(row["vertexSet"], text["entities"], strict=True):
+            assert {mention["type"] for mention in mentions} == {entity["type"]}
+            for mention, (start, end) in zip(mentions, entity["mentions"], strict=True):
+                name = text["text"][start:end]
+                tokens = row["sents"][mention["sent_id"]][slice(*mention["pos"])]
+                assert mention["name"] == name
+                assert "".join(tokens) == name.replace(" ", "")
+        facts = as_published(row, corpus["train"].features)["labels"]
+        assert [(fact["h"], fact["t"], fact["r"]) for fact in facts] == [
+            (label["h"], label["t"], label["r"]) for label in text["labels"]
+        ]
+
+
+def test_plain_texts_and_documents_go_into_one_file(tmp_path):
+    documents = [*read(DEV)[:1], {"title": "T", "text": "Paris.", "entities": [], "labels": []}]
+    corpus = load(tmp_path, {"test": [write(tmp_path / "both.json", documents)]})
+
+    assert corpus["test"]["title"] == [documents[0]["title"], "T"]
+    assert corpus["test"][1]["sents"] == [["Paris", "."]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"title": None}, "document without a title: 'title' is None"),
+        ({"text": " ", "entities": []}, "document 'T': 'text' is ' ', expected one with a word"),
+        ({"entities": [{"mentions": [[0, 99]], "type": "LOC"}]}, r"document 'T', entity 0, mention 0: the span is"),
+        ({"labels": [{"h": 0, "t": 5, "r": "owner"}]}, "document 'T', label 0: 't' is 5, expected an entity index"),
+        ({"labels": [{"h": 0, "t": 1, "r": "ownr"}]}, "document 'T', label 0: 'r' is 'ownr', .*did you mean 'owner'"),
+    ],
+)
+def test_malformed_plain_text_is_named_with_its_file(tmp_path, changes, message):
+    entities = [{"mentions": [[0, 5]], "type": "LOC"}, {"mentions": [[9, 15]], "type": "LOC"}]
+    text = {"title": "T", "text": "Paris in France.", "entities": entities, "labels": []} | changes
+    file = write(tmp_path / "own.json", [text])
+    with pytest.raises(DocumentError, match=rf"own.json, item 0: {message}"):
+        load(tmp_path, {"train": [file]}, config_name=None, relations=OWN_RELATIONS)

@@ -233,3 +233,5 @@ def test_explained_triple_is_written_for_people():
         "        0.25  Altomonte  --father, country of citizenship-->  Martino",
     ]
     assert "(found by the base module; iteration 1 looked at)" in describe_explanation(triple | {"iteration": 0})
+    assert "(found in iteration 2)" in describe_explanation(triple | {"support": []})
+    assert "(found by the base module)" in describe_explanation(triple | {"iteration": 0, "support": []})

@@ -236,7 +236,7 @@ def test_document_without_entities_has_no_triples(extractor):
     [
         ("a text", "found 'a text', expected a document or a text with entities"),
         ({"title": "T", "tokens": []}, r"document 'T' has the keys \['title', 'tokens'\], expected"),
-        ({"text": "", "entities": []}, "document '': 'text' is '', expected a text with a word in it"),
+        ({"text": "", "entities": []}, "document '': 'text' is '', expected one with a word"),
         ({"text": 5, "entities": []}, "document '5': 'text' is 5, expected a string"),
         ({"title": "T", "text": "Paris"}, "document 'T': 'entities' is None, expected a list of entities"),
         (
