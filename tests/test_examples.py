@@ -1,0 +1,112 @@
+"""The scripts in examples/, as a user runs them, on a tiny model."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, pipeline
+
+from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIProcessor
+from tests.hub_model import make_tokenizer
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+RELATIONS = ["Na", "P17", "P27"]
+OWN_RELATIONS = {0: "Na", 1: "founder", 2: "based", 3: "owner", 4: "employer"}
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch, tmp_path):
+    monkeypatch.chdir(EXAMPLES.parent)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(sample_documents, tmp_path_factory):
+    """A tiny model with an inference module and random weights, and its processor."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = make_tokenizer(sample_documents["dev"])
+    torch.manual_seed(0)
+    config = DocREIIConfig(
+        encoder_config=BertConfig(vocab_size=len(tokenizer), **SIZES),
+        id2label=dict(enumerate(RELATIONS)),
+        pair_hidden_size=12,
+        pair_intermediate_size=20,
+        pair_bilinear_rank=6,
+        pair_feature_size=10,
+        inference_hidden_size=16,
+        inference_intermediate_size=12,
+        initializer_range=0.5,
+    )
+    DocREIIForRelationExtraction(config).save_pretrained(folder)
+    DocREIIProcessor(tokenizer, RELATIONS, relation_names={"P17": "country"}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def encoder(checkpoint, tmp_path):
+    """A text encoder and its tokenizer."""
+    model = DocREIIForRelationExtraction.from_pretrained(checkpoint)
+    model.docre_ii.encoder.save_pretrained(tmp_path / "encoder")
+    DocREIIProcessor.from_pretrained(checkpoint).tokenizer.save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a script with arguments, and returns the lines it prints and what it defines."""
+
+    def run_script(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        defined = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out.splitlines(), defined
+
+    return run_script
+
+
+def test_own_text_gives_triples_and_why(run, checkpoint):
+    printed, defined = run("predict_own_text.py", checkpoint, "--threshold", "0")
+
+    assert printed[0] == "60 triples"  # of 6 entities and 2 relations
+    triples = [line for line in printed if "-->" in line and "(found " in line]
+    assert len(triples) == 60
+    text, london = defined["TEXT"], defined["find_spans"](defined["TEXT"], ["London", "London"])
+    assert [text[start:end] for start, end in london] == ["London", "London"]
+    where = f"        head at the characters {', '.join(f'{start}-{end}' for start, end in london)}"
+    assert printed.count(where) == 10
+
+    printed, _ = run("predict_own_text.py", checkpoint, "--threshold", "0", "--top_k", "2")
+    assert printed[0] == "2 triples"
+    assert [line for line in printed if "(found " in line] == triples[:2]
+
+
+SMALL = ["--max_steps", "2", "--disable_tqdm", "true", "--report_to", "none", "--output_dir"]
+
+
+def test_checkpoint_is_trained_on_own_relations(run, checkpoint, tmp_path):
+    folder = tmp_path / "own"
+    printed, _ = run("finetune_own_corpus.py", "--model_name_or_path", checkpoint, *SMALL, folder)
+
+    model = DocREIIForRelationExtraction.from_pretrained(folder)
+    assert model.config.id2label == OWN_RELATIONS
+    assert model.config.num_iterations == 3
+    scored = [line for line in printed if line.startswith("F1 on 3 documents: ")]
+    assert len(scored) == 1
+    document = json.loads((EXAMPLES / "own_corpus" / "dev.json").read_text(encoding="utf-8"))[0]
+    predicted = pipeline("document-relation-extraction", model=str(folder))(document)
+    names = {"founded by", "headquartered in", "subsidiary of", "works for"}
+    assert len([line for line in printed if any(f"--{name}-->" in line for name in names)]) == len(predicted)
+
+
+def test_encoder_is_trained_on_own_relations(run, encoder, tmp_path):
+    folder = tmp_path / "own"
+    run("finetune_own_corpus.py", "--model_name_or_path", encoder, *SMALL, folder)
+
+    model = DocREIIForRelationExtraction.from_pretrained(folder)
+    assert model.config.id2label == OWN_RELATIONS
+    assert model.config.num_iterations == 0
+    assert DocREIIProcessor.from_pretrained(folder).relation_names["owner"] == "subsidiary of"
