@@ -383,3 +383,56 @@ run_docre.main({[text for name, value in arguments.items() for text in (f"--{nam
     assert {"modeling_docre_ii.py", "pipeline_docre_ii.py", "processor_config.json", "README.md"} <= set(held)
     assert not [path for path in held if "/" in path], "neither checkpoints nor the other stage"
     assert (client.work / "out" / "report.html").exists() and "report.html" not in held, "it quotes documents"
+
+
+# The examples
+
+EXAMPLES = ROOT / "examples"
+RUN = """
+import contextlib, io, runpy, sys
+
+
+def run(script, *arguments):
+    sys.argv = [script, *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path(script, run_name="__main__")
+    return printed.getvalue().splitlines()
+"""
+
+
+@pytest.fixture(scope="module")
+def own_corpus(pushed, new_client):
+    """What the example for an own corpus prints, which goes on with "org/tiny" and pushes "org/companies"."""
+    folder = EXAMPLES / "own_corpus"
+    arguments = {
+        "model_name_or_path": "org/tiny",
+        "train_file": str(folder / "train.json"),
+        "validation_file": str(folder / "dev.json"),
+        "relations_file": str(folder / "relations.json"),
+        "max_steps": 2,
+        "output_dir": "out",
+        "push_to_hub": True,
+        "hub_model_id": "org/companies",
+        "report_to": "none",
+    }
+    arguments = [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+    script = str(EXAMPLES / "finetune_own_corpus.py")
+    return new_client(has_package=True).run(f"{RUN}\nanswer(run({script!r}, *{arguments!r}))")
+
+
+def test_an_own_corpus_becomes_a_model_on_the_hub(own_corpus, hub):
+    held = files(hub, "org/companies")
+    relations = ["Na", "founder", "based", "owner", "employer"]
+    assert list(json.loads(held["config.json"])["id2label"].values()) == relations
+    processor = json.loads(held["processor_config.json"])
+    assert processor["relations"] == relations and processor["relation_names"]["based"] == "headquartered in"
+    assert any(line.startswith("F1 on 3 documents: ") for line in own_corpus)
+
+
+def test_the_example_without_the_package_reads_it(own_corpus, new_client):
+    script, documents = str(EXAMPLES / "load_from_hub.py"), str(EXAMPLES / "own_corpus" / "dev.json")
+    printed = new_client(has_package=False).run(
+        f"{RUN}\nanswer(run({script!r}, 'org/companies', '--documents', {documents!r}))"
+    )
+    titles = [document["title"] for document in json.loads(Path(documents).read_text(encoding="utf-8"))]
+    assert [line for line in printed if not line.startswith("  ")] == titles
