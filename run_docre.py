@@ -21,7 +21,8 @@ import datasets
 import torch
 import transformers
 from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers import AutoConfig, AutoTokenizer, TrainerState, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from dataset_scripts.corpus import Corpus, load_corpus
@@ -49,8 +50,10 @@ from modeling_docre_ii import (
     write_submission,
 )
 from modeling_docre_ii.documents import with_relation_ids
-from modeling_docre_ii.run_arguments import Arguments, DataArguments, parse_arguments, resolve_path
+from modeling_docre_ii.run_arguments import Arguments, DataArguments, card_kwargs, parse_arguments, resolve_path
 from modeling_docre_ii.score_tables import comparison_table, iteration_table, relation_table, runs_table, score_table
+from modeling_docre_ii.training_record import TrainedStage
+from modeling_docre_ii.whole_files import write_whole
 
 
 logger = logging.getLogger("run_docre")
@@ -238,6 +241,7 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
         metrics |= {f"eval_type_baseline_{name}": scores[name] for name in ("f1", "filtered_f1") if name in scores}
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)
+    trainer.record.add_scores("validation", metrics, prefix="eval_")
     if not trainer.is_world_process_zero():
         return
     names = iteration_names(len(predictions))
@@ -290,13 +294,15 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         for index, document in enumerate(documents)
     ]
     output_dir = Path(trainer.args.output_dir)
-    _write_json(output_dir / "predictions.json", predictions)
+    with write_whole(output_dir / "predictions.json") as partial:
+        partial.write_text(json.dumps(predictions, ensure_ascii=False, indent=1), encoding="utf-8")
     result = submission(facts, documents, corpus.relations)
     for name in ("result.json", "result.zip"):
         write_submission(output_dir / name, result)
     if split == "test" and any(document["labels"] for document in documents):
         scores = score_facts(result, documents, corpus.train_facts, corpus.distant_facts)
         trainer.save_metrics("predict", {f"predict_{name}": value for name, value in scores.items()})
+        trainer.record.add_scores("test", scores)
         print(f"\nThe test documents\n{score_table(scores)}")
     for prediction in predictions[: data_args.num_printed_documents]:
         print(f"\n{prediction['title']}: {len(prediction['triples'])} triples predicted")
@@ -324,12 +330,27 @@ def print_explanation(trainer: DocREIITrainer, processor: DocREIIProcessor, docu
         print(f"\nWhy, for one of them:\n{describe_explanation(max(supported, key=lambda t: t['iteration']))}")
 
 
-def _write_json(path: Path, content: Any) -> None:
-    # Written beside and moved, so that no half-written file is ever left under the name.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-    partial.replace(path)
+def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:
+    """Writes the model card, and pushes model and card to the Hub if that is asked for."""
+    if trainer.is_world_process_zero():
+        trainer.record.describe(corpus.splits)
+    if trainer.args.do_train and len(arguments.training) == 2:
+        stage_1 = arguments.training[1]
+        state = TrainerState.load_from_json(os.path.join(stage_1.output_dir, TRAINER_STATE_NAME))
+        trainer.record.stages[1] = TrainedStage(stage_1, state.log_history)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(**card_kwargs(arguments))
+    else:
+        trainer.create_model_card(**card_kwargs(arguments))
+
+
+def keep_off_the_hub(output_dir: Path) -> None:
+    """Has the Hub leave out what a run writes beside its model: that of stage 1, and what quotes documents."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path = output_dir / ".gitignore"
+    written = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = ["/stage_1/", *(f"/{name}" for name in ("report.html", "predictions.json", "result.json", "result.zip"))]
+    path.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
 
 
 def check_splits(corpus: Corpus, args: DocREIITrainingArguments, data_args: DataArguments) -> None:
@@ -385,6 +406,8 @@ def main(argv: list[str] | None = None) -> None:
         first_stage, checkpoint = find_resumption(training) if args.do_train else (last_stage, None)
     except ValueError as error:  # DocumentError is one
         raise SystemExit(f"run_docre.py: {error}") from error
+    if args.do_train and args.should_save:
+        keep_off_the_hub(Path(args.output_dir))
     for stage in [stage for stage in training if stage >= first_stage]:
         # Stage 2 starts from what stage 1 has left, whether in this run or before.
         follows = args.do_train and stage == 2 and 1 in training
@@ -399,8 +422,8 @@ def main(argv: list[str] | None = None) -> None:
             evaluate(trainer, corpus)
     if args.do_predict:
         predict(trainer, corpus, processor, arguments.data)
-    if args.push_to_hub:
-        trainer.push_to_hub()
+    if args.do_train or args.push_to_hub:
+        publish(trainer, corpus, arguments)
 
 
 def _num_trainable(model: DocREIIForRelationExtraction) -> int:

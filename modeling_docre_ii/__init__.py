@@ -14,6 +14,7 @@ from .explanation import describe_explanation, explain_facts
 from .facts import predicted_facts
 from .inference_module import InferenceModule, classifier_weights
 from .metrics import count_facts, micro_scores, named_facts, score_facts, score_relations
+from .model_card import make_model_card
 from .modeling_docre_ii import (
     DocREIIForRelationExtraction,
     DocREIIModel,
@@ -24,10 +25,12 @@ from .modeling_docre_ii import (
 from .pipeline_docre_ii import DocumentRelationExtractionPipeline
 from .processing_docre_ii import DocREIIProcessor
 from .significance import paired_bootstrap, summarize_runs
-from .submission import read_submission, submission, write_submission
+from .submission import submission
+from .submission_files import read_submission, write_submission
 from .text_documents import document_from_text
 from .trainer import DocREIITrainer, facts_by_document, iteration_names, make_compute_metrics, uncounted_pairs
 from .training_args import DocREIITrainingArguments
+from .training_record import TrainedStage, TrainingRecord
 from .type_baseline import TypePairBaseline
 
 

@@ -205,13 +205,35 @@ class DocREIIConfig(PreTrainedConfig):
             if getattr(self, name) is None:
                 setattr(self, name, getattr(self.encoder_config, name, None))
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "DocREIIConfig":
+        asked = {name: kwargs.pop(name, None) for name in ("id2label", "label2id", "num_labels")}
+        labels = {name: value for name, value in asked.items() if value is not None}
+        if labels and labels != {"num_labels": len(config_dict.get("id2label") or ())}:
+            # Another set of labels takes the place of both maps, not only of the one that is named.
+            config_dict = {name: value for name, value in config_dict.items() if name not in asked} | labels
+        return super().from_dict(config_dict, **kwargs)
+
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
+        """The configuration of the encoder, where the vocabulary is. There is no decoder."""
+        return self if decoder and not encoder else self.encoder_config
 
     @property
     def hidden_size(self) -> int:
         """Width of the encoder's hidden states."""
         return self.encoder_config.hidden_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of rows of the encoder's embeddings."""
+        return self.encoder_config.vocab_size
+
+    @vocab_size.setter
+    def vocab_size(self, value: int):
+        self.encoder_config.vocab_size = value
 
     @property
     def max_window_size(self) -> int:

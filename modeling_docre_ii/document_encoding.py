@@ -4,14 +4,36 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 
-# The attention implementation under which the encoder runs: sdpa, and the last layer's probabilities of the mentions.
+# What the attention layers of an encoder run in place of sdpa: sdpa, and the last layer's probabilities of mentions.
 # The name must not hold "sdpa" or "flash", which transformers gives a special treatment.
 MENTION_ROWS = "docre_ii_mention_rows"
+
+
+@dataclass
+class DocumentEncoding:
+    """
+    What the encoder makes of a batch of documents.
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
+            The hidden states.
+        mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
+            The last layer's attention of the mentions, all zeros for padding.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*):
+            Hidden states of the embeddings and of every layer, each of the shape of `last_hidden_state`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*):
+            Attention of every layer, of shape `(batch_size, num_heads, sequence_length, sequence_length)`.
+    """
+
+    last_hidden_state: torch.Tensor
+    mention_attention: torch.Tensor
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -49,9 +71,8 @@ def mention_rows_attention_forward(
     beside the encoder, not O(L^2) a layer.
     """
     if mention_attention is not None and _is_last_layer(module):
-        mention_attention.probabilities = _row_probabilities(
-            query, key, attention_mask, mention_attention.rows, scaling
-        )
+        rows = mention_attention.rows.to(query.device)
+        mention_attention.probabilities = _row_probabilities(query, key, attention_mask, rows, scaling)
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
@@ -59,6 +80,36 @@ def mention_rows_attention_forward(
 
 AttentionInterface.register(MENTION_ROWS, mention_rows_attention_forward)
 AttentionMaskInterface.register(MENTION_ROWS, sdpa_mask)
+
+
+class _MentionRowsConfig:
+    """A configuration as the attention layers see it: `"sdpa"` is [`MENTION_ROWS`], all else is as it is there."""
+
+    def __init__(self, config: PreTrainedConfig):
+        self.config = config
+
+    @property
+    def _attn_implementation(self) -> str | None:
+        implementation = self.config._attn_implementation
+        return MENTION_ROWS if implementation == "sdpa" else implementation
+
+    def __getattr__(self, name: str):
+        if name == "config" or name.startswith("__"):  # asked for while this is copied or loaded, and not there yet
+            raise AttributeError(name)
+        return getattr(self.config, name)
+
+
+def hand_out_mention_rows(encoder: PreTrainedModel):
+    """
+    Has the attention layers of an encoder run [`MENTION_ROWS`] wherever its configuration says sdpa.
+
+    The configuration itself is left as it is: to users, and to all that transformers does with it, this encoder runs
+    sdpa. Any other implementation may be set at any time, and is what runs then.
+    """
+    view = _MentionRowsConfig(encoder.config)
+    for module in encoder.modules():
+        if not isinstance(module, PreTrainedModel) and getattr(module, "config", None) is encoder.config:
+            module.config = view
 
 
 def _is_last_layer(module: nn.Module) -> bool:
@@ -82,14 +133,17 @@ def _row_probabilities(query, key, attention_mask, rows, scaling):
 
 def encode_documents(
     encoder: nn.Module,
-    input_ids: torch.Tensor,
+    input_ids: torch.Tensor | None,
     attention_mask: torch.Tensor,
     mention_positions: torch.Tensor,
     window_size: int,
     window_overlap: int,
     num_prefix_tokens: int,
     num_suffix_tokens: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs_embeds: torch.Tensor | None = None,
+    output_attentions: bool = False,
+    output_hidden_states: bool | list[int] = False,
+) -> DocumentEncoding:
     """
     Runs the encoder over documents of any length.
 
@@ -100,8 +154,8 @@ def encode_documents(
 
     Args:
         encoder (`PreTrainedModel`):
-            The text encoder, running either [`MENTION_ROWS`] or eager attention.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+            The text encoder, running eager attention or, after [`hand_out_mention_rows`], sdpa.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Whole documents with their special tokens, padded on the right.
         attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
             1 for tokens, 0 for padding.
@@ -109,27 +163,61 @@ def encode_documents(
             Position of every mention's opening marker, -1 for padding.
         window_size, window_overlap, num_prefix_tokens, num_suffix_tokens (`int`):
             See [`DocREIIConfig`].
+        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+            Embeddings in place of `input_ids`.
+        output_attentions (`bool`, *optional*, defaults to `False`):
+            Whether to return the attention of all layers, of which only eager attention has any.
+        output_hidden_states (`bool` or `list[int]`, *optional*, defaults to `False`):
+            Whether to return the hidden states of all layers, or of some.
 
-    Returns:
-        `tuple(torch.FloatTensor)`: the hidden states, of shape `(batch_size, sequence_length, hidden_size)`, and the
-        last layer's attention of the mentions, of shape `(batch_size, num_heads, num_mentions, sequence_length)`, all
-        zeros for padding.
+    Raises:
+        `ValueError`: the encoder's attention gives no probabilities, or `output_attentions` is asked for of a document
+            that is read through windows.
     """
-    if input_ids.shape[1] <= window_size:
-        states, attention = _encode(encoder, input_ids, attention_mask, mention_positions.clamp(min=0))
-        return states, attention * (mention_positions >= 0)[:, None, :, None]
+    inputs = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+    shape = attention_mask.shape
+    if shape[1] <= window_size:
+        output, attention = _encode(
+            encoder,
+            inputs | {"attention_mask": attention_mask},
+            mention_positions.clamp(min=0),
+            output_attentions,
+            output_hidden_states,
+        )
+        attention = attention * (mention_positions >= 0)[:, None, :, None]
+        return DocumentEncoding(
+            last_hidden_state=output.last_hidden_state,
+            mention_attention=attention,
+            hidden_states=output.hidden_states if output_hidden_states else None,
+            attentions=output.attentions if output_attentions else None,
+        )
 
+    if output_attentions:
+        raise ValueError(
+            f"`output_attentions` of documents of {shape[1]} tokens, which are read through windows of {window_size}: "
+            "no layer attends to a whole document"
+        )
     documents, positions, mask = split_into_windows(
         attention_mask.sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
     )
     mentions, rows = _mentions_of_windows(mention_positions[documents], positions, mask)
-    window_ids = input_ids[documents].gather(1, positions).masked_fill(~mask, _padding_id(encoder))
-    states, attention = _encode(encoder, window_ids, mask.long(), rows)
-    return (
-        _merge_states(states, documents, positions, mask, input_ids.shape),
-        _merge_attention(
-            attention, documents, positions, mask, mentions, (*mention_positions.shape, input_ids.shape[1])
+    if inputs_embeds is None:
+        inputs = {"input_ids": input_ids[documents[:, None], positions].masked_fill(~mask, _padding_id(encoder))}
+    else:
+        inputs = {"inputs_embeds": inputs_embeds[documents[:, None], positions]}
+    output, attention = _encode(
+        encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states=output_hidden_states
+    )
+
+    def merge(states):
+        return None if states is None else _merge_states(states, documents, positions, mask, shape)
+
+    return DocumentEncoding(
+        last_hidden_state=merge(output.last_hidden_state),
+        mention_attention=_merge_attention(
+            attention, documents, positions, mask, mentions, (*mention_positions.shape, shape[1])
         ),
+        hidden_states=tuple(merge(states) for states in output.hidden_states) if output_hidden_states else None,
     )
 
 
@@ -169,21 +257,24 @@ def split_into_windows(
     return documents, positions.masked_fill(~mask, 0), mask
 
 
-def _encode(encoder, input_ids, attention_mask, rows):
-    if encoder.config._attn_implementation == MENTION_ROWS:
-        mention_attention = MentionAttention(rows)
-        output = encoder(input_ids=input_ids, attention_mask=attention_mask, mention_attention=mention_attention)
-        return output.last_hidden_state, mention_attention.probabilities
-    output = encoder(input_ids=input_ids, attention_mask=attention_mask, output_attentions=True)
-    if not output.attentions:
+def _encode(encoder, inputs, rows, output_attentions=False, output_hidden_states=False):
+    implementation = encoder.config._attn_implementation
+    mention_attention = MentionAttention(rows)
+    if implementation == "sdpa":
+        inputs = inputs | {"mention_attention": mention_attention}
+    if output_hidden_states:
+        inputs = inputs | {"output_hidden_states": output_hidden_states}
+    output = encoder(**inputs, output_attentions=output_attentions or implementation != "sdpa")
+    if implementation != "sdpa" and output.attentions:
+        last = output.attentions[-1]
+        index = rows[:, None, :, None].expand(-1, last.shape[1], -1, last.shape[3])
+        mention_attention.probabilities = last.gather(2, index)
+    if mention_attention.probabilities is None:
         raise ValueError(
-            f"the encoder runs {encoder.config._attn_implementation!r} attention, which gives no probabilities: set "
-            "`attn_implementation` to 'sdpa' or 'eager'"
+            f"the encoder runs {implementation!r} attention, which gives no probabilities: set `attn_implementation` "
+            "to 'sdpa' or 'eager'"
         )
-    last = output.attentions[-1]
-    return output.last_hidden_state, last.gather(
-        2, rows[:, None, :, None].expand(-1, last.shape[1], -1, last.shape[3])
-    )
+    return output, mention_attention.probabilities
 
 
 def _padding_id(encoder) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .documents import DocumentError, check_document
 from .submission import check_prediction
+from .whole_files import write_whole
 
 
 TEMPLATE = Path(__file__).with_name("error_report.html")
@@ -57,14 +58,8 @@ def write_error_report(
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACEHOLDER)
     # In JSON `<` is only ever part of a string. Without it no text ends the script element, or opens a comment in it.
     page = before + json.dumps(data, allow_nan=False).replace("<", "\\u003c") + after
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with write_whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def report_data(

@@ -212,12 +212,17 @@ class InferenceModule(nn.Module):
             relations (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
                 Relations of each pair, from [`~InferenceModule.read_relations`].
         """
-        return self._look_up(self.layers[0].project_relations(self.relation_embeddings.weight), relations)
+        return self._look_up(self.layers[0].project_relations(self._embeddings(relations.device)), relations)
 
     def embed(self, relations: torch.Tensor) -> torch.Tensor:
         """R_0, the sum of the embeddings of the relations of each pair: `(num_pairs, num_labels)` -> `(num_pairs,
         width)`."""
-        return relations.to(self.relation_embeddings.weight.dtype) @ self.relation_embeddings.weight
+        embeddings = self._embeddings(relations.device)
+        return relations.to(embeddings.dtype) @ embeddings
+
+    def _embeddings(self, device: torch.device) -> torch.Tensor:
+        # By a call of the module, which has the weights there when they are kept on the disk or another device.
+        return self.relation_embeddings(torch.arange(self.relation_embeddings.num_embeddings, device=device))
 
     def _look_up(self, table: Projections, relations: torch.Tensor) -> Projections:
         if self.relation_embedding == "argmax":
@@ -285,7 +290,7 @@ class InferenceModule(nn.Module):
         """
         document = pair_mask.nonzero(as_tuple=True)[0]
         projected = self.project_features(features)
-        table = self.layers[0].project_relations(self.relation_embeddings.weight)
+        table = self.layers[0].project_relations(self._embeddings(features.device))
         logits, relations = base_logits, None
         update, probabilities = None, None
         all_logits, all_attentions = [], []

@@ -1,16 +1,17 @@
 """PyTorch DocRE-II model."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_docre_ii import DocREIIConfig
-from .contrastive import ContrastivePredictor
-from .document_encoding import MENTION_ROWS, encode_documents
+from .contrastive import ContrastivePredictor, contrastive_loss
+from .document_encoding import encode_documents, hand_out_mention_rows
 from .facts import dense_labels
 from .inference_module import InferenceModule
 from .losses import adaptive_threshold_loss, sample_pairs
@@ -34,10 +35,18 @@ class DocREIIModelOutput(ModelOutput):
             F_0, the feature vectors of all pairs, zeros outside the candidate pairs.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Relation logits of the base module before the sigmoid of equation 4, zeros outside the candidate pairs.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            Hidden states of the encoder, those of the embeddings and of every layer, each of shape `(batch_size,
+            sequence_length, hidden_size)`. Of a document read through windows, the mean over the windows.
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            Attention of the encoder, of every layer of shape `(batch_size, num_heads, sequence_length,
+            sequence_length)`. Empty unless the encoder runs eager attention.
     """
 
     feature_matrix: torch.FloatTensor | None = None
     base_logits: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 @dataclass
@@ -47,19 +56,23 @@ class DocREIIOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
-            Adaptive threshold loss, averaged over the candidate pairs; that of the base module, times its weight, plus
-            that of the inference module where there is one. The contrastive loss is not part of it: see `views`.
+            The loss to train with, averaged over the candidate pairs: the adaptive threshold loss of the base module;
+            with an inference module, that times its weight plus the same of the inference module and, in training, the
+            contrastive loss times its weight.
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Final relation logits, the threshold class first, zeros outside the candidate pairs.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Relation logits of the base module.
         iteration_logits (`tuple(torch.FloatTensor)`, *optional*, returned with an inference module):
             Relation logits of every iteration, the last of which are `logits`: K of them, one in training.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            Hidden states of the encoder, as in [`DocREIIModelOutput`].
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
             Extended Cross Attention of every iteration, of shape `(batch_size, num_inference_layers, 2, 4,
             num_entities, num_entities, num_entities)`: feature- and relation-level unit; row s, column s, row o,
             column o; head s and tail o of the pair; and the other entity of the pair attended to.
-        base_loss, inference_loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
+        base_loss, inference_loss, contrastive_loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when
+        `labels` is given):
             The parts of `loss`, without their weights.
         views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
             Two views of every candidate pair, `[F, R]` after the top inference layer, of shape `(num_pairs, 2 *
@@ -72,9 +85,11 @@ class DocREIIOutput(ModelOutput):
     logits: torch.FloatTensor | None = None
     base_logits: torch.FloatTensor | None = None
     iteration_logits: tuple[torch.FloatTensor, ...] | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
     base_loss: torch.FloatTensor | None = None
     inference_loss: torch.FloatTensor | None = None
+    contrastive_loss: torch.FloatTensor | None = None
     views: tuple[torch.FloatTensor, ...] | None = None
     predicted_views: tuple[torch.FloatTensor, ...] | None = None
 
@@ -89,12 +104,7 @@ class DocREIIPreTrainedModel(PreTrainedModel):
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-
-    def set_attn_implementation(self, attn_implementation: str | dict, allow_all_kernels: bool = False):
-        super().set_attn_implementation(attn_implementation, allow_all_kernels)
-        for module in self.modules():
-            if isinstance(module, DocREIIModel):
-                module.read_mention_rows()
+    _no_split_modules = ["PairFeatures", "InferenceModule", "ContrastivePredictor"]
 
     @classmethod
     def from_encoder_pretrained(
@@ -130,6 +140,9 @@ class DocREIIPreTrainedModel(PreTrainedModel):
             raise ValueError(f"{encoder_config.model_type!r} encoders have no setting {sorted(unused)}")
         # The dtype an encoder was saved in is not the one to train in.
         encoder_config.dtype = None
+        if os.path.isdir(name_or_path):
+            # A folder of this machine is nothing that others should read in a published configuration.
+            encoder_config._name_or_path = ""
         model = cls(cls.config_class(encoder_config=encoder_config, **config_kwargs))
         encoder = AutoModel.from_pretrained(name_or_path, config=encoder_config, dtype=torch.float32)
         weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("pooler.")}
@@ -156,13 +169,8 @@ class DocREIIModel(DocREIIPreTrainedModel):
         self.pair_features = PairFeatures(config)
         self.dropout = nn.Dropout(config.pair_dropout)
         self.classifier = nn.Linear(config.pair_feature_size, config.num_labels)
-        self.read_mention_rows()
+        hand_out_mention_rows(self.encoder)
         self.post_init()
-
-    def read_mention_rows(self):
-        """Has an encoder that runs sdpa hand out the attention of the mentions; any other is left as it is."""
-        if self.encoder.config._attn_implementation == "sdpa":
-            self.encoder.set_attn_implementation(MENTION_ROWS)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.encoder.get_input_embeddings()
@@ -170,29 +178,53 @@ class DocREIIModel(DocREIIPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module):
         self.encoder.set_input_embeddings(value)
 
+    @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.LongTensor,
-        mention_positions: torch.LongTensor,
-        mention_entities: torch.LongTensor,
-        pair_mask: torch.BoolTensor,
-    ) -> DocREIIModelOutput:
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.LongTensor | None = None,
+        mention_positions: torch.LongTensor | None = None,
+        mention_entities: torch.LongTensor | None = None,
+        pair_mask: torch.BoolTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | list[int] | None = None,
+    ) -> tuple | DocREIIModelOutput:
         r"""
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
                 Whole documents with marked mentions, of any length, padded on the right.
-            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                1 for tokens, 0 for padding.
+            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for tokens, 0 for padding. Defaults to no padding.
             mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
                 Position of every mention's opening marker, -1 for padding.
             mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
                 Entity of every mention, -1 for padding.
             pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
                 Candidate pairs (head, tail).
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Embeddings in place of `input_ids`.
+            output_attentions (`bool`, *optional*):
+                Whether to return the attention of the encoder. Defaults to what the configuration says.
+            output_hidden_states (`bool` or `list[int]`, *optional*):
+                Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
+                what the configuration says.
+            return_dict (`bool`, *optional*):
+                Whether to return the output as it is described here, or as a tuple. Defaults to what the
+                configuration says.
+
+        Raises:
+            `ValueError`: an input is missing, or `output_attentions` for a document that is read through windows.
         """
         config = self.config
-        hidden_states, mention_attention = encode_documents(
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("the model needs either `input_ids` or `inputs_embeds`")
+        if any(value is None for value in (mention_positions, mention_entities, pair_mask)):
+            raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        if attention_mask is None:
+            tokens = input_ids if inputs_embeds is None else inputs_embeds[..., 0]
+            attention_mask = torch.ones_like(tokens, dtype=torch.long)
+        encoding = encode_documents(
             self.encoder,
             input_ids,
             attention_mask,
@@ -201,14 +233,28 @@ class DocREIIModel(DocREIIPreTrainedModel):
             config.window_overlap,
             config.num_prefix_tokens,
             config.num_suffix_tokens,
+            inputs_embeds=inputs_embeds,
+            output_attentions=config.output_attentions if output_attentions is None else output_attentions,
+            output_hidden_states=(
+                config.output_hidden_states if output_hidden_states is None else output_hidden_states
+            ),
         )
+        pair_mask = pair_mask.bool()
         pairs = pair_mask.nonzero(as_tuple=True)
         features = self.pair_features(
-            hidden_states, mention_attention, mention_positions, mention_entities, pairs, pair_mask.shape[1]
+            encoding.last_hidden_state,
+            encoding.mention_attention,
+            mention_positions,
+            mention_entities,
+            pairs,
+            pair_mask.shape[1],
         )
         logits = self.classifier(self.dropout(features))
         return DocREIIModelOutput(
-            feature_matrix=_matrix(features, pairs, pair_mask), base_logits=_matrix(logits, pairs, pair_mask)
+            feature_matrix=_matrix(features, pairs, pair_mask),
+            base_logits=_matrix(logits, pairs, pair_mask),
+            hidden_states=encoding.hidden_states,
+            attentions=encoding.attentions,
         )
 
 
@@ -273,23 +319,26 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: it has no {missing[0]!r}")
         return model
 
+    @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.LongTensor,
-        mention_positions: torch.LongTensor,
-        mention_entities: torch.LongTensor,
-        pair_mask: torch.BoolTensor,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.LongTensor | None = None,
+        mention_positions: torch.LongTensor | None = None,
+        mention_entities: torch.LongTensor | None = None,
+        pair_mask: torch.BoolTensor | None = None,
         labels: torch.LongTensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        output_attentions: bool = False,
-    ) -> DocREIIOutput:
+        output_attentions: bool | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        output_hidden_states: bool | list[int] | None = None,
+    ) -> tuple | DocREIIOutput:
         r"""
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
                 Whole documents with marked mentions, of any length, padded on the right.
-            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                1 for tokens, 0 for padding.
+            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for tokens, 0 for padding. Defaults to no padding.
             mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
                 Position of every mention's opening marker, -1 for padding.
             mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
@@ -301,13 +350,36 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):
                 Number of candidate pairs that the loss is averaged over, those of all batches of one optimizer step.
                 Defaults to the pairs of this batch.
-            output_attentions (`bool`, *optional*, defaults to `False`):
-                Whether to return the attention of the inference module. Not in training.
+            output_attentions (`bool`, *optional*):
+                Whether to return the attention of the inference module. Not in training. Defaults to what the
+                configuration says, where there is such attention.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Embeddings in place of `input_ids`.
+            output_hidden_states (`bool` or `list[int]`, *optional*):
+                Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
+                what the configuration says.
+            return_dict (`bool`, *optional*):
+                Whether to return the output as it is described here, or as a tuple. Defaults to what the
+                configuration says.
 
         Raises:
-            `ValueError`: `output_attentions` without Extended Cross Attention.
+            `ValueError`: an input is missing, or `output_attentions` without Extended Cross Attention.
         """
-        base = self.docre_ii(input_ids, attention_mask, mention_positions, mention_entities, pair_mask)
+        base = self.docre_ii(
+            input_ids,
+            attention_mask,
+            mention_positions,
+            mention_entities,
+            pair_mask,
+            inputs_embeds=inputs_embeds,
+            # Of the encoder, which is not what is returned.
+            output_attentions=False,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        pair_mask = pair_mask.bool()
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions and self._has_cross_attention
         dense = None if labels is None else dense_labels(labels, pair_mask.shape[1], self.config.num_labels)[pair_mask]
         output = self.infer(base, pair_mask, dense, output_attentions)
         if dense is None:
@@ -321,7 +393,13 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             return DocREIIOutput(loss=base_loss, base_loss=base_loss, **output)
         inference_loss = _loss(output.logits[pair_mask], dense, num_pairs, sample)
         loss = self.config.base_loss_weight * base_loss + inference_loss
-        return DocREIIOutput(loss=loss, base_loss=base_loss, inference_loss=inference_loss, **output)
+        parts = {"base_loss": base_loss, "inference_loss": inference_loss}
+        if output.views is not None:
+            with torch.autocast(loss.device.type, enabled=False):
+                losses = contrastive_loss(output.predicted_views, output.views, pair_mask, self.config)
+            parts["contrastive_loss"] = losses.sum() / num_pairs
+            loss = loss + self.config.contrastive_loss_weight * parts["contrastive_loss"]
+        return DocREIIOutput(loss=loss, **parts, **output)
 
     def infer(
         self,
@@ -346,16 +424,23 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         Returns:
             [`DocREIIOutput`] without losses.
         """
-        if output_attentions and (self.inference_module is None or self.config.cross_attention != "extended"):
+        if output_attentions and not self._has_cross_attention:
             raise ValueError("`output_attentions` needs an inference module with `cross_attention='extended'`")
         if self.inference_module is None:
-            return DocREIIOutput(logits=base.base_logits, base_logits=base.base_logits)
+            return DocREIIOutput(
+                logits=base.base_logits, base_logits=base.base_logits, hidden_states=base.hidden_states
+            )
         features, base_logits = base.feature_matrix[pair_mask], base.base_logits[pair_mask]
         pairs = pair_mask.nonzero(as_tuple=True)
         if self.training and labels is not None:
             logits, views = self._train_pass(features, base_logits, pair_mask, labels)
             logits = _matrix(logits, pairs, pair_mask)
-            output = DocREIIOutput(logits=logits, base_logits=base.base_logits, iteration_logits=(logits,))
+            output = DocREIIOutput(
+                logits=logits,
+                base_logits=base.base_logits,
+                iteration_logits=(logits,),
+                hidden_states=base.hidden_states,
+            )
             if views:
                 output.views = views
                 output.predicted_views = tuple(self.contrastive_predictor(view) for view in views)
@@ -363,7 +448,10 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         inferred = self.inference_module(features, base_logits, pair_mask, output_attentions)
         iteration_logits = tuple(_matrix(logits, pairs, pair_mask) for logits in inferred.logits)
         output = DocREIIOutput(
-            logits=iteration_logits[-1], base_logits=base.base_logits, iteration_logits=iteration_logits
+            logits=iteration_logits[-1],
+            base_logits=base.base_logits,
+            iteration_logits=iteration_logits,
+            hidden_states=base.hidden_states,
         )
         if output_attentions:
             # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
@@ -374,6 +462,10 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
                 for weights in inferred.attentions
             )
         return output
+
+    @property
+    def _has_cross_attention(self) -> bool:
+        return self.inference_module is not None and self.config.cross_attention == "extended"
 
     def _noise_rates(self, pair_mask: torch.Tensor) -> torch.Tensor:
         return draw_noise_rates(len(pair_mask), self.config, pair_mask.device)
@@ -414,6 +506,7 @@ def _loss(
 
 def _matrix(values: torch.Tensor, pairs: tuple[torch.Tensor, ...], pair_mask: torch.Tensor) -> torch.Tensor:
     """Lays `(num_pairs, width)` out as `(batch_size, num_entities, num_entities, width)`, zeros elsewhere."""
+    values = values.to(pair_mask.device)  # with `device_map`, a module may be elsewhere
     return values.new_zeros(*pair_mask.shape, values.shape[-1]).index_put(pairs, values)
 
 

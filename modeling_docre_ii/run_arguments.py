@@ -14,8 +14,10 @@ import yaml
 from transformers import HfArgumentParser, IntervalStrategy
 
 from .configuration_docre_ii import DocREIIConfig
+from .model_card import is_hub_id
 from .processing_docre_ii import MENTION_ANCHORS
 from .training_args import DocREIITrainingArguments
+from .training_record import KNOWN_CORPORA
 
 
 # Of transformers' many training arguments, those that `--help` shows.
@@ -235,11 +237,37 @@ class DataArguments:
 
 
 @dataclass
+class CardArguments:
+    """What the model card (README.md beside the model) is to say that the other arguments do not."""
+
+    _argument_group_name = "model card"
+
+    hub_license: str | None = field(
+        default=None,
+        metadata={
+            "help": "License of the weights, one of the Hub's identifiers, as `apache-2.0`. Default: what the Hub "
+            "says of `model_name_or_path`, if it is there."
+        },
+    )
+    hub_language: str | None = field(
+        default=None, metadata={"help": "Language code of the documents. Default: that of a corpus that is known."}
+    )
+    hub_base_model: str | None = field(
+        default=None,
+        metadata={"help": "Where `model_name_or_path` is on the Hub, if it is a folder or in a package."},
+    )
+    hub_dataset: str | None = field(
+        default=None, metadata={"help": "Where the documents are on the Hub, if they are read from files."}
+    )
+
+
+@dataclass
 class Arguments:
     """All that one run is told: [`DocREIITrainingArguments`] for each stage that is to be trained, in order."""
 
     model: ModelArguments
     data: DataArguments
+    card: CardArguments
     training: dict[int, DocREIITrainingArguments]
 
 
@@ -252,7 +280,7 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
             stages is not one.
     """
     parser = HfArgumentParser(
-        (ModelArguments, StageArguments, DataArguments, DocREIITrainingArguments),
+        (ModelArguments, StageArguments, DataArguments, CardArguments, DocREIITrainingArguments),
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="run_docre.py [CONFIGURATION.yaml] [--argument value ...]",
@@ -261,12 +289,13 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
     parser.add_argument("--help-all", action="help", help="Show every argument and exit.")
     if "--help-all" not in argv:
         for action in parser._actions:
-            if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
+            is_of_card = action.container.title == CardArguments._argument_group_name
+            if is_of_card or (action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS):
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
         argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
     asked_to_evaluate = parser.parse_args(argv).do_eval
-    model_args, stage_args, data_args, training_args = parser.parse_args_into_dataclasses(argv)
+    model_args, stage_args, data_args, card_args, training_args = parser.parse_args_into_dataclasses(argv)
     training = dict.fromkeys(stage_args.stages, training_args)
     if 2 in training and stage_args.stage_2:
         check_names("stage_2", stage_args.stage_2, DocREIITrainingArguments.__dataclass_fields__)
@@ -274,12 +303,33 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
     if len(training) == 2:
         stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
-        training[1].freeze_base = False  # of stage 2, wherever it was given
+        # Both are of stage 2, wherever they were given.
+        training[1].freeze_base = training[1].push_to_hub = False
     for args in training.values():
         if not args.do_train:
             # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on.
             args.do_eval, args.eval_strategy = asked_to_evaluate, IntervalStrategy.NO
-    return Arguments(model_args, data_args, training)
+    return Arguments(model_args, data_args, card_args, training)
+
+
+def card_kwargs(arguments: Arguments) -> dict[str, Any]:
+    """Says for [`DocREIITrainer.create_model_card`] what the model is made of, as far as it was told or is known."""
+    data, card, path = arguments.data, arguments.card, arguments.model.model_name_or_path
+    corpus, hub_id, name = None, None, "Own documents"
+    if not (data.files or data.data_dir):
+        hub_id = data.dataset_name if is_hub_id(data.dataset_name) else None
+        name = Path(data.dataset_name).name
+    elif data.relations_file is None:
+        corpus = KNOWN_CORPORA[data.dataset_name]
+        hub_id, name = corpus.hub_id, corpus.name
+    return {
+        "language": card.hub_language or (corpus and corpus.language),
+        "license": card.hub_license,
+        "finetuned_from": card.hub_base_model or (path if is_hub_id(path) else None),
+        "dataset_tags": card.hub_dataset or hub_id,
+        "dataset": name,
+        "dataset_args": data.dataset_config_name if hub_id == data.dataset_name else None,
+    }
 
 
 def _file_arguments(path: str, known: set[str]) -> list[str]:

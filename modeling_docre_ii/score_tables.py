@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-_GROUPS = {
+SCORE_GROUPS = {
     "": "all facts",
     "ign_": "Ign, without facts of the training set",
     "ign_distant_": "Ign, without facts of the distant set",
@@ -18,6 +18,11 @@ _GROUPS = {
 }
 
 
+def iteration_names(count: int) -> list[str]:
+    """Names of `count` predictions of one document: base, iteration_1, iteration_2, ..."""
+    return ["base", *(f"iteration_{iteration}" for iteration in range(1, count))]
+
+
 def score_table(scores: Mapping[str, float]) -> str:
     """
     Shows the scores of one set of predictions.
@@ -26,13 +31,18 @@ def score_table(scores: Mapping[str, float]) -> str:
         scores (`dict[str, float]`):
             Scores from [`score_facts`], in percent.
     """
+    return _layout(score_rows(scores))
+
+
+def score_rows(scores: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """The cells of [`score_table`], row by row, its head first."""
     rows = [("", "F1", "precision", "recall")]
-    for prefix, name in _GROUPS.items():
+    for prefix, name in SCORE_GROUPS.items():
         if f"{prefix}f1" in scores:
             # Ign F1 has the plain recall.
             recall = scores.get(f"{prefix}recall", scores["recall"])
             rows.append((name, *_percent(scores[f"{prefix}f1"], scores[f"{prefix}precision"], recall)))
-    return _layout(rows)
+    return rows
 
 
 def relation_table(rows: Sequence[Mapping[str, Any]], relation_names: Mapping[str, str]) -> str:
@@ -66,7 +76,7 @@ def runs_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
             From [`summarize_runs`].
     """
     rows = [("", "mean F1", "deviation", "runs")]
-    for prefix, name in _GROUPS.items():
+    for prefix, name in SCORE_GROUPS.items():
         run = summary.get(f"{prefix}f1")
         if run is not None:
             rows.append((name, *_percent(run["mean"], run["std"]), str(run["runs"])))
@@ -85,7 +95,7 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
     for score, result in comparisons.items():
         values = _percent(result["score"], result["other_score"])
         interval = f"{result['low']:+.2f} to {result['high']:+.2f}"
-        name = _GROUPS[score.removesuffix("f1")]
+        name = SCORE_GROUPS[score.removesuffix("f1")]
         rows.append((name, *values, f"{result['difference']:+.2f}", interval, f"{result['p_value']:.3f}"))
     return _layout(rows)
 
@@ -100,17 +110,36 @@ def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:
         names (`list[str]`):
             Names of the predictions, from [`iteration_names`].
     """
-    has_filter = "eval_filtered_f1" in metrics
-    columns = ["f1", "filtered_f1", "calibrated_f1"] if has_filter else ["f1", "calibrated_f1"]
-    titles = ("as it is", "filtered", "filtered, best threshold") if has_filter else ("as it is", "best threshold")
-    rows = [("F1 on the validation documents", *titles)]
-    for name in names:
-        prefix = f"eval_{name}_" if len(names) > 1 else "eval_"
-        rows.append((name, *_percent(*(metrics[prefix + column] for column in columns))))
-    if "eval_type_baseline_f1" in metrics:
-        baseline = [metrics.get(f"eval_type_baseline_{column}") for column in columns]
+    scores = {name.removeprefix("eval_"): value for name, value in metrics.items()}
+    (_, *titles), *rows = iteration_rows(scores, names)
+    return _layout([("F1 on the validation documents", *titles), *rows])
+
+
+def iteration_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """
+    The cells of [`iteration_table`], row by row, its head first.
+
+    Args:
+        scores (`dict[str, float]`):
+            What the evaluation of a [`DocREIITrainer`] gives, without the prefix `eval_`.
+        names (`list[str]`):
+            Names of the predictions, from [`iteration_names`].
+    """
+    prefixes = {name: f"{name}_" if len(names) > 1 else "" for name in names}
+    is_filtered = f"{prefixes[names[-1]]}filtered_f1" in scores
+    titles = {
+        "f1": "as it is",
+        "filtered_f1": "filtered",
+        "calibrated_f1": "filtered, best threshold" if is_filtered else "best threshold",
+    }
+    titles = {column: title for column, title in titles.items() if prefixes[names[-1]] + column in scores}
+    rows = [("F1", *titles.values())]
+    for name, prefix in prefixes.items():
+        rows.append((name, *_percent(*(scores[prefix + column] for column in titles))))
+    if "type_baseline_f1" in scores:
+        baseline = [scores.get(f"type_baseline_{column}") for column in titles]
         rows.append(("relations frequent for the entity types", *_percent(*baseline)))
-    return _layout(rows)
+    return rows
 
 
 def _percent(*values: float | None) -> list[str]:

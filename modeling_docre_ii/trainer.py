@@ -1,20 +1,25 @@
 """Trainer of DocRE-II."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCard
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, Trainer
 
-from .contrastive import contrastive_loss
 from .facts import predicted_facts
 from .metrics import NamedFact, score_facts
-from .modeling_docre_ii import DocREIIOutput
+from .model_card import is_hub_id, license_on_hub, make_model_card
+from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIOutput
+from .score_tables import iteration_names
 from .submission import submission
 from .threshold_calibration import best_threshold
+from .training_record import TrainedStage, TrainingRecord, final_scores
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
@@ -31,10 +36,12 @@ class DocREIITrainer(Trainer):
 
     - learning rates by module: encoder and new modules for a model without an inference module (stage 1), base and
       inference module for one with it (stage 2), each split by weight decay as transformers does it;
-    - the contrastive loss, added to the loss of the model, and a log of all parts of the loss by name;
+    - a log of all parts of the loss by name;
     - the average of the losses over the candidate pairs of all batches of an optimizer step, whatever the accumulation
       and the number of processes;
-    - predictions gathered as triples, not as dense logits.
+    - predictions gathered as triples, not as dense logits;
+    - a model card that says what this model is and how it is used, with what `record`, a [`TrainingRecord`], tells of
+      its corpus, its scores and its stages.
 
     `predict` and `compute_metrics` get a tuple of predictions, those of the base module first, then those of every
     iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
@@ -58,10 +65,11 @@ class DocREIITrainer(Trainer):
         # Sums since the last log, and the step they begin at.
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
+        self.record = TrainingRecord()
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
                 raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
-            self.model.base_model.requires_grad_(False)
+            _docre_ii_of(self.model).base_model.requires_grad_(False)
 
     def train(self, *args, **kwargs):
         self._loss_parts = {}
@@ -71,27 +79,19 @@ class DocREIITrainer(Trainer):
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new:
-            unwrapped = self.accelerator.unwrap_model(self.model if model is None else model)
-            if unwrapped.config.num_iterations:
-                pretrained, rate = unwrapped.base_model, self.args.base_learning_rate
+            docre_ii = _docre_ii_of(self.model if model is None else model)
+            if docre_ii.config.num_iterations:
+                pretrained, rate = docre_ii.base_model, self.args.base_learning_rate
             else:
-                pretrained, rate = unwrapped.base_model.encoder, self.args.encoder_learning_rate
+                pretrained, rate = docre_ii.base_model.encoder, self.args.encoder_learning_rate
             pretrained = {id(parameter) for parameter in pretrained.parameters()}
             optimizer.param_groups[:] = _split_groups(optimizer.param_groups, pretrained, rate)
         return optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        parts = {name: outputs[name] for name in ("base_loss", "inference_loss") if outputs.get(name) is not None}
-        if outputs.views is not None:
-            config, pair_mask = self.model.config, inputs["pair_mask"]
-            contrastive = contrastive_loss(outputs.predicted_views, outputs.views, pair_mask, config)
-            num_pairs = max(len(contrastive) if num_items_in_batch is None else num_items_in_batch, 1)
-            parts["contrastive_loss"] = contrastive.sum() / num_pairs
-            # As Trainer does it with the loss of the model: gradients are averaged over the processes, not summed.
-            is_shared = self.args.average_tokens_across_devices and num_items_in_batch is not None
-            scale = self.accelerator.num_processes if is_shared else 1
-            loss = loss + config.contrastive_loss_weight * parts["contrastive_loss"] * scale
+        names = ("base_loss", "inference_loss", "contrastive_loss")
+        parts = {name: outputs[name] for name in names if outputs.get(name) is not None}
         if model.training and len(parts) > 1:
             if not self._loss_parts:
                 self._first_step = self.state.global_step
@@ -161,7 +161,7 @@ class DocREIITrainer(Trainer):
         Returns:
             `float`: what was added to the bias, below 0 where more is predicted than before.
         """
-        model = self.accelerator.unwrap_model(self.model)
+        model = _docre_ii_of(self.model)
         has_inference = bool(model.config.num_iterations)
         bias = (model.inference_module if has_inference else model.base_model).classifier.bias
         repeats = model.config.num_iterations if has_inference and model.config.iteration_update == "accumulate" else 1
@@ -182,6 +182,92 @@ class DocREIITrainer(Trainer):
             with torch.no_grad():
                 bias[0] = kept_bias
         return best_bias - start
+
+    def create_model_card(
+        self,
+        language: str | list[str] | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """
+        Writes the model card, README.md in the output folder.
+
+        What is known of the corpus, the scores and other stages is read from `record`. Without scores there, they are
+        those of the last evaluation of the weights that were kept, if they have been evaluated.
+
+        Args:
+            language (`str` or `list[str]`, *optional*):
+                Language code of the texts.
+            license (`str`, *optional*):
+                License of the weights. Defaults to what the Hub says of the model that training began with.
+            tags (`str` or `list[str]`, *optional*):
+                Tags beside those that every such model has.
+            model_name (`str`, *optional*):
+                What the model is loaded by. Defaults to the output folder. The repository on the Hub goes before it.
+            finetuned_from (`str`, *optional*):
+                The model on the Hub that training began with. Defaults to where this one, or its encoder, is from.
+            tasks (`str` or `list[str]`, *optional*):
+                One of the Hub's tasks. Defaults to token classification.
+            dataset_tags, dataset, dataset_args (`str` or `list[str]`, *optional*):
+                Names of the corpora on the Hub, their readable names, and their configurations.
+        """
+        if not self.is_world_process_zero():
+            return
+        path = Path(self.args.output_dir) / "README.md"
+        written = ModelCard.load(path).data if path.exists() else {}
+        model = _docre_ii_of(self.model)
+        sources = (model.config._name_or_path, model.config.encoder_config._name_or_path)
+        base_model = finetuned_from or next(filter(is_hub_id, sources), None)
+        card = make_model_card(
+            model.config,
+            self.processing_class,
+            self._completed_record(),
+            model_id=self.hub_model_id or self.args.hub_model_id or model_name or self.args.output_dir,
+            language=language,
+            license=license or license_on_hub(base_model),
+            tags=list(dict.fromkeys([*_listed(tags), "generated_from_trainer", *_listed(written.get("tags"))])),
+            base_model=base_model,
+            dataset_names=_listed(dataset),
+            dataset_ids=_listed(dataset_tags),
+            dataset_configs=_listed(dataset_args),
+            num_parameters=model.num_parameters(),
+            **({"pipeline_tag": _listed(tasks)[0]} if tasks else {}),
+        )
+        card.save(path)
+        if written.get("library_name") == "peft":
+            # As Trainer does it: peft says in the card that it is of an adapter.
+            self.accelerator.unwrap_model(self.model).create_or_update_model_card(self.args.output_dir)
+
+    def _completed_record(self) -> TrainingRecord:
+        record = replace(self.record, scores=dict(self.record.scores), stages=dict(self.record.stages))
+        if self.state.global_step:
+            stage = 2 if _docre_ii_of(self.model).config.num_iterations else 1
+            record.stages[stage] = TrainedStage(self.args, self.state.log_history)
+        if not record.scores:
+            best = self.state.best_global_step if self.args.load_best_model_at_end else None
+            record.add_scores(
+                "validation", final_scores(self.state.log_history, best or self.state.global_step), prefix="eval_"
+            )
+        if not self.args.calibrate_threshold:
+            # Relations below the threshold were not gathered, so that what would be the best one is not known.
+            record.scores = {
+                split: {name: score for name, score in scores.items() if not name.endswith("calibrated_f1")}
+                for split, scores in record.scores.items()
+            }
+        return record
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.
+        if self.is_world_process_zero():
+            for file in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(file, self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
 
 
 def facts_by_document(predictions: np.ndarray) -> dict[int, list[tuple[int, int, int, float]]]:
@@ -264,9 +350,13 @@ def uncounted_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, in
     }
 
 
-def iteration_names(count: int) -> list[str]:
-    """Names of `count` predictions of one document: base, iteration_1, iteration_2, ..."""
-    return ["base", *(f"iteration_{iteration}" for iteration in range(1, count))]
+def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
+    """The model itself, inside of what accelerate or peft have put around it."""
+    return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
 
 
 def _split_groups(groups: list[dict], pretrained: set[int], learning_rate: float) -> list[dict]:

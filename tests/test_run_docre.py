@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
 import run_docre
 from dataset_scripts.cdr import CDR
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, write_submission
+from tests.hub_card import validate_card
+from tests.hub_client import Client
+from tests.hub_server import Hub
 
 
 ROOT = Path(__file__).parents[1]
@@ -386,6 +390,22 @@ def test_checkpoint_is_trained_on_other_relations_where_this_is_asked_for(small_
     assert weights["classifier.bias"].shape == (2,)
 
 
+def test_run_leaves_a_model_card_of_both_stages_and_its_scores(small_run):
+    folder, _ = small_run
+    card = ModelCard.load(folder / "README.md")
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    scores = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert scores["F1"] == round(results["eval_f1"], 2)
+    assert scores["Ign F1"] == round(results["eval_ign_f1"], 2)
+    assert f"| base | {results['eval_base_f1']:.2f} | {results['eval_base_calibrated_f1']:.2f} |" in card.text
+    assert card.data.eval_results[0].dataset_name == "Re-DocRED, 3 validation documents"
+    assert (card.data.datasets, card.data.license) == (["tonytan48/Re-DocRED"], "apache-2.0")
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert "|  | stage 1 | stage 2 |" in card.text and "| epochs | 2 | 1 |" in card.text
+    assert "<summary>Log of stage 1</summary>" in card.text
+    assert "/stage_1/" in (folder / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
 def test_evaluation_leaves_a_report_of_what_the_submission_says(small_run):
     folder, printed = small_run
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -495,6 +515,27 @@ def test_best_checkpoint_by_a_filtered_score_needs_a_filter(tmp_path):
     arguments = [str(ROOT / "configuration" / "cdr_scibert.yaml"), "--train_file", sample, "--validation_file", sample]
     with pytest.raises(SystemExit, match="'filtered_f1', for which CDR needs a `mesh_tree_file`"):
         run_docre.main([*arguments, "--output_dir", str(tmp_path)])
+
+
+@pytest.mark.slow
+def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
+    arguments = [*SMALL, "--output_dir", str(tmp_path / "out"), "--push_to_hub", "true", "--hub_model_id", "org/quick"]
+    arguments += ["--hub_strategy", "every_save", "--hub_always_push", "true"]
+    with Hub() as hub:
+        client = Client(hub, tmp_path / "client", PYTHONPATH=str(ROOT))
+        client.run(f"import os, run_docre; os.chdir({str(ROOT)!r}); run_docre.main({arguments!r}); print(1)")
+        commits = list(hub.repository("org/quick").commits.values())
+        assert list(hub.repositories) == [("models", "org/quick")]
+    # From the first save on, what the Hub has can be loaded.
+    needed = {"config.json", "model.safetensors", "modeling_docre_ii.py", "processor_config.json"}
+    assert all(needed <= set(commit.files) for commit in commits[1:])
+    pushed = commits[-1].files
+    assert not [path for path in pushed if "/" in path]
+    assert not {"report.html", "predictions.json", "result.json"} & set(pushed)
+    assert (tmp_path / "out" / "stage_1" / "model.safetensors").exists()
+    card = pushed["README.md"].content.decode()
+    assert validate_card(card) == ([], [])
+    assert 'model="org/quick"' in card and "| epochs | 2 | 1 |" in card
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
-from modeling_docre_ii.document_encoding import MENTION_ROWS, encode_documents, split_into_windows
+from modeling_docre_ii.document_encoding import encode_documents, split_into_windows
 
 
 ON_THE_INTERFACE = [
@@ -100,12 +100,18 @@ def naive_encoding(run, encoder, input_ids, mentions, windows):
     )
 
 
+def encode(*args, **kwargs):
+    """Hidden states and attention of the mentions."""
+    encoding = encode_documents(*args, **kwargs)
+    return encoding.last_hidden_state, encoding.mention_attention
+
+
 def assert_encodes(run, encoder, lengths, width=None, **windows):
     """Every document of a batch is encoded as the loop says; padded mentions and tokens get no attention."""
     windows = WINDOWS | windows
     input_ids, attention_mask, positions = documents_of(encoder, lengths, width=width)
     with torch.no_grad():
-        states, attention = encode_documents(encoder, input_ids, attention_mask, positions, **windows)
+        states, attention = encode(encoder, input_ids, attention_mask, positions, **windows)
     assert states.shape[:2] == input_ids.shape
     assert attention.shape[2:] == (positions.shape[1], input_ids.shape[1])
     for row, length in enumerate(lengths):
@@ -133,8 +139,8 @@ def test_long_documents_are_the_mean_over_their_windows(encoder, bare, family):
 
 
 @pytest.mark.parametrize("family", ON_THE_INTERFACE)
-def test_families_on_the_attention_interface_run_our_attention(encoder, family):
-    assert encoder(family).config._attn_implementation == MENTION_ROWS
+def test_families_on_the_attention_interface_run_sdpa(encoder, family):
+    assert encoder(family).config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize("family", OFF_THE_INTERFACE)
@@ -188,7 +194,7 @@ def test_padding_beyond_the_window_size_changes_nothing(encoder, bare):
 def test_document_of_the_window_size_is_read_at_once(encoder, bare):
     model = encoder()
     input_ids, attention_mask, positions = documents_of(model, [20])
-    states, attention = encode_documents(model, input_ids, attention_mask, positions, **WINDOWS)
+    states, attention = encode(model, input_ids, attention_mask, positions, **WINDOWS)
     expected_states, expected_attention = bare(model, input_ids[0])
 
     assert len(split_into_windows(torch.tensor([20]), **WINDOWS)[0]) == 1
@@ -199,7 +205,7 @@ def test_document_of_the_window_size_is_read_at_once(encoder, bare):
 def test_one_token_more_takes_two_windows(encoder, bare):
     model = encoder()
     input_ids, attention_mask, positions = documents_of(model, [21])
-    states, _ = encode_documents(model, input_ids, attention_mask, positions, **WINDOWS)
+    states, _ = encode(model, input_ids, attention_mask, positions, **WINDOWS)
     first, _ = bare(model, torch.cat([input_ids[0, :19], input_ids[0, 20:]]))
     second, _ = bare(model, torch.cat([input_ids[0, :1], input_ids[0, 2:]]))
 
@@ -209,10 +215,25 @@ def test_one_token_more_takes_two_windows(encoder, bare):
     torch.testing.assert_close(states[0, 2:19], (first[2:19] + second[1:18]) / 2)
 
 
+@pytest.mark.parametrize("family", ["bert", "modernbert, last layer global", "mpnet"])
+def test_hidden_states_of_every_layer_are_the_mean_over_the_windows(encoder, family):
+    model = encoder(family)
+    input_ids, attention_mask, positions = documents_of(model, [21])
+    encoding = encode_documents(model, input_ids, attention_mask, positions, **WINDOWS, output_hidden_states=True)
+    windows = torch.cat([input_ids[:, :19], input_ids[:, 20:]], 1), torch.cat([input_ids[:, :1], input_ids[:, 2:]], 1)
+    first, second = (model(window, output_hidden_states=True).hidden_states for window in windows)
+
+    assert len(encoding.hidden_states) == len(first) == model.config.num_hidden_layers + 1
+    for merged, one, other in zip(encoding.hidden_states, first, second, strict=True):
+        torch.testing.assert_close(merged[:, 1], one[:, 1])
+        torch.testing.assert_close(merged[:, 19], other[:, 18])
+        torch.testing.assert_close(merged[:, 2:19], (one[:, 2:19] + other[:, 1:18]) / 2)
+
+
 def test_a_mention_in_two_windows_has_the_mean_of_its_rows(encoder, bare):
     model = encoder()
     input_ids, attention_mask, _ = documents_of(model, [21])
-    _, attention = encode_documents(model, input_ids, attention_mask, torch.tensor([[1, 10]]), **WINDOWS)
+    _, attention = encode(model, input_ids, attention_mask, torch.tensor([[1, 10]]), **WINDOWS)
     _, first = bare(model, torch.cat([input_ids[0, :19], input_ids[0, 20:]]))
     _, second = bare(model, torch.cat([input_ids[0, :1], input_ids[0, 2:]]))
 
@@ -226,7 +247,7 @@ def test_a_mention_in_two_windows_has_the_mean_of_its_rows(encoder, bare):
 def test_long_document_without_a_mention(encoder):
     model = encoder()
     input_ids, attention_mask, _ = documents_of(model, [40])
-    states, attention = encode_documents(model, input_ids, attention_mask, torch.full((1, 1), -1), **WINDOWS)
+    states, attention = encode(model, input_ids, attention_mask, torch.full((1, 1), -1), **WINDOWS)
 
     assert states.isfinite().all()
     assert attention.shape == (1, 2, 1, 40)
@@ -237,7 +258,7 @@ def test_document_of_10000_tokens(encoder):
     model = encoder(max_position_embeddings=512)
     input_ids, attention_mask, positions = documents_of(model, [10_000], num_mentions=30)
     with torch.no_grad():
-        states, attention = encode_documents(model, input_ids, attention_mask, positions, 512, 128, 1, 1)
+        states, attention = encode(model, input_ids, attention_mask, positions, 512, 128, 1, 1)
 
     assert states.shape == (1, 10_000, 16)
     assert states.isfinite().all()
@@ -252,9 +273,9 @@ def test_attention_implementation_can_be_chosen(tiny_model, tiny_batch, tmp_path
 
     assert loaded.docre_ii.encoder.config._attn_implementation == "eager"
     torch.testing.assert_close(loaded(**tiny_batch).logits, logits, rtol=1e-4, atol=1e-5)
-    for name, running in [("eager", "eager"), ("sdpa", MENTION_ROWS), ("eager", "eager")]:
+    for name in ("eager", "sdpa", "eager"):
         model.set_attn_implementation(name)
-        assert model.docre_ii.encoder.config._attn_implementation == running
+        assert model.docre_ii.encoder.config._attn_implementation == name
         torch.testing.assert_close(model(**tiny_batch).logits, logits, rtol=1e-4, atol=1e-5)
 
 

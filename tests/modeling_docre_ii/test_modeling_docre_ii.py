@@ -3,6 +3,7 @@ import torch
 from transformers import AutoModel
 
 from modeling_docre_ii import DocREIIForRelationExtraction
+from modeling_docre_ii.contrastive import simclr_loss, simsiam_loss
 from modeling_docre_ii.losses import adaptive_threshold_loss
 from modeling_docre_ii.pair_features import PAIR_ENCODERS
 
@@ -367,7 +368,7 @@ def test_first_iteration_is_the_pass_of_training_without_noise(tiny_model, tiny_
 @pytest.mark.parametrize("weight", [1.0, 0.25, 0.0])
 @pytest.mark.parametrize("training", [False, True])
 def test_losses_of_both_modules_are_means_over_the_candidate_pairs(tiny_model, tiny_batch, weight, training):
-    model = tiny_model(num_iterations=2, base_loss_weight=weight).train(training)
+    model = tiny_model(num_iterations=2, base_loss_weight=weight, contrastive_loss_weight=0.0).train(training)
     output = model(**tiny_batch)
     facts = {(0, 0, 1): [2, 3], (0, 2, 0): [1], (1, 1, 0): [1]}
 
@@ -382,6 +383,34 @@ def test_losses_of_both_modules_are_means_over_the_candidate_pairs(tiny_model, t
     assert output.base_loss.item() == pytest.approx(sums[0] / 8, rel=1e-5)
     assert output.inference_loss.item() == pytest.approx(sums[1] / 8, rel=1e-5)
     assert output.loss.item() == pytest.approx((weight * sums[0] + sums[1]) / 8, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["simsiam", "simclr"])
+@pytest.mark.parametrize("num_items", [None, 20])
+def test_contrastive_loss_is_part_of_the_loss_in_training(tiny_model, tiny_batch, kind, num_items):
+    model = tiny_model(num_iterations=2, contrastive_loss=kind, contrastive_loss_weight=0.3)
+    output = model.train()(**tiny_batch, num_items_in_batch=num_items)
+    document = tiny_batch["pair_mask"].nonzero()[:, 0]
+    if kind == "simsiam":
+        losses = simsiam_loss(output.predicted_views, output.views)
+    else:
+        losses = simclr_loss(output.predicted_views, document, model.config.contrastive_temperature)
+    contrastive = losses.sum().item() / (num_items or 8)
+
+    assert output.contrastive_loss.item() == pytest.approx(contrastive, rel=1e-5)
+    parts = output.base_loss + output.inference_loss
+    assert output.loss.item() == pytest.approx(parts.item() + 0.3 * contrastive, rel=1e-5)
+    assert model.eval()(**tiny_batch).contrastive_loss is None
+
+
+def test_contrastive_loss_is_computed_in_float32_under_autocast(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=2, contrastive_loss="simclr").train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(**tiny_batch)
+    losses = simclr_loss(output.predicted_views, tiny_batch["pair_mask"].nonzero()[:, 0], 0.1)
+
+    assert output.loss.dtype == torch.float32
+    assert output.contrastive_loss.item() == pytest.approx(losses.sum().item() / 8, rel=1e-6)
 
 
 def test_losses_of_both_modules_are_divided_by_the_number_of_items_when_it_is_given(tiny_model, tiny_batch):
@@ -475,15 +504,11 @@ def test_document_without_an_entity_leaves_the_iterations_alone(tiny_model, tiny
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def test_every_parameter_but_the_predictor_learns_from_the_loss(tiny_model, tiny_batch):
-    """The predictor of the contrastive loss learns from that loss alone, which the Trainer adds."""
+def test_every_parameter_learns_from_the_loss(tiny_model, tiny_batch):
     model = tiny_model(num_iterations=3).train()
     model(**tiny_batch).loss.backward()
 
     for name, parameter in model.named_parameters():
-        if name.startswith("contrastive_predictor."):
-            assert parameter.grad is None, name
-            continue
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         # A key bias moves all scores of a row alike, which the softmax takes out again.
