@@ -15,13 +15,8 @@ from .facts import predicted_facts
 from .inference_module import InferenceModule, classifier_weights
 from .metrics import count_facts, micro_scores, named_facts, score_facts, score_relations
 from .model_card import make_model_card
-from .modeling_docre_ii import (
-    DocREIIForRelationExtraction,
-    DocREIIModel,
-    DocREIIModelOutput,
-    DocREIIOutput,
-    DocREIIPreTrainedModel,
-)
+from .model_outputs import DocREIIModelOutput, DocREIIOutput
+from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREIIPreTrainedModel
 from .pipeline_docre_ii import DocumentRelationExtractionPipeline
 from .processing_docre_ii import DocREIIProcessor
 from .significance import paired_bootstrap, summarize_runs

@@ -166,13 +166,13 @@ def encode_documents(
         inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
             Embeddings in place of `input_ids`.
         output_attentions (`bool`, *optional*, defaults to `False`):
-            Whether to return the attention of all layers, of which only eager attention has any.
+            Whether to return the attention of all layers, of which only eager attention has any, and which documents
+            that are read through windows do not have.
         output_hidden_states (`bool` or `list[int]`, *optional*, defaults to `False`):
             Whether to return the hidden states of all layers, or of some.
 
     Raises:
-        `ValueError`: the encoder's attention gives no probabilities, or `output_attentions` is asked for of a document
-            that is read through windows.
+        `ValueError`: the encoder's attention gives no probabilities.
     """
     inputs = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
     shape = attention_mask.shape
@@ -189,14 +189,10 @@ def encode_documents(
             last_hidden_state=output.last_hidden_state,
             mention_attention=attention,
             hidden_states=output.hidden_states if output_hidden_states else None,
-            attentions=output.attentions if output_attentions else None,
+            # Under sdpa there are none, which is said in different ways.
+            attentions=(output.attentions or None) if output_attentions else None,
         )
 
-    if output_attentions:
-        raise ValueError(
-            f"`output_attentions` of documents of {shape[1]} tokens, which are read through windows of {window_size}: "
-            "no layer attends to a whole document"
-        )
     documents, positions, mask = split_into_windows(
         attention_mask.sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
     )

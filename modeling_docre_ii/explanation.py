@@ -48,10 +48,13 @@ def explain_facts(
         `list[FactExplanation]`, one a fact.
 
     Raises:
-        `ValueError`: the output has no attentions.
+        `ValueError`: the output has no attention of an inference module.
     """
-    if outputs.attentions is None:
-        raise ValueError("an explanation needs the output of the model with `output_attentions=True`")
+    if outputs.cross_attentions is None:
+        raise ValueError(
+            "an explanation needs the output of a model with `output_attentions=True`, and an inference module with "
+            "`cross_attention='extended'`"
+        )
     margins = [
         logits[document] - logits[document][..., :1] for logits in (outputs.base_logits, *outputs.iteration_logits)
     ]
@@ -59,7 +62,7 @@ def explain_facts(
     for head, tail, relation in facts:
         first = next((k for k, margin in enumerate(margins) if margin[head, tail, relation] > 0), len(margins) - 1)
         iteration = max(first, 1)
-        weights = attention_to_pairs(outputs.attentions[iteration - 1][document], head, tail)
+        weights = attention_to_pairs(outputs.cross_attentions[iteration - 1][document], head, tail)
         explanations.append(FactExplanation(first, _strongest(weights, margins[iteration - 1], num_support)))
     return explanations
 
@@ -95,7 +98,7 @@ def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.
 
     Args:
         attentions (`torch.FloatTensor` of shape `(num_layers, 2, 4, num_entities, num_entities, num_entities)`):
-            Attention of one iteration and document, from `DocREIIOutput.attentions`.
+            Attention of one iteration and document, from `DocREIIOutput.cross_attentions`.
         head, tail (`int`):
             The pair.
 

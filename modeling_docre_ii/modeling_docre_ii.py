@@ -1,13 +1,12 @@
 """PyTorch DocRE-II model."""
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .configuration_docre_ii import DocREIIConfig
 from .contrastive import ContrastivePredictor, contrastive_loss
@@ -15,6 +14,7 @@ from .document_encoding import encode_documents, hand_out_mention_rows
 from .facts import dense_labels
 from .inference_module import InferenceModule
 from .losses import adaptive_threshold_loss, sample_pairs
+from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .pair_features import PairFeatures
 from .relation_noise import corrupt_relations, draw_noise_rates
 
@@ -23,75 +23,6 @@ if TYPE_CHECKING:
     # `save_pretrained` writes every file that is imported here into the checkpoint, for those who load it with
     # `trust_remote_code`: with this line the pipeline that the configuration names is among them.
     from .pipeline_docre_ii import DocumentRelationExtractionPipeline  # noqa: F401
-
-
-@dataclass
-class DocREIIModelOutput(ModelOutput):
-    """
-    Output of [`DocREIIModel`].
-
-    Args:
-        feature_matrix (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, pair_feature_size)`):
-            F_0, the feature vectors of all pairs, zeros outside the candidate pairs.
-        base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
-            Relation logits of the base module before the sigmoid of equation 4, zeros outside the candidate pairs.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            Hidden states of the encoder, those of the embeddings and of every layer, each of shape `(batch_size,
-            sequence_length, hidden_size)`. Of a document read through windows, the mean over the windows.
-        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            Attention of the encoder, of every layer of shape `(batch_size, num_heads, sequence_length,
-            sequence_length)`. Empty unless the encoder runs eager attention.
-    """
-
-    feature_matrix: torch.FloatTensor | None = None
-    base_logits: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class DocREIIOutput(ModelOutput):
-    """
-    Output of [`DocREIIForRelationExtraction`].
-
-    Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
-            The loss to train with, averaged over the candidate pairs: the adaptive threshold loss of the base module;
-            with an inference module, that times its weight plus the same of the inference module and, in training, the
-            contrastive loss times its weight.
-        logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
-            Final relation logits, the threshold class first, zeros outside the candidate pairs.
-        base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
-            Relation logits of the base module.
-        iteration_logits (`tuple(torch.FloatTensor)`, *optional*, returned with an inference module):
-            Relation logits of every iteration, the last of which are `logits`: K of them, one in training.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            Hidden states of the encoder, as in [`DocREIIModelOutput`].
-        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            Extended Cross Attention of every iteration, of shape `(batch_size, num_inference_layers, 2, 4,
-            num_entities, num_entities, num_entities)`: feature- and relation-level unit; row s, column s, row o,
-            column o; head s and tail o of the pair; and the other entity of the pair attended to.
-        base_loss, inference_loss, contrastive_loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when
-        `labels` is given):
-            The parts of `loss`, without their weights.
-        views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
-            Two views of every candidate pair, `[F, R]` after the top inference layer, of shape `(num_pairs, 2 *
-            inference_hidden_size)`. The second was given features and relations in reverse order.
-        predicted_views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
-            The same through the MLP of equation 14.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    base_logits: torch.FloatTensor | None = None
-    iteration_logits: tuple[torch.FloatTensor, ...] | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    base_loss: torch.FloatTensor | None = None
-    inference_loss: torch.FloatTensor | None = None
-    contrastive_loss: torch.FloatTensor | None = None
-    views: tuple[torch.FloatTensor, ...] | None = None
-    predicted_views: tuple[torch.FloatTensor, ...] | None = None
 
 
 class DocREIIPreTrainedModel(PreTrainedModel):
@@ -205,7 +136,8 @@ class DocREIIModel(DocREIIPreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings in place of `input_ids`.
             output_attentions (`bool`, *optional*):
-                Whether to return the attention of the encoder. Defaults to what the configuration says.
+                Whether to return the attention of the encoder, if it runs eager attention. Defaults to what the
+                configuration says.
             output_hidden_states (`bool` or `list[int]`, *optional*):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
@@ -214,7 +146,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
                 configuration says.
 
         Raises:
-            `ValueError`: an input is missing, or `output_attentions` for a document that is read through windows.
+            `ValueError`: an input is missing.
         """
         config = self.config
         if (input_ids is None) == (inputs_embeds is None):
@@ -351,8 +283,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
                 Number of candidate pairs that the loss is averaged over, those of all batches of one optimizer step.
                 Defaults to the pairs of this batch.
             output_attentions (`bool`, *optional*):
-                Whether to return the attention of the inference module. Not in training. Defaults to what the
-                configuration says, where there is such attention.
+                Whether to return the attention of the inference module and, if it runs eager attention, of the
+                encoder. Defaults to what the configuration says.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings in place of `input_ids`.
             output_hidden_states (`bool` or `list[int]`, *optional*):
@@ -363,8 +295,10 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
                 configuration says.
 
         Raises:
-            `ValueError`: an input is missing, or `output_attentions` without Extended Cross Attention.
+            `ValueError`: an input is missing.
         """
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
         base = self.docre_ii(
             input_ids,
             attention_mask,
@@ -372,14 +306,11 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             mention_entities,
             pair_mask,
             inputs_embeds=inputs_embeds,
-            # Of the encoder, which is not what is returned.
-            output_attentions=False,
+            output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
         pair_mask = pair_mask.bool()
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions and self._has_cross_attention
         dense = None if labels is None else dense_labels(labels, pair_mask.shape[1], self.config.num_labels)[pair_mask]
         output = self.infer(base, pair_mask, dense, output_attentions)
         if dense is None:
@@ -419,53 +350,44 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`, *optional*):
                 Relations of the candidate pairs. With them, a model in training mode makes its one noisy pass.
             output_attentions (`bool`, *optional*, defaults to `False`):
-                Whether to return the attention of the inference module.
+                Whether to return the attention of the inference module, if it is Extended Cross Attention.
 
         Returns:
             [`DocREIIOutput`] without losses.
         """
-        if output_attentions and not self._has_cross_attention:
-            raise ValueError("`output_attentions` needs an inference module with `cross_attention='extended'`")
+        of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
         if self.inference_module is None:
-            return DocREIIOutput(
-                logits=base.base_logits, base_logits=base.base_logits, hidden_states=base.hidden_states
-            )
+            return DocREIIOutput(logits=base.base_logits, base_logits=base.base_logits, **of_encoder)
         features, base_logits = base.feature_matrix[pair_mask], base.base_logits[pair_mask]
         pairs = pair_mask.nonzero(as_tuple=True)
         if self.training and labels is not None:
             logits, views = self._train_pass(features, base_logits, pair_mask, labels)
             logits = _matrix(logits, pairs, pair_mask)
             output = DocREIIOutput(
-                logits=logits,
-                base_logits=base.base_logits,
-                iteration_logits=(logits,),
-                hidden_states=base.hidden_states,
+                logits=logits, base_logits=base.base_logits, iteration_logits=(logits,), **of_encoder
             )
             if views:
                 output.views = views
                 output.predicted_views = tuple(self.contrastive_predictor(view) for view in views)
             return output
+        output_attentions = output_attentions and self.config.cross_attention == "extended"
         inferred = self.inference_module(features, base_logits, pair_mask, output_attentions)
         iteration_logits = tuple(_matrix(logits, pairs, pair_mask) for logits in inferred.logits)
         output = DocREIIOutput(
             logits=iteration_logits[-1],
             base_logits=base.base_logits,
             iteration_logits=iteration_logits,
-            hidden_states=base.hidden_states,
+            **of_encoder,
         )
         if output_attentions:
             # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
-            output.attentions = tuple(
+            output.cross_attentions = tuple(
                 _matrix(weights.flatten(1), pairs, pair_mask)
                 .unflatten(-1, weights.shape[1:])
                 .permute(0, 3, 4, 5, 1, 2, 6)
                 for weights in inferred.attentions
             )
         return output
-
-    @property
-    def _has_cross_attention(self) -> bool:
-        return self.inference_module is not None and self.config.cross_attention == "extended"
 
     def _noise_rates(self, pair_mask: torch.Tensor) -> torch.Tensor:
         return draw_noise_rates(len(pair_mask), self.config, pair_mask.device)
@@ -513,7 +435,5 @@ def _matrix(values: torch.Tensor, pairs: tuple[torch.Tensor, ...], pair_mask: to
 __all__ = [
     "DocREIIForRelationExtraction",
     "DocREIIModel",
-    "DocREIIModelOutput",
-    "DocREIIOutput",
     "DocREIIPreTrainedModel",
 ]

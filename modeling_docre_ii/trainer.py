@@ -15,7 +15,8 @@ from transformers import EvalPrediction, Trainer
 from .facts import predicted_facts
 from .metrics import NamedFact, score_facts
 from .model_card import is_hub_id, license_on_hub, make_model_card
-from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIOutput
+from .model_outputs import DocREIIOutput
+from .modeling_docre_ii import DocREIIForRelationExtraction
 from .score_tables import iteration_names
 from .submission import submission
 from .threshold_calibration import best_threshold

@@ -30,7 +30,7 @@ def outputs():
         logits=iteration_logits[-1],
         base_logits=logits(),
         iteration_logits=iteration_logits,
-        attentions=tuple(attentions() for _ in range(NUM_ITERATIONS)),
+        cross_attentions=tuple(attentions() for _ in range(NUM_ITERATIONS)),
     )
 
 
@@ -63,7 +63,7 @@ def naive_explanation(outputs, document, fact, num_support):
     steps = [logits[document] for logits in (outputs.base_logits, *outputs.iteration_logits)]
     first = min(k for k, logits in enumerate(steps) if relation in naive_relations(logits, head, tail))
     reading = max(first, 1)
-    weights = naive_attention(outputs.attentions[reading - 1][document], head, tail)
+    weights = naive_attention(outputs.cross_attentions[reading - 1][document], head, tail)
     support = [(*pair, naive_relations(steps[reading - 1], *pair), weight) for pair, weight in weights.items()]
     support = sorted((entry for entry in support if entry[2]), key=lambda entry: -entry[3])
     return first, support[:num_support]
@@ -81,10 +81,10 @@ def predicted(outputs, document):
 
 @pytest.mark.parametrize(("head", "tail"), [(0, 1), (3, 0), (2, 4)])
 def test_attention_to_pairs_is_a_loop_over_layers_units_and_heads(outputs, head, tail):
-    weights = attention_to_pairs(outputs.attentions[1][0], head, tail)
+    weights = attention_to_pairs(outputs.cross_attentions[1][0], head, tail)
 
     expected = torch.zeros(NUM_ENTITIES, NUM_ENTITIES)
-    for pair, weight in naive_attention(outputs.attentions[1][0], head, tail).items():
+    for pair, weight in naive_attention(outputs.cross_attentions[1][0], head, tail).items():
         expected[pair] = weight
     torch.testing.assert_close(weights, expected)
     # What does not overlap with the pair is not attended to; nor is the pair itself support.
@@ -95,10 +95,10 @@ def test_attention_to_pairs_is_a_loop_over_layers_units_and_heads(outputs, head,
 
 
 def test_attention_to_pairs_leaves_the_attentions_as_they_are(outputs):
-    before = outputs.attentions[0].clone()
-    attention_to_pairs(outputs.attentions[0][1], 1, 2)
+    before = outputs.cross_attentions[0].clone()
+    attention_to_pairs(outputs.cross_attentions[0][1], 1, 2)
 
-    assert torch.equal(outputs.attentions[0], before)
+    assert torch.equal(outputs.cross_attentions[0], before)
 
 
 @pytest.mark.parametrize("num_support", [1, 3, 100])
@@ -143,7 +143,7 @@ def test_support_is_what_the_iteration_before_had_predicted(outputs):
     outputs.iteration_logits[2][0, 0, 1, 2] = 2.0
     (explanation,) = explain_facts(outputs, 0, [(0, 1, 2)])
 
-    weights = naive_attention(outputs.attentions[1][0], 0, 1)
+    weights = naive_attention(outputs.cross_attentions[1][0], 0, 1)
     expected = sorted([(2, 0, [1, 3]), (1, 4, [2])], key=lambda pair: -weights[pair[:2]])
     assert explanation.iteration == 2
     assert [support[:3] for support in explanation.support] == expected
@@ -165,7 +165,7 @@ def test_pairs_without_attention_are_no_support(outputs):
     """Padding and pairs that are no candidates get no attention, and no place among the `num_support`."""
     for logits in (outputs.base_logits, *outputs.iteration_logits):
         logits[..., 1] = logits[..., 0] + 1.0
-    for attentions in outputs.attentions:
+    for attentions in outputs.cross_attentions:
         attentions[..., 3:] = 0.0
     (explanation,) = explain_facts(outputs, 0, [(0, 1, 1)], num_support=100)
 
@@ -178,7 +178,7 @@ def test_no_facts_have_no_explanations(outputs):
 
 
 def test_explanation_needs_attentions(outputs):
-    outputs.attentions = None
+    outputs.cross_attentions = None
 
     with pytest.raises(ValueError, match="output_attentions=True"):
         explain_facts(outputs, 0, [(0, 1, 1)])

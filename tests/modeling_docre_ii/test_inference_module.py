@@ -423,14 +423,14 @@ def test_attentions_of_the_model_stand_at_the_candidate_pairs(tiny_model, tiny_b
     inputs = {name: tensor for name, tensor in tiny_batch.items() if name != "labels"}
     output = model(**inputs, output_attentions=True)
 
-    assert len(output.attentions) == len(output.iteration_logits) == SIZES["num_iterations"]
-    assert model(**inputs).attentions is None
+    assert len(output.cross_attentions) == len(output.iteration_logits) == SIZES["num_iterations"]
+    assert model(**inputs).cross_attentions is None
     candidate = torch.zeros(2, 4, 3, 3, 3, dtype=torch.bool)
     for document, s, o in pair_mask.nonzero().tolist():
         for other in range(3):
             attended = [(s, other), (other, s), (o, other), (other, o)]
             candidate[document, :, s, o, other] = torch.stack([pair_mask[document][pair] for pair in attended])
-    for attentions in output.attentions:
+    for attentions in output.cross_attentions:
         assert attentions.shape == (2, num_layers, 2, 4, 3, 3, 3)
         expected = candidate[:, None, None].expand_as(attentions)
         assert torch.equal(attentions > 0, expected)
@@ -438,14 +438,6 @@ def test_attentions_of_the_model_stand_at_the_candidate_pairs(tiny_model, tiny_b
     # Both cases are there: a line with candidates, and a candidate pair whose line has none.
     has_line = candidate.any(-1)[pair_mask[:, None].expand(2, 4, 3, 3)]
     assert has_line.any() and not has_line.all()
-
-
-@pytest.mark.parametrize("changes", [{"cross_attention": "full"}, {"num_iterations": 0}], ids=str)
-def test_attentions_need_extended_cross_attention(tiny_model, tiny_batch, changes):
-    model = tiny_model(**SIZES | changes)
-
-    with pytest.raises(ValueError, match="cross_attention='extended'"):
-        model(**tiny_batch, output_attentions=True)
 
 
 def test_classifier_weights_are_the_means_of_their_halves(docre_config):

@@ -132,10 +132,6 @@ class CommonTests:
     def test_config(self):
         self.config_tester.run_common_tests()
 
-    @unittest.skip("the attentions of DocREIIForRelationExtraction are those of its inference module")
-    def test_attention_outputs(self):
-        pass
-
 
 class BertTest(CommonTests, common.ModelTesterMixin, unittest.TestCase):
     encoder = "bert"

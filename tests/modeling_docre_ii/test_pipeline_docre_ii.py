@@ -222,7 +222,7 @@ def test_base_module_alone_has_no_explanation(docre_config, processor, documents
     sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512}
     model = DocREIIForRelationExtraction(docre_config(encoder_changes=sizes)).eval()
 
-    with pytest.raises(ValueError, match="needs an inference module"):
+    with pytest.raises(ValueError, match="an explanation needs .* an inference module"):
         pipeline("document-relation-extraction", model=model, processor=processor)(documents[0], explain=True)
 
 

@@ -474,7 +474,7 @@ def test_explanation_of_a_single_document(explained):
         logits=outputs.logits[:1],
         base_logits=outputs.base_logits[:1],
         iteration_logits=tuple(logits[:1] for logits in outputs.iteration_logits),
-        attentions=tuple(attentions[:1] for attentions in outputs.attentions),
+        cross_attentions=tuple(attentions[:1] for attentions in outputs.cross_attentions),
     )
 
     def by_fact(triples):
@@ -491,7 +491,7 @@ def test_explanation_of_a_single_document(explained):
 
 def test_explanation_needs_attentions(explained):
     processor, documents, outputs = explained
-    outputs.attentions = None
+    outputs.cross_attentions = None
 
     with pytest.raises(ValueError, match="output_attentions=True"):
         processor.explain(outputs, documents, max_labels_per_pair=2)

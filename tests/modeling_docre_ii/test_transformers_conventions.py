@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, explain_facts
 
 
 CLASSES = [DocREIIModel, DocREIIForRelationExtraction]
@@ -106,50 +106,48 @@ def test_hidden_states_in_training_and_without_an_inference_module(model_of, tin
 # Attention
 
 
-def test_attention_of_the_base_module_is_that_of_the_encoder(model_of, inputs):
-    model = model_of(DocREIIModel)
+@pytest.mark.parametrize("of", CLASSES)
+def test_attention_of_an_encoder_that_runs_eager(model_of, inputs, of):
+    model = model_of(of)
     model.set_attn_implementation("eager")
     output = model(**inputs, output_attentions=True)
-    expected = model.encoder(inputs["input_ids"], inputs["attention_mask"], output_attentions=True)
+    encoder = model.base_model.encoder
+    expected = encoder(inputs["input_ids"], inputs["attention_mask"], output_attentions=True)
 
     assert [tuple(attention.shape) for attention in output.attentions] == [(2, 2, 24, 24)] * 2
     torch.testing.assert_close(output.attentions, expected.attentions)
+    assert model(**inputs).attentions is None
 
 
-def test_attention_of_an_encoder_that_runs_sdpa_is_empty(model_of, inputs):
-    model = model_of(DocREIIModel)
+@pytest.mark.parametrize("of", CLASSES)
+@pytest.mark.parametrize(("implementation", "window_size"), [("sdpa", 64), ("sdpa", 20), ("eager", 20)])
+def test_attention_that_there_is_not(model_of, inputs, of, implementation, window_size):
+    """sdpa gives none, and with windows no layer attends to a whole document. What comes of it is the same."""
+    model = model_of(of, window_size=window_size)
+    model.set_attn_implementation(implementation)
     output = model(**inputs, output_attentions=True)
 
-    assert not output.attentions
-    assert_same(output, model(**inputs))
-
-
-def test_attention_of_an_encoder_that_reads_windows_is_refused(model_of, inputs):
-    model = model_of(DocREIIModel, window_size=20)
-
-    with pytest.raises(ValueError, match="documents of 24 tokens, which are read through windows of 20"):
-        model(**inputs, output_attentions=True)
+    assert output.attentions is None
+    assert torch.equal(output.base_logits, model(**inputs).base_logits)
 
 
 @pytest.mark.parametrize("changes", [{"num_iterations": 0}, {"cross_attention": "full"}], ids=str)
-def test_attention_of_an_inference_module_that_has_none(model_of, inputs, changes):
-    model = model_of(**changes)
-    with pytest.raises(ValueError, match="`output_attentions` needs an inference module"):
-        model(**inputs, output_attentions=True)
+def test_cross_attention_that_there_is_not(model_of, inputs, changes):
+    output = model_of(**changes)(**inputs, output_attentions=True)
 
-    model.set_attn_implementation("eager")
-    model.config.output_attentions = True
-    assert model(**inputs).attentions is None
+    assert output.cross_attentions is None
+    with pytest.raises(ValueError, match="an inference module with `cross_attention='extended'`"):
+        explain_facts(output, 0, [(0, 1, 1)])
 
 
 def test_attention_by_the_configuration(model_of, inputs):
     model = model_of(window_size=20)
-    expected = model(**inputs, output_attentions=True).attentions
+    expected = model(**inputs, output_attentions=True).cross_attentions
     model.set_attn_implementation("eager")
     model.config.output_attentions = True
 
-    torch.testing.assert_close(model(**inputs).attentions, expected, rtol=1e-4, atol=1e-5)
-    assert model(**inputs, output_attentions=False).attentions is None
+    torch.testing.assert_close(model(**inputs).cross_attentions, expected, rtol=1e-4, atol=1e-5)
+    assert model(**inputs, output_attentions=False).cross_attentions is None
 
 
 # Inputs

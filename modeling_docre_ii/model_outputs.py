@@ -1,0 +1,83 @@
+"""What the models return."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class DocREIIModelOutput(ModelOutput):
+    """
+    Output of [`DocREIIModel`].
+
+    Args:
+        feature_matrix (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, pair_feature_size)`):
+            F_0, the feature vectors of all pairs, zeros outside the candidate pairs.
+        base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
+            Relation logits of the base module before the sigmoid of equation 4, zeros outside the candidate pairs.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            Hidden states of the encoder, those of the embeddings and of every layer, each of shape `(batch_size,
+            sequence_length, hidden_size)`. Of a document read through windows, the mean over the windows.
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            Attention of the encoder, of every layer of shape `(batch_size, num_heads, sequence_length,
+            sequence_length)`. There is none unless the encoder runs eager attention, and none of documents that are
+            read through windows, where no layer attends to a whole document.
+    """
+
+    feature_matrix: torch.FloatTensor | None = None
+    base_logits: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class DocREIIOutput(ModelOutput):
+    """
+    Output of [`DocREIIForRelationExtraction`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
+            The loss to train with, averaged over the candidate pairs: the adaptive threshold loss of the base module;
+            with an inference module, that times its weight plus the same of the inference module and, in training, the
+            contrastive loss times its weight.
+        logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
+            Final relation logits, the threshold class first, zeros outside the candidate pairs.
+        base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
+            Relation logits of the base module.
+        iteration_logits (`tuple(torch.FloatTensor)`, *optional*, returned with an inference module):
+            Relation logits of every iteration, the last of which are `logits`: K of them, one in training.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            Hidden states of the encoder, as in [`DocREIIModelOutput`].
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            Attention of the encoder, as in [`DocREIIModelOutput`].
+        cross_attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`, not in
+        training, with an inference module of `cross_attention="extended"`):
+            Extended Cross Attention of every iteration, of shape `(batch_size, num_inference_layers, 2, 4,
+            num_entities, num_entities, num_entities)`: feature- and relation-level unit; row s, column s, row o,
+            column o; head s and tail o of the pair; and the other entity of the pair attended to.
+        base_loss, inference_loss, contrastive_loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when
+        `labels` is given):
+            The parts of `loss`, without their weights.
+        views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
+            Two views of every candidate pair, `[F, R]` after the top inference layer, of shape `(num_pairs, 2 *
+            inference_hidden_size)`. The second was given features and relations in reverse order.
+        predicted_views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
+            The same through the MLP of equation 14.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    base_logits: torch.FloatTensor | None = None
+    iteration_logits: tuple[torch.FloatTensor, ...] | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    base_loss: torch.FloatTensor | None = None
+    inference_loss: torch.FloatTensor | None = None
+    contrastive_loss: torch.FloatTensor | None = None
+    views: tuple[torch.FloatTensor, ...] | None = None
+    predicted_views: tuple[torch.FloatTensor, ...] | None = None
+
+
+__all__ = ["DocREIIModelOutput", "DocREIIOutput"]
