@@ -67,6 +67,15 @@ class DocumentRelationExtractionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.processor is None:
+            raise ValueError("the pipeline needs the `processor` of its model")
+        labels = [label for _, label in sorted(self.model.config.id2label.items())]
+        if labels != self.processor.relations:
+            different = sorted(set(labels) ^ set(self.processor.relations)) or "the same relations in another order"
+            raise ValueError(f"the label map of the model is not that of its processor: {different}")
+
     def __call__(self, documents, **kwargs):
         """
         Extracts the triples of one or several documents.

@@ -220,7 +220,8 @@ def test_explanation_of_a_plain_text_is_in_its_characters(extractor):
 
 def test_base_module_alone_has_no_explanation(docre_config, processor, documents):
     sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512}
-    model = DocREIIForRelationExtraction(docre_config(encoder_changes=sizes)).eval()
+    config = docre_config(encoder_changes=sizes, id2label=dict(enumerate(RELATIONS)))
+    model = DocREIIForRelationExtraction(config).eval()
 
     with pytest.raises(ValueError, match="an explanation needs .* an inference module"):
         pipeline("document-relation-extraction", model=model, processor=processor)(documents[0], explain=True)
@@ -259,6 +260,24 @@ def test_error_names_the_document(extractor, document, message, as_list):
 def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, selection):
     with pytest.raises(ValueError, match=f"`{next(iter(selection))}` has to be"):
         extractor("no document", **selection)
+
+
+@pytest.mark.parametrize(
+    ("relations", "message"),
+    [
+        (["Na", "P17", "P131", "P7"], r"the label map of the model is not that of its processor: \['P6', 'P7'\]"),
+        (["Na", "P131", "P17", "P6"], "the same relations in another order"),
+    ],
+)
+def test_processor_of_another_model_is_refused(model, processor, relations, message):
+    other = DocREIIProcessor(processor.tokenizer, relations)
+    with pytest.raises(ValueError, match=message):
+        pipeline("document-relation-extraction", model=model, processor=other)
+
+
+def test_model_without_a_processor_is_refused(model):
+    with pytest.raises(ValueError, match="needs the `processor`"):
+        DocumentRelationExtractionPipeline(model=model)
 
 
 def test_saved_pipeline_loads_from_its_folder(extractor, documents, by_hand, tmp_path):
