@@ -18,3 +18,9 @@ def sample_documents():
     """The bundled Re-DocRED documents, by split: 80 in `train`, 20 in `dev`."""
     folder = ROOT / "examples" / "re_docred_sample"
     return {split: json.loads((folder / f"{split}.json").read_text(encoding="utf-8")) for split in ("train", "dev")}
+
+
+@pytest.fixture
+def in_the_repository(monkeypatch):
+    """The paths of the configurations begin at the root of the repository."""
+    monkeypatch.chdir(ROOT)

@@ -146,6 +146,27 @@ def tiny_batch():
     }
 
 
+@pytest.fixture(scope="session")
+def alone():
+    """Gives one document of a batch like `tiny_batch` without its padding."""
+
+    def cut(batch, row):
+        length = batch["attention_mask"][row].sum()
+        mentions = (batch["mention_positions"][row] >= 0).sum()
+        entities = batch["mention_entities"][row].max() + 1
+        facts = (batch["labels"][row, :, 0] >= 0).sum()
+        return {
+            "input_ids": batch["input_ids"][row : row + 1, :length],
+            "attention_mask": batch["attention_mask"][row : row + 1, :length],
+            "mention_positions": batch["mention_positions"][row : row + 1, :mentions],
+            "mention_entities": batch["mention_entities"][row : row + 1, :mentions],
+            "pair_mask": batch["pair_mask"][row : row + 1, :entities, :entities],
+            "labels": batch["labels"][row : row + 1, :facts],
+        }
+
+    return cut
+
+
 # Training
 
 
