@@ -181,7 +181,6 @@ def encode_documents(
             encoder,
             inputs | {"attention_mask": attention_mask},
             mention_positions.clamp(min=0),
-            output_attentions,
             output_hidden_states,
         )
         attention = attention * (mention_positions >= 0)[:, None, :, None]
@@ -189,8 +188,7 @@ def encode_documents(
             last_hidden_state=output.last_hidden_state,
             mention_attention=attention,
             hidden_states=output.hidden_states if output_hidden_states else None,
-            # Under sdpa there are none, which is said in different ways.
-            attentions=(output.attentions or None) if output_attentions else None,
+            attentions=output.attentions if output_attentions else None,
         )
 
     documents, positions, mask = split_into_windows(
@@ -201,9 +199,7 @@ def encode_documents(
         inputs = {"input_ids": input_ids[documents[:, None], positions].masked_fill(~mask, _padding_id(encoder))}
     else:
         inputs = {"inputs_embeds": inputs_embeds[documents[:, None], positions]}
-    output, attention = _encode(
-        encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states=output_hidden_states
-    )
+    output, attention = _encode(encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states)
 
     def merge(states):
         return None if states is None else _merge_states(states, documents, positions, mask, shape)
@@ -253,14 +249,14 @@ def split_into_windows(
     return documents, positions.masked_fill(~mask, 0), mask
 
 
-def _encode(encoder, inputs, rows, output_attentions=False, output_hidden_states=False):
+def _encode(encoder, inputs, rows, output_hidden_states):
     implementation = encoder.config._attn_implementation
     mention_attention = MentionAttention(rows)
     if implementation == "sdpa":
         inputs = inputs | {"mention_attention": mention_attention}
     if output_hidden_states:
         inputs = inputs | {"output_hidden_states": output_hidden_states}
-    output = encoder(**inputs, output_attentions=output_attentions or implementation != "sdpa")
+    output = encoder(**inputs, output_attentions=implementation != "sdpa")
     if implementation != "sdpa" and output.attentions:
         last = output.attentions[-1]
         index = rows[:, None, :, None].expand(-1, last.shape[1], -1, last.shape[3])

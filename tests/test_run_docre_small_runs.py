@@ -184,8 +184,9 @@ def own_corpus(tmp_path):
     return ["--train_file", file, "--validation_file", file, "--relations_file", str(tmp_path / "relations.json")]
 
 
-def test_checkpoint_with_another_label_map_is_refused(small_run, own_corpus):
+def test_checkpoint_with_another_label_map_is_refused(small_run, own_corpus, tmp_path):
     folder, _ = small_run
+    own_corpus += ["--output_dir", str(tmp_path / "out")]
     with pytest.raises(ValueError, match="the label map of .* is not that of the documents"):
         run_docre.main([*SMALL, *own_corpus, "--model_name_or_path", str(folder)])
 
