@@ -52,6 +52,12 @@ FAMILIES = {
         "deberta-v2",
         SIZES | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8},
     ),
+    "deberta-v3": (
+        "deberta-v2",
+        SIZES
+        | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8, "share_att_key": True}
+        | {"position_biased_input": False, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0},
+    ),
     "mpnet": ("mpnet", OFFSET_SIZES),
 }
 

@@ -21,7 +21,7 @@ ON_THE_INTERFACE = [
     "modernbert, last layer local",
     "modernbert, last layer global",
 ]
-OFF_THE_INTERFACE = ["deberta-v2", "mpnet"]
+OFF_THE_INTERFACE = ["deberta-v2", "deberta-v3", "mpnet"]
 FAMILIES = ON_THE_INTERFACE + OFF_THE_INTERFACE
 WINDOWS = {"window_size": 20, "window_overlap": 6, "num_prefix_tokens": 1, "num_suffix_tokens": 1}
 

@@ -1,0 +1,90 @@
+"""
+Every family of encoders on the whole way: up to its last position and beyond, a training step, saved and loaded.
+
+That its attention rows and windows are those of eager attention is in test_document_encoding.py.
+"""
+
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+
+from modeling_docre_ii import DocREIIForRelationExtraction
+
+
+FAMILIES = [
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "electra",
+    "albert",
+    "albert with two layer groups",
+    "distilbert",
+    "modernbert, last layer local",
+    "modernbert, last layer global",
+    "deberta-v2",
+    "deberta-v3",
+    "mpnet",
+]
+# Rows of the position table of the tiny encoders that a token can have.
+POSITIONS = 64
+
+
+@pytest.fixture
+def model_of(deterministic_model):
+    def make(family, **changes):
+        return deterministic_model(family=family, num_iterations=2, **changes)
+
+    return make
+
+
+def document_of(length):
+    """One document of so many tokens, with a mention at its very end."""
+    generator = torch.Generator().manual_seed(length)
+    return {
+        "input_ids": torch.randint(5, 100, (1, length), generator=generator),
+        "attention_mask": torch.ones(1, length, dtype=torch.long),
+        "mention_positions": torch.tensor([[1, length // 2, length - 2]]),
+        "mention_entities": torch.tensor([[0, 1, 2]]),
+        "pair_mask": ~torch.eye(3, dtype=torch.bool)[None],
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_position_of_the_encoder_is_used_and_no_more(model_of, family):
+    model = model_of(family)
+
+    assert model.config.max_window_size == POSITIONS
+    for length in (POSITIONS - 1, POSITIONS, POSITIONS + 1, 3 * POSITIONS):
+        with torch.no_grad():
+            assert model(**document_of(length)).logits.isfinite().all(), length
+    with pytest.raises(StrictDataclassError, match=f"`window_size` is {POSITIONS + 1}, but the encoder has {POSITIONS} pos"):
+        model_of(family, window_size=POSITIONS + 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_steps_reach_every_weight_and_lower_the_loss(model_of, tiny_batch, family):
+    model = model_of(family, contrastive_loss_weight=0.0).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = model(**tiny_batch).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    assert not without
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_saved_model_gives_the_same(model_of, tiny_batch, family, tmp_path):
+    model = model_of(family)
+    model.save_pretrained(tmp_path)
+    loaded = DocREIIForRelationExtraction.from_pretrained(tmp_path)
+
+    assert type(loaded.docre_ii.encoder) is type(model.docre_ii.encoder)
+    with torch.no_grad():
+        assert torch.equal(loaded(**tiny_batch).logits, model(**tiny_batch).logits)
