@@ -33,9 +33,11 @@ from modeling_docre_ii import (
     DocREIIProcessor,
     DocREIITrainer,
     DocREIITrainingArguments,
+    DocumentError,
     TypePairBaseline,
     count_documents,
     describe_explanation,
+    extract_to_parquet,
     facts_by_document,
     iteration_names,
     make_compute_metrics,
@@ -316,6 +318,19 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     )
 
 
+def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
+    """Predicts as [`predict`], shard by shard from disk, and writes the triples as Parquet files."""
+    rows = corpus.splits["test" if "test" in corpus.splits else "validation"]
+    model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
+    settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.bf16)
+    try:
+        found = extract_to_parquet(model, processor, rows, data_args.triples_dir, *settings)
+    except (DocumentError, FileExistsError) as error:
+        raise SystemExit(f"run_docre.py: {error}") from error
+    if trainer.is_world_process_zero():
+        print(f"\n{data_args.triples_dir}: {found}")
+
+
 def print_explanation(trainer: DocREIITrainer, processor: DocREIIProcessor, documents: list[dict[str, Any]]) -> None:
     """Prints why one triple was predicted: of those in the documents, one that took the most iterations."""
     model = trainer.accelerator.unwrap_model(trainer.model).eval()
@@ -421,7 +436,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.do_eval:
             evaluate(trainer, corpus)
     if args.do_predict:
-        predict(trainer, corpus, processor, arguments.data)
+        (extract if arguments.data.triples_dir else predict)(trainer, corpus, processor, arguments.data)
     if args.do_train or args.push_to_hub:
         publish(trainer, corpus, arguments)
 

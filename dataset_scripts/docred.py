@@ -55,8 +55,9 @@ class DocRED(CorpusBuilder):
     Reads corpora in DocRED's JSON form from local files.
 
     `data_files` maps splits (`train`, `validation` or its other name `dev`, `test`; any of them) to one or several
-    `.json` or `.json.gz` files, as strings. A single path is the training split; relative paths start at the working
-    directory. The cache follows the content of the files, as it is when the builder is made.
+    files, as strings: `.json`, a list of documents, or `.jsonl`, a document a line, which is read without holding the
+    file in memory; both may be gzipped (`.gz`). A single path is the training split; relative paths start at the
+    working directory. The cache follows the content of the files, as it is when the builder is made.
 
     Every document is checked. In `validation` and `test`, which are scored by title, a repeated title is an error; in
     `train` it is a warning. Files without labels (the test file of DocRED) give empty `labels`. The keys `global_pos`
@@ -115,14 +116,37 @@ class DocRED(CorpusBuilder):
         return {NO_RELATION: DOCRED_RELATIONS[NO_RELATION]} | dict(relations)
 
     def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        if path.removesuffix(".gz").endswith(".jsonl"):
+            return _read_lines(path)
         try:
             with open_text(path) as stream:
                 documents = json.load(stream)
         except json.JSONDecodeError as error:
+            hint = " (one document a line is a .jsonl file)" if error.msg == "Extra data" else ""
             raise DocumentError(
-                f"{path}: expected one JSON list of documents, but reading it failed: {error}"
+                f"{path}: expected one JSON list of documents, but reading it failed: {error}{hint}"
             ) from None
         if not isinstance(documents, list) or not documents:
             found = "an empty list" if documents == [] else f"a JSON {type(documents).__name__}"
             raise DocumentError(f"{path}: found {found}, expected a list of documents")
         return ((f"item {index}", document) for index, document in enumerate(documents))
+
+
+def _read_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Reads JSON lines, one document in memory at a time; a blank line is none."""
+    number_read = 0
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                document = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DocumentError(
+                    f"{path}, line {number}: expected one JSON document a line, but reading it failed: {error.msg} "
+                    f"(column {error.colno})"
+                ) from None
+            number_read += 1
+            yield f"line {number}", document
+    if not number_read:
+        raise DocumentError(f"{path}: found no document, expected one a line")

@@ -1,13 +1,14 @@
 """DocRE-II: document-level relation extraction by iterative inference (Zhang et al., EMNLP 2022)."""
 
+import importlib
+
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .biomedical_metric import BiomedicalMetric
+from .bulk_extraction import ExtractedTriples, extract_to_parquet
 from .configuration_docre_ii import DocREIIConfig
 from .contrastive import simclr_loss, simsiam_loss
 from .data_collator import DataCollatorForRelationExtraction
-from .docred_metric import DocREDMetric
 from .documents import CorpusCounts, DocumentError, check_document, count_documents
 from .error_report import write_error_report
 from .explanation import describe_explanation, explain_facts
@@ -17,6 +18,8 @@ from .metrics import count_facts, micro_scores, named_facts, score_facts, score_
 from .model_card import make_model_card
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREIIPreTrainedModel
+from .onnx_export import export_onnx
+from .onnx_model import DocREIIONNXModel
 from .pipeline_docre_ii import DocumentRelationExtractionPipeline
 from .processing_docre_ii import DocREIIProcessor
 from .significance import paired_bootstrap, summarize_runs
@@ -40,3 +43,13 @@ PIPELINE_REGISTRY.register_pipeline(
 DocREIIConfig.register_for_auto_class()
 DocREIIForRelationExtraction.register_for_auto_class()
 DocREIIProcessor.register_for_auto_class()
+
+
+# `evaluate` takes longer to import than all of this package: only those pay for it who ask for its metrics.
+_METRICS = {"BiomedicalMetric": "biomedical_metric", "DocREDMetric": "docred_metric"}
+
+
+def __getattr__(name: str):
+    if name in _METRICS:
+        return getattr(importlib.import_module(f".{_METRICS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

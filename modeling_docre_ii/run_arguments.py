@@ -178,6 +178,14 @@ class DataArguments:
         default=None, metadata={"help": "Documents to choose the best checkpoint on, and to score."}
     )
     test_file: list[str] | None = field(default=None, metadata={"help": "Documents to predict on."})
+    triples_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Predict any number of test documents (as JSON lines, .jsonl) into Parquet files in this folder. "
+            "Started again, a run goes on there."
+        },
+    )
+    documents_per_shard: int = field(default=500, metadata={"help": "Documents of one file in `triples_dir`."})
     distant_file: list[str] | None = field(
         default=None,
         metadata={"help": "Distantly supervised documents in DocRED's JSON, for the Ign F1 against their facts."},
@@ -225,6 +233,8 @@ class DataArguments:
             for path in [paths] if isinstance(paths, str) else paths:
                 if not Path(path).is_file():
                     raise ValueError(f"`{name}`: there is no file {path!r} ({_relative_to()})")
+        if self.documents_per_shard < 1:
+            raise ValueError(f"`documents_per_shard` has to be at least 1, got {self.documents_per_shard}")
         if self.compare_with is not None and len(self.score_files or ()) != 1:
             raise ValueError("`compare_with` needs one file in `score_files` to compare with")
         if self.candidate_types is not None:
@@ -277,7 +287,7 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
 
     Raises:
         `ValueError`: the file cannot be read, or it or `stage_2` has an unknown name; a path, mapping or list of
-            stages is not one.
+            stages is not one, or there is nothing to write to `triples_dir`.
     """
     parser = HfArgumentParser(
         (ModelArguments, StageArguments, DataArguments, CardArguments, DocREIITrainingArguments),
@@ -296,6 +306,8 @@ def parse_arguments(argv: list[str], description: str | None = None) -> Argument
         argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
     asked_to_evaluate = parser.parse_args(argv).do_eval
     model_args, stage_args, data_args, card_args, training_args = parser.parse_args_into_dataclasses(argv)
+    if data_args.triples_dir is not None and not training_args.do_predict:
+        raise ValueError("`triples_dir` is where `do_predict` writes: set it as well")
     training = dict.fromkeys(stage_args.stages, training_args)
     if 2 in training and stage_args.stage_2:
         check_names("stage_2", stage_args.stage_2, DocREIITrainingArguments.__dataclass_fields__)

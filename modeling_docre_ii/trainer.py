@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import ModelCard
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import EvalPrediction, Trainer
 
+from .batching import budget_sampler, without_repeated
 from .facts import predicted_facts
 from .metrics import NamedFact, score_facts
 from .model_card import is_hub_id, license_on_hub, make_model_card
 from .model_outputs import DocREIIOutput
 from .modeling_docre_ii import DocREIIForRelationExtraction
 from .score_tables import iteration_names
+from .sharding import as_own_class
 from .submission import submission
 from .threshold_calibration import best_threshold
 from .training_record import TrainedStage, TrainingRecord, final_scores
@@ -66,6 +68,7 @@ class DocREIITrainer(Trainer):
         # Sums since the last log, and the step they begin at.
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
+        self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
         self.record = TrainingRecord()
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
@@ -74,7 +77,19 @@ class DocREIITrainer(Trainer):
 
     def train(self, *args, **kwargs):
         self._loss_parts = {}
+        if self.args.world_size > 1 and self.model_wrapped is self.model:
+            # Prepared for evaluation only, accelerate would take it for ready, and no process knew others' gradients.
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
         return super().train(*args, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        sampler = budget_sampler(dataset, self.args, self._train_batch_size, lambda: int(self.state.epoch or 0))
+        return super()._get_train_sampler(train_dataset) if sampler is None else sampler
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        sampler = budget_sampler(eval_dataset, self.args, self.args.eval_batch_size)
+        return super()._get_eval_sampler(eval_dataset) if sampler is None else sampler
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         is_new = self.optimizer is None
@@ -90,7 +105,8 @@ class DocREIITrainer(Trainer):
         return optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        # In evaluation, the average over the pairs of this batch.
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch if model.training else None)
         names = ("base_loss", "inference_loss", "contrastive_loss")
         parts = {name: outputs[name] for name in names if outputs.get(name) is not None}
         if model.training and len(parts) > 1:
@@ -110,6 +126,10 @@ class DocREIITrainer(Trainer):
             self._loss_parts = {}
         super().log(logs, start_time)
 
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
+        batches = (without_repeated(batch, self.accelerator.gradient_state) for batch in epoch_iterator)
+        return super().get_batch_samples(batches, num_batches, device)
+
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
@@ -120,11 +140,13 @@ class DocREIITrainer(Trainer):
         return num_pairs
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        inputs = dict(inputs)
+        inputs = dict(without_repeated(inputs, self.accelerator.gradient_state))
         document_index = inputs.pop("document_index")
         kept = {"base_logits", "iteration_logits"}
         ignored = [field.name for field in fields(DocREIIOutput) if field.name not in kept]
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignored)
+        if loss is not None:
+            self._evaluated += torch.tensor([loss, 1.0], dtype=torch.float64) * inputs["pair_mask"].sum().item()
         if prediction_loss_only:
             return loss, None, None
         base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
@@ -140,7 +162,20 @@ class DocREIITrainer(Trainer):
             )
             for logits in (base_logits, *iteration_logits)
         )
-        return loss, predictions, labels
+        # Trainer does this for facts, but expects as many documents of every process.
+        return loss, *(
+            None if values is None else self.accelerator.pad_across_processes(values, dim=0, pad_index=-100)
+            for values in (predictions, labels)
+        )
+
+    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+        self._evaluated = torch.zeros(2, dtype=torch.float64)
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
+        if f"{metric_key_prefix}_loss" in output.metrics:
+            # As in training, over all candidate pairs; Trainer has the average of the averages of batches.
+            output.metrics[f"{metric_key_prefix}_loss"] = total / max(num_pairs, 1)
+        return output
 
     def calibrate_threshold(
         self, eval_dataset: Dataset | None = None, uncounted: set[tuple[int, int, int]] = frozenset()
@@ -262,6 +297,10 @@ class DocREIITrainer(Trainer):
                 for split, scores in record.scores.items()
             }
         return record
+
+    def _save(self, *args, **kwargs):
+        with as_own_class(self.model):
+            super()._save(*args, **kwargs)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.

@@ -36,6 +36,13 @@ class DocREIITrainingArguments(TrainingArguments):
             module.
         warmup_steps (`float`, *optional*, defaults to 0.06):
             Linear warm-up: a share of all steps below 1, a number of steps otherwise. A linear decay to 0 follows.
+        max_tokens_per_batch (`int`, *optional*):
+            The most tokens of a batch on a device, padding included. With this or the next, documents of similar size
+            are put together ([`BudgetBatchSampler`]), at most `per_device_train_batch_size`, or
+            `per_device_eval_batch_size`, of them; `train_sampling_strategy` then says nothing. A document beyond a
+            budget is a batch of its own.
+        max_pairs_per_batch (`int`, *optional*):
+            The most entity pairs of a batch on a device, padding included: a document of 42 entities has 1764.
         calibrate_threshold (`bool`, *optional*, defaults to `False`):
             Whether `run_docre.py` moves the bias of the threshold class, after training, to where F1 is best on the
             validation documents ([`~DocREIITrainer.calibrate_threshold`]).
@@ -62,6 +69,12 @@ class DocREIITrainingArguments(TrainingArguments):
     warmup_steps: float = field(
         default=0.06, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
     )
+    max_tokens_per_batch: int | None = field(
+        default=None, metadata={"help": "The most tokens of a batch on a device, padding included."}
+    )
+    max_pairs_per_batch: int | None = field(
+        default=None, metadata={"help": "The most entity pairs of a batch on a device, padding included."}
+    )
     calibrate_threshold: bool = field(
         default=False,
         metadata={"help": "After training, move the threshold class to where F1 is best on the validation documents."},
@@ -83,6 +96,9 @@ class DocREIITrainingArguments(TrainingArguments):
         if self.use_cpu and self.bf16 and not cpu_has_bf16():
             logger.warning_once("`bf16` is switched off: this CPU would emulate it, many times slower than float32")
             self.bf16 = False
+        for name in ("max_tokens_per_batch", "max_pairs_per_batch"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"`{name}` has to be at least 1, not {getattr(self, name)}")
         super().__post_init__()
 
 

@@ -1,0 +1,116 @@
+"""
+What long documents cost: encoder time per token through windows, and memory of a document with many entities.
+
+    python benchmarks/long_documents.py
+
+The encoder has BERT-base's size and random weights. Peak memory is what the process held at most beyond what it held
+with the model loaded, by the operating system's count (RSS).
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+from transformers import BertConfig
+
+from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction
+from modeling_docre_ii.document_encoding import encode_documents
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", type=int, nargs=2, default=[500, 10_000], help="tokens, for the time a token")
+    parser.add_argument("--num_tokens", type=int, default=2_000, help="of the document whose memory is measured")
+    parser.add_argument("--num_entities", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory_only", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def make_model():
+    torch.manual_seed(0)
+    config = DocREIIConfig(encoder_config=BertConfig(), id2label=dict(enumerate(DOCRED_RELATIONS)))
+    return DocREIIForRelationExtraction(config).eval()
+
+
+def document(num_tokens, num_entities):
+    """Random tokens; every entity has three mentions, spread over the document."""
+    entities = torch.arange(num_entities).repeat(3)
+    return {
+        "input_ids": torch.randint(1_000, 30_000, (1, num_tokens)),
+        "attention_mask": torch.ones(1, num_tokens, dtype=torch.long),
+        "mention_positions": torch.linspace(1, num_tokens - 2, len(entities)).long()[None],
+        "mention_entities": entities[None],
+        "pair_mask": ~torch.eye(num_entities, dtype=torch.bool)[None],
+    }
+
+
+def encoder_seconds(model, num_tokens):
+    inputs, config = document(num_tokens, 10), model.config
+    started = time.perf_counter()
+    encode_documents(
+        model.docre_ii.encoder,
+        inputs["input_ids"],
+        inputs["attention_mask"],
+        inputs["mention_positions"],
+        config.max_window_size,
+        config.window_overlap,
+        config.num_prefix_tokens,
+        config.num_suffix_tokens,
+    )
+    return time.perf_counter() - started
+
+
+def resident_bytes():
+    fields = Path("/proc/self/status").read_text().split("VmRSS:")[1]
+    return int(fields.split()[0]) * 1024
+
+
+def print_memory(args):
+    model, inputs = make_model(), document(args.num_tokens, args.num_entities)
+    # All that is loaded once, libraries and threads, is there after a first small document.
+    model(**document(50, 3))
+    before = most = resident_bytes()
+    running = True
+
+    def watch():
+        nonlocal most
+        while running:
+            most = max(most, resident_bytes())
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    model(**inputs)
+    running = False
+    watcher.join()
+    print(f"{args.num_entities} entities, {args.num_tokens:,} tokens: {(most - before) / 2**30:.2f} GiB at most")
+
+
+@torch.inference_mode()
+def main():
+    args = parse_arguments()
+    if args.memory_only:
+        return print_memory(args)
+    model = make_model()
+    short, long = args.lengths
+    per_token = {length: [] for length in args.lengths}
+    for _ in range(args.rounds + 1):  # the first round warms up
+        for length in args.lengths:
+            per_token[length].append(encoder_seconds(model, length) / length)
+    ratio = statistics.median(b / a for a, b in zip(per_token[short][1:], per_token[long][1:]))
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, fp32")
+    print(f"encoder time a token at {long:,} tokens / at {short:,}: {ratio:.2f}")
+    # In a process of its own, whose memory nothing else has used.
+    sizes = ["--num_tokens", str(args.num_tokens), "--num_entities", str(args.num_entities)]
+    subprocess.run([sys.executable, __file__, "--memory_only", *sizes], check=True)
+
+
+if __name__ == "__main__":
+    main()

