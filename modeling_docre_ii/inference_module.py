@@ -288,7 +288,7 @@ class InferenceModule(nn.Module):
         Returns:
             [`InferenceOutput`].
         """
-        document = pair_mask.nonzero(as_tuple=True)[0]
+        layout = self.layout(pair_mask)
         projected = self.project_features(features)
         table = self.layers[0].project_relations(self._embeddings(features.device))
         logits, relations = base_logits, None
@@ -296,13 +296,13 @@ class InferenceModule(nn.Module):
         all_logits, all_attentions = [], []
         for _ in range(self.num_iterations):
             previous, relations = relations, self.read_relations(logits)
-            documents = _changed_documents(previous, relations, document, len(pair_mask))
-            if documents.any():
-                pairs = slice(None) if documents.all() else documents[document]
+            documents, pairs = _changed_documents(previous, relations, pair_mask)
+            is_all = isinstance(documents, slice)
+            if is_all or documents.any():
                 encoded, found = self.encode(
                     projected.select(pairs),
                     self._look_up(table, relations[pairs]),
-                    self.layout(pair_mask[documents]),
+                    layout if is_all else self.layout(pair_mask[documents]),
                     output_attentions,
                 )
                 update = _replace_rows(update, pairs, self.classify(encoded, base_logits[pairs]))
@@ -332,14 +332,20 @@ def classifier_weights(module: InferenceModule) -> dict[str, float]:
 
 
 def _changed_documents(
-    previous: torch.Tensor | None, relations: torch.Tensor, document: torch.Tensor, num_documents: int
-) -> torch.Tensor:
-    """Which documents have another relation matrix than in the iteration before: `(num_documents,)`, bool."""
-    if previous is None:
-        return torch.ones(num_documents, dtype=torch.bool, device=relations.device)
-    changed = torch.zeros(num_documents, dtype=torch.bool, device=relations.device)
+    previous: torch.Tensor | None, relations: torch.Tensor, pair_mask: torch.Tensor
+) -> tuple[torch.Tensor | slice, torch.Tensor | slice]:
+    """
+    Which documents have another relation matrix than in the iteration before, `(batch_size,)`, bool, and which pairs
+    are theirs, `(num_pairs,)`, bool; two slices of all where all have, and in a graph that is compiled or exported,
+    which cannot depend on values.
+    """
+    everything = slice(None), slice(None)
+    if previous is None or torch.compiler.is_compiling():
+        return everything
+    document = pair_mask.nonzero(as_tuple=True)[0]
+    changed = torch.zeros(len(pair_mask), dtype=torch.bool, device=relations.device)
     changed[document[(previous != relations).any(-1)]] = True
-    return changed
+    return everything if changed.all() else (changed, changed[document])
 
 
 def _replace_rows(values: torch.Tensor | None, rows: torch.Tensor | slice, new: torch.Tensor) -> torch.Tensor:

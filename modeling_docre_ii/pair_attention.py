@@ -51,8 +51,9 @@ class PairLayout:
         """Every pair attends to all pairs of its document with each head (the paper's ablation without ECA)."""
         document = pair_mask.nonzero(as_tuple=True)[0]
         count = pair_mask.sum((1, 2))
-        length = max(int(count.max()), 1)
-        place = torch.arange(len(document), device=document.device) - (count.cumsum(0) - count)[document]
+        # A graph that is compiled or exported cannot have a size that depends on values, and has room for all pairs.
+        length = pair_mask[0].numel() if torch.compiler.is_compiling() else max(int(count.max()), 1)
+        place = torch.arange(document.shape[0], device=document.device) - (count.cumsum(0) - count)[document]
         sequence = document[:, None] * NUM_HEADS + torch.arange(NUM_HEADS, device=document.device)
         slots = sequence * length + place[:, None]
         has_key = torch.arange(length, device=document.device) < count[:, None]
@@ -67,7 +68,7 @@ class PairLayout:
     def collect(self, sequences: torch.Tensor) -> torch.Tensor:
         """`(num_sequences, 1, sequence_length, width)` -> `(num_pairs, 4 * width)`, what the queries found."""
         found = sequences.flatten(0, 2).index_select(0, self.query_slots.flatten())
-        return found.view(len(self.query_slots), NUM_HEADS * sequences.shape[-1])
+        return found.view(self.query_slots.shape[0], NUM_HEADS * sequences.shape[-1])
 
 
 class ExtendedCrossAttention(nn.Module):

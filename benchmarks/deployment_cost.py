@@ -1,0 +1,190 @@
+"""
+What ONNX, int8 and `torch.compile` give on the CPU: time over that of the model as it is, F1, and equality.
+
+    python benchmarks/deployment_cost.py path/to/checkpoint
+    python benchmarks/deployment_cost.py path/to/checkpoint --variants eager compiled
+
+Seconds are those that the process had a core for. Rounds of all variants alternate, and a ratio is the median over
+rounds, so that neither other work on the machine nor a drifting speed shows.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from onnxruntime import SessionOptions
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import nn
+from transformers import AutoProcessor
+
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIONNXModel, export_onnx, score_facts
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="A trained model on the Hub or in a local folder.")
+    parser.add_argument("--documents", default=str(ROOT / "examples/re_docred_sample/dev.json"))
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    return parser.parse_args()
+
+
+def torch_int8(model, processor, folder):
+    """All linear layers but those of `ContextAwareEntity` and the base module's classifier."""
+    model = copy.deepcopy(model)
+    base = model.docre_ii
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the quantized tensors of torch.ao are deprecated
+        for module in (base.encoder, base.pair_features.pair_encoder, model.inference_module):
+            torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8, inplace=True)
+    return model
+
+
+def onnx(model, processor, folder):
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    if not folder.exists():
+        export_onnx(model, processor, folder)
+    return DocREIIONNXModel.from_pretrained(folder, sess_options=options)
+
+
+def onnx_int8(model, processor, folder):
+    export_onnx(model, processor, folder)
+    for path in folder.glob("*.onnx"):
+        quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8)
+        path.with_suffix(".onnx.data").unlink()  # the weights before, which are in the graph's file now
+    return onnx(model, processor, folder)
+
+
+def compiled(model, processor, folder):
+    torch._dynamo.config.capture_dynamic_output_shape_ops = True
+    model = copy.deepcopy(model)
+    model.inference_module = torch.compile(model.inference_module, fullgraph=True, dynamic=True)
+    return model
+
+
+VARIANTS = {
+    "eager": lambda model, processor, folder: model,
+    "compiled": compiled,
+    "torch int8": torch_int8,
+    "onnx": onnx,
+    "onnx int8": onnx_int8,
+}
+
+
+def make_batches(args, processor):
+    """Batches of similar length, each with its documents."""
+    documents = json.loads(Path(args.documents).read_text(encoding="utf-8"))
+    documents.sort(key=lambda document: sum(map(len, document["sents"])))
+    for start in range(0, len(documents), args.batch_size):
+        chunk = documents[start : start + args.batch_size]
+        yield chunk, processor(chunk, return_tensors="pt")
+
+
+def timed(function, *args, **kwargs):
+    started = time.process_time()
+    result = function(*args, **kwargs)
+    return result, time.process_time() - started
+
+
+def time_inference_module(model, inputs):
+    """Seconds of the inference module alone, on feature matrices of the base module."""
+    seconds = 0.0
+    for base, pair_mask in inputs:
+        seconds += timed(model.infer, base, pair_mask)[1]
+    return seconds
+
+
+def predictions_of(outputs, batches, processor, max_labels):
+    triples = []
+    for (documents, _), output in zip(batches, outputs):
+        for document, rows in zip(
+            documents, processor.post_process_relation_extraction(output, documents, max_labels)
+        ):
+            triples += [
+                {
+                    "title": document["title"],
+                    "h_idx": row["head"]["entity"],
+                    "t_idx": row["tail"]["entity"],
+                    "r": row["relation"],
+                }
+                for row in rows
+            ]
+    return triples
+
+
+def size_of(model, folder):
+    if not isinstance(model, nn.Module):
+        return sum(path.stat().st_size for path in folder.glob("exported/*.onnx*"))
+    file = folder / "weights"
+    torch.save(model.state_dict(), file)
+    return file.stat().st_size
+
+
+@torch.no_grad()
+def main():
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    model = DocREIIForRelationExtraction.from_pretrained(args.checkpoint, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(args.checkpoint)
+    batches = list(make_batches(args, processor))
+    documents = [document for chunk, _ in batches for document in chunk]
+    bases = [(model.docre_ii(**inputs), inputs["pair_mask"]) for _, inputs in batches]
+
+    variants, sizes = {}, {}
+    for name in args.variants:
+        with tempfile.TemporaryDirectory() as folder:
+            variants[name], seconds = timed(VARIANTS[name], model, processor, Path(folder) / "exported")
+            sizes[name] = size_of(variants[name], Path(folder))
+        print(f"{name}: made in {seconds:.0f} s", flush=True)
+
+    seconds = {name: [] for name in variants}
+    inference_seconds = {name: [] for name in ("eager", "compiled") if name in variants}
+    outputs = {}
+    for number in range(args.rounds + 1):  # the first round warms up
+        for name, variant in variants.items():
+            outputs[name], time_taken = timed(lambda: [variant(**inputs) for _, inputs in batches])  # noqa: B023
+            seconds[name].append(time_taken)
+            if number == 0:
+                print(f"{name}: first round in {time_taken:.1f} s", flush=True)
+        for name in inference_seconds:
+            inference_seconds[name].append(time_inference_module(variants[name], bases))
+
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {args.rounds} rounds")
+    print(f"{len(documents)} documents in batches of {args.batch_size}")
+    print(
+        f"{'':12}{'seconds':>9}{'x eager':>9}{'MB':>7}{'F1':>7}{'facts':>7}{'off base logits':>17}{'off logits':>12}"
+    )
+    max_labels = model.config.max_labels_per_pair
+    for name in variants:
+        predictions = predictions_of(outputs[name], batches, processor, max_labels)
+        off = [
+            max((mine[key] - theirs[key]).abs().max().item() for mine, theirs in zip(outputs[name], outputs["eager"]))
+            for key in ("base_logits", "logits")
+        ]
+        print(
+            f"{name:12}{statistics.median(seconds[name][1:]):>9.2f}{ratio(seconds, name):>9.2f}"
+            f"{sizes[name] / 1e6:>7.0f}{score_facts(predictions, documents)['f1']:>7.2f}{len(predictions):>7}"
+            f"{off[0]:>17.1e}{off[1]:>12.1e}"
+        )
+    if "compiled" in inference_seconds:
+        print(f"inference module alone, compiled: x {ratio(inference_seconds, 'compiled'):.2f}")
+
+
+def ratio(seconds, name):
+    return statistics.median(time / other for time, other in zip(seconds[name][1:], seconds["eager"][1:]))
+
+
+if __name__ == "__main__":
+    main()
