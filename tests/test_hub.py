@@ -347,6 +347,7 @@ def test_a_corpus_comes_back_as_it_was_pushed(pushed_corpus, new_client, sample_
         ]
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_from_a_name_and_pushes(pushed_corpus, hub, new_client):
     sizes = ("pair_hidden_size", "pair_intermediate_size", "pair_feature_size", "pair_bilinear_rank")
     arguments = {

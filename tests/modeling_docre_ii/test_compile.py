@@ -4,6 +4,9 @@ import pytest
 import torch
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(autouse=True)
 def fresh_compiler():
     """The number of candidate pairs becomes a size of the graph."""

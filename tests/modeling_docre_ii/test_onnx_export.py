@@ -10,6 +10,9 @@ from transformers import AutoProcessor, AutoTokenizer, pipeline
 from modeling_docre_ii import DocREIIONNXModel, DocREIIProcessor, export_onnx
 
 
+pytestmark = pytest.mark.slow
+
+
 # Float32 in another order of operations, on logits of about 10.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 RELATIONS = ["Na", "P17", "P131", "P6"]
