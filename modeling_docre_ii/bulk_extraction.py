@@ -16,7 +16,7 @@ from transformers.utils import logging
 from .data_collator import DataCollatorForRelationExtraction
 from .documents import DocumentError, check_document
 from .extraction_run import ExtractionRun, describe_run
-from .pipeline_docre_ii import read_document
+from .pipeline_docre_ii import check_label_map, read_document
 from .processing_docre_ii import DocREIIProcessor
 from .whole_files import write_whole
 
@@ -137,8 +137,7 @@ def extract_to_parquet(
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
-    if [label for _, label in sorted(model.config.id2label.items())] != processor.relations:
-        raise ValueError("the label map of the model is not that of its processor")
+    check_label_map(model.config.id2label, processor.relations)
     folder = Path(folder)
     run = describe_run(model, processor, documents, documents_per_shard, bf16)
     finished = finished_shards(folder, run)

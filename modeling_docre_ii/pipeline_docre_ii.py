@@ -71,10 +71,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the `processor` of its model")
-        labels = [label for _, label in sorted(self.model.config.id2label.items())]
-        if labels != self.processor.relations:
-            different = sorted(set(labels) ^ set(self.processor.relations)) or "the same relations in another order"
-            raise ValueError(f"the label map of the model is not that of its processor: {different}")
+        check_label_map(self.model.config.id2label, self.processor.relations)
 
     def __call__(self, documents, **kwargs):
         """
@@ -152,6 +149,25 @@ class DocumentRelationExtractionPipeline(Pipeline):
         super().save_pretrained(save_directory, **kwargs)
         # Pipeline saves the tokenizer, but no processor.
         self.processor.save_pretrained(save_directory, **kwargs)
+
+
+def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
+    """
+    Checks that a model and a processor go together.
+
+    Args:
+        id2label (`dict[int, str]`):
+            Label map of the model.
+        relations (`list[str]`):
+            Relations of the processor, in the order of the classes.
+
+    Raises:
+        `ValueError`: they do not; the message says in which relations they differ.
+    """
+    labels = [label for _, label in sorted(id2label.items())]
+    if labels != relations:
+        different = sorted(set(labels) ^ set(relations)) or "the same relations in another order"
+        raise ValueError(f"the label map of the model is not that of its processor: {different}")
 
 
 def read_document(document: Mapping[str, Any]) -> EncodedDocument:
