@@ -35,7 +35,6 @@ from modeling_docre_ii import (
     DocREIITrainingArguments,
     DocumentError,
     TypePairBaseline,
-    count_documents,
     describe_explanation,
     extract_to_parquet,
     facts_by_document,
@@ -52,6 +51,7 @@ from modeling_docre_ii import (
     write_submission,
 )
 from modeling_docre_ii.documents import with_relation_ids
+from modeling_docre_ii.pipeline_docre_ii import check_label_map
 from modeling_docre_ii.run_arguments import Arguments, DataArguments, card_kwargs, parse_arguments, resolve_path
 from modeling_docre_ii.score_tables import comparison_table, iteration_table, relation_table, runs_table, score_table
 from modeling_docre_ii.training_record import TrainedStage
@@ -116,14 +116,14 @@ def has_label_map(path: str, corpus: Corpus, arguments: Arguments, stage: int) -
     Says whether a checkpoint has the relations of the documents.
 
     Raises:
-        `ValueError`: it has not, and is not to be trained on them.
+        `ValueError`: it has not, and is not to be trained on them; or its model and its processor differ.
     """
-    id2label = DocREIIConfig.from_pretrained(path).id2label
-    labels = [id2label[index] for index in range(len(id2label))]
-    if labels == corpus.relations == DocREIIProcessor.from_pretrained(path).relations:
+    relations = DocREIIProcessor.from_pretrained(path).relations
+    check_label_map(DocREIIConfig.from_pretrained(path).id2label, relations)
+    if relations == corpus.relations:
         return True
     if not (arguments.model.ignore_mismatched_sizes and arguments.training[stage].do_train):
-        different = sorted(set(labels) ^ set(corpus.relations)) or "the same relations in another order"
+        different = sorted(set(relations) ^ set(corpus.relations)) or "the same relations in another order"
         raise ValueError(
             f"the label map of {path!r} is not that of the documents: {different}; to train it on their relations, "
             "set `ignore_mismatched_sizes`"
@@ -166,12 +166,12 @@ def make_trainer(
     data_args: DataArguments,
     training_args: DocREIITrainingArguments,
 ) -> DocREIITrainer:
-    """Encodes the training and validation documents and puts a Trainer together."""
+    """Encodes the documents of training and evaluation and puts a Trainer together."""
     train_dataset, eval_dataset, compute_metrics = None, None, None
     if training_args.do_train:
         train_dataset = encode(corpus, "train", processor, data_args, skip_uncounted=True)
         train_dataset = train_dataset.remove_columns("document_index")
-    if "validation" in corpus.splits:
+    if "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
         eval_dataset = encode(corpus, "validation", processor, data_args)
         compute_metrics = make_compute_metrics(
             list(corpus.documents("validation")), corpus.relations, corpus.train_facts, corpus.distant_facts
@@ -285,7 +285,7 @@ def score(corpus: Corpus, data_args: DataArguments) -> None:
 
 def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """Predicts the test documents, or the validation documents where there are none, and writes the triples."""
-    split = "test" if "test" in corpus.splits else "validation"
+    split = corpus.predicted_split
     dataset = encode(corpus, split, processor, data_args, has_labels=False)
     facts = facts_by_document(trainer.predict(dataset, metric_key_prefix="predict").predictions[-1])
     if not trainer.is_world_process_zero():
@@ -320,7 +320,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
 
 def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """Predicts as [`predict`], shard by shard from disk, and writes the triples as Parquet files."""
-    rows = corpus.splits["test" if "test" in corpus.splits else "validation"]
+    rows = corpus.splits[corpus.predicted_split]
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
     settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.bf16)
     try:
@@ -348,7 +348,9 @@ def print_explanation(trainer: DocREIITrainer, processor: DocREIIProcessor, docu
 def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:
     """Writes the model card, and pushes model and card to the Hub if that is asked for."""
     if trainer.is_world_process_zero():
-        trainer.record.describe(corpus.splits)
+        # A corpus that was predicted in bulk says nothing of the model, and to count it is to read it.
+        bulk = None if arguments.data.triples_dir is None else "test"
+        trainer.record.describe({split: rows for split, rows in corpus.splits.items() if split != bulk})
     if trainer.args.do_train and len(arguments.training) == 2:
         stage_1 = arguments.training[1]
         state = TrainerState.load_from_json(os.path.join(stage_1.output_dir, TRAINER_STATE_NAME))
@@ -359,12 +361,15 @@ def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> No
         trainer.create_model_card(**card_kwargs(arguments))
 
 
-def keep_off_the_hub(output_dir: Path) -> None:
+def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
     """Has the Hub leave out what a run writes beside its model: that of stage 1, and what quotes documents."""
     output_dir.mkdir(parents=True, exist_ok=True)
     path = output_dir / ".gitignore"
     written = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = ["/stage_1/", *(f"/{name}" for name in ("report.html", "predictions.json", "result.json", "result.zip"))]
+    if triples_dir is not None and (folder := Path(triples_dir).resolve()).is_relative_to(output_dir.resolve()):
+        # With the `.partial` file that a process may leave beside it.
+        names.append(f"/{(folder.relative_to(output_dir.resolve()) / 'triples-*.parquet*').as_posix()}")
     path.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
 
 
@@ -378,7 +383,7 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments, data_args: Data
     for split in [split for split, is_needed in needed.items() if is_needed]:
         if split not in corpus.splits:
             raise ValueError(f"no {split} documents were given, but the run is to use them: set `{split}_file`")
-        if not count_documents(corpus.splits[split]).facts:
+        if not any(row.get("labels") for row in corpus.splits[split]):
             raise ValueError(f"none of the {split} documents has a label")
     metric = args.metric_for_best_model or ""
     has_filter = any("uncounted" in rows.column_names for rows in corpus.splits.values())
@@ -421,8 +426,8 @@ def main(argv: list[str] | None = None) -> None:
         first_stage, checkpoint = find_resumption(training) if args.do_train else (last_stage, None)
     except ValueError as error:  # DocumentError is one
         raise SystemExit(f"run_docre.py: {error}") from error
-    if args.do_train and args.should_save:
-        keep_off_the_hub(Path(args.output_dir))
+    if (args.do_train or args.push_to_hub) and args.should_save:
+        keep_off_the_hub(Path(args.output_dir), arguments.data.triples_dir)
     for stage in [stage for stage in training if stage >= first_stage]:
         # Stage 2 starts from what stage 1 has left, whether in this run or before.
         follows = args.do_train and stage == 2 and 1 in training
@@ -431,7 +436,7 @@ def main(argv: list[str] | None = None) -> None:
         model, processor = load_model(arguments, stage, path, corpus)
         trainer = make_trainer(model, processor, corpus, arguments.data, training[stage])
         if args.do_train:
-            logger.info("stage %d: %s parameters to train", stage, f"{_num_trainable(model):,}")
+            logger.info("stage %d: %s parameters to train", stage, f"{model.num_parameters(only_trainable=True):,}")
             train(trainer, corpus, checkpoint if stage == first_stage else None)
         if args.do_eval:
             evaluate(trainer, corpus)
@@ -439,10 +444,6 @@ def main(argv: list[str] | None = None) -> None:
         (extract if arguments.data.triples_dir else predict)(trainer, corpus, processor, arguments.data)
     if args.do_train or args.push_to_hub:
         publish(trainer, corpus, arguments)
-
-
-def _num_trainable(model: DocREIIForRelationExtraction) -> int:
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ class Corpus:
     def train_facts(self) -> set[NamedFact] | None:
         return named_facts(self.documents("train")) if "train" in self.splits else None
 
+    @property
+    def predicted_split(self) -> str:
+        """The split that is to be predicted: `test`, or `validation` where there are no test documents."""
+        return "test" if "test" in self.splits else "validation"
+
     def documents(self, split: str) -> Iterator[dict[str, Any]]:
         """Yields the documents of a split, none if the run has no such split."""
         relations = self.relations
@@ -81,9 +86,15 @@ def load_corpus(data_args: DataArguments) -> Corpus:
     for split, most in (("train", data_args.max_train_documents), ("validation", data_args.max_eval_documents)):
         if most is not None and split in corpus.splits:
             corpus.splits[split] = corpus.splits[split].select(range(min(most, len(corpus.splits[split]))))
-    for split in corpus.splits:
-        logger.info("%s: %s", split, count_documents(corpus.splits[split]))
+    if logger.isEnabledFor(logging.INFO):
+        _log_counts(corpus, None if data_args.triples_dir is None else corpus.predicted_split)
     return corpus
+
+
+def _log_counts(corpus: Corpus, bulk: str | None) -> None:
+    for split, rows in corpus.splits.items():
+        # To count is to read every row, and in bulk there may be millions.
+        logger.info("%s: %s", split, f"{len(rows):,} documents" if split == bulk else count_documents(rows))
 
 
 def make_builder(data_args: DataArguments) -> CorpusBuilder:

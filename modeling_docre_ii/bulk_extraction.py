@@ -13,10 +13,9 @@ from accelerate import PartialState
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from .data_collator import DataCollatorForRelationExtraction
 from .documents import DocumentError, check_document
 from .extraction_run import ExtractionRun, describe_run
-from .pipeline_docre_ii import check_label_map, read_document
+from .pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from .processing_docre_ii import DocREIIProcessor
 from .whole_files import write_whole
 
@@ -137,7 +136,9 @@ def extract_to_parquet(
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
-    check_label_map(model.config.id2label, processor.relations)
+    # Of a model with a device map, the pipeline finds out where it is, and refuses to be told.
+    device = None if getattr(model, "hf_device_map", None) else model.device
+    extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)
     folder = Path(folder)
     run = describe_run(model, processor, documents, documents_per_shard, bf16)
     finished = finished_shards(folder, run)
@@ -154,7 +155,7 @@ def extract_to_parquet(
             indices = run.documents_of(shard)
             read = [_read(documents[index], index) for index in indices]
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                triples = _predict(model, processor, read, batch_size)
+                triples = _predict(extractor, read, batch_size)
             _write_shard(folder, run, shard, read, triples)
             progress.update(len(indices))
     there = finished_shards(folder, run)
@@ -217,24 +218,18 @@ def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 def _predict(
-    model: PreTrainedModel, processor: DocREIIProcessor, documents: list[dict[str, Any]], batch_size: int
+    extractor: DocumentRelationExtractionPipeline, documents: list[dict[str, Any]], batch_size: int
 ) -> list[list[dict[str, Any]]]:
-    """The triples of each document."""
-    encoded = processor(documents)
+    """The triples of each document. They are encoded together, which is faster, and put into batches by length."""
+    encoded = extractor.processor(documents)
     features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
     # The longest first: what does not fit in the memory of the device fails at once.
     order = sorted(range(len(features)), key=lambda index: -len(features[index]["input_ids"]))
-    collate = DataCollatorForRelationExtraction(processor.tokenizer)
     triples: list[list[dict[str, Any]]] = [[] for _ in documents]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        inputs = {name: tensor.to(model.device) for name, tensor in collate([features[i] for i in batch]).items()}
-        with torch.no_grad():
-            outputs = model(**inputs)
-        decoded = processor.post_process_relation_extraction(
-            outputs, [documents[index] for index in batch], model.config.max_labels_per_pair
-        )
-        for index, rows in zip(batch, decoded):
+        inputs = [EncodedDocument(documents[index], features=features[index]) for index in batch]
+        for index, rows in zip(batch, extractor.forward({"encoded": inputs})["triples"]):
             triples[index] = rows
     return triples
 

@@ -1,10 +1,11 @@
 """What the command line says about documents, and the corpus that is made of it."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from dataset_scripts.corpus import load_corpus, make_builder
 from dataset_scripts.docred import DocRED
@@ -102,6 +103,43 @@ def test_corpus_of_abstracts_knows_its_candidates_and_what_does_not_count():
     documents = list(corpus.documents("validation"))
     assert {label["r"] for document in documents for label in document["labels"]} == {"CID"}
     assert any(document["uncounted"] for document in documents)
+
+
+@pytest.fixture
+def uncountable(tmp_path):
+    """A corpus with a row that cannot be counted: it has no entities."""
+    labels = List({"h": Value("int32"), "t": Value("int32"), "r": ClassLabel(names=["Na", "P17"])})
+    features = Features({"title": Value("string"), "labels": labels})
+    for split in ("train", "test"):
+        rows = Dataset.from_dict({"title": ["a", "b"], "labels": [[], []]}, features=features)
+        rows.to_parquet(tmp_path / "corpus" / f"{split}-00000-of-00001.parquet")
+    return str(tmp_path / "corpus")
+
+
+def test_documents_are_counted_where_the_counts_are_shown(uncountable, caplog):
+    caplog.set_level(logging.INFO, logger="run_docre")
+    with pytest.raises(KeyError, match="vertexSet"):
+        load_corpus(DataArguments(dataset_name=uncountable))
+    caplog.set_level(logging.WARNING, logger="run_docre")
+    assert len(load_corpus(DataArguments(dataset_name=uncountable)).splits["test"]) == 2
+
+
+def test_documents_that_are_predicted_in_bulk_are_not_read_at_the_start(uncountable, tmp_path, caplog):
+    (tmp_path / "corpus" / "train-00000-of-00001.parquet").unlink()
+    caplog.set_level(logging.INFO, logger="run_docre")
+    load_corpus(DataArguments(dataset_name=uncountable, triples_dir=str(tmp_path / "triples")))
+    assert caplog.messages == ["test: 2 documents"]
+
+
+def test_documents_of_training_are_counted_before_a_bulk_prediction_as_well(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="run_docre")
+    arguments = DataArguments(dataset_name="re_docred", train_file=FILES["train"], test_file=FILES["validation"])
+    arguments.triples_dir = str(tmp_path / "triples")
+    load_corpus(arguments)
+    documents = read(SAMPLE / "train.json")
+    entities = sum(len(document["vertexSet"]) for document in documents)
+    assert caplog.messages[0].startswith(f"train: {len(documents)} documents, {entities:,} entities, ")
+    assert caplog.messages[1] == f"test: {len(read(SAMPLE / 'dev.json'))} documents"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,18 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 import torch
+from accelerate import dispatch_model
 from transformers import pipeline
 
 import run_docre
+from dataset_scripts.corpus import load_corpus
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError, extract_to_parquet
 from modeling_docre_ii.bulk_extraction import METADATA_KEY
+from modeling_docre_ii.run_arguments import parse_arguments
+from tests.hub_client import Client
 from tests.hub_model import make_model, make_processor, sample_documents
+from tests.hub_repository import is_ignored
+from tests.hub_server import Hub
 
 
 ROOT = Path(__file__).parents[2]
@@ -273,6 +280,15 @@ def test_model_is_known_again_wherever_it_is_loaded_from(model, processor, docum
     assert extract_to_parquet(*loaded, documents[:3], tmp_path, 2).is_complete
 
 
+def test_model_is_run_where_its_device_map_has_put_it(model, processor, documents, checkpoint, tmp_path):
+    loaded = DocREIIForRelationExtraction.from_pretrained(checkpoint)
+    dispatched = dispatch_model(loaded, {"": "cpu"}, force_hooks=True)
+    assert dispatched.hf_device_map == {"": "cpu"}
+    for name, which in (("dispatched", dispatched), ("plain", model)):
+        extract_to_parquet(which, processor, documents, tmp_path / name, 4)
+    assert rows_of(tmp_path / "dispatched") == rows_of(tmp_path / "plain")
+
+
 def test_files_of_others_are_not_mixed_with(model, processor, documents, tmp_path):
     (tmp_path / "triples-of-mine.parquet").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="triples-of-mine.parquet is of another run"):
@@ -332,6 +348,62 @@ def test_processor_of_another_model_is_refused(model, processor, documents, tmp_
     other = DocREIIProcessor(processor.tokenizer, ["Na", *processor.relations[:0:-1]])
     with pytest.raises(ValueError, match="the label map of the model is not that of its processor"):
         extract_to_parquet(model, other, documents, tmp_path)
+
+
+def test_checkpoint_whose_processor_is_of_another_model_is_refused(checkpoint, corpus_file, processor, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "mixed")
+    DocREIIProcessor(processor.tokenizer, ["Na", *processor.relations[:0:-1]]).save_pretrained(tmp_path / "mixed")
+    with pytest.raises(ValueError, match="not that of its processor: the same relations in another order"):
+        run_docre.main(command_line(tmp_path / "mixed", corpus_file, tmp_path / "triples"))
+
+
+@pytest.mark.parametrize(("steps", "encoded"), [(["--do_eval=false"], None), (["--do_eval=true"], 10)])
+def test_validation_documents_are_encoded_only_where_they_are_scored(
+    checkpoint, corpus_file, model, processor, tmp_path, steps, encoded
+):
+    more = (f"--validation_file={corpus_file}", *steps)
+    arguments = parse_arguments(command_line(checkpoint, corpus_file, tmp_path / "triples", *more))
+    corpus = load_corpus(arguments.data)
+    trainer = run_docre.make_trainer(model, processor, corpus, arguments.data, arguments.training[2])
+    assert (trainer.eval_dataset and len(trainer.eval_dataset)) == encoded
+
+
+@pytest.mark.parametrize(
+    ("triples_dir", "found"),
+    [
+        ("out/triples", "triples/"),
+        ("out/made/of/test", "made/of/test/"),
+        ("out", ""),
+        ("out/../out/triples", "triples/"),
+        ("triples", None),
+        ("out of here", None),
+    ],
+)
+def test_triples_beside_the_model_stay_off_the_hub(tmp_path, monkeypatch, triples_dir, found):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        run_docre.keep_off_the_hub(Path("out"), triples_dir)
+    gitignore = (tmp_path / "out" / ".gitignore").read_text(encoding="utf-8")
+    lines = [line for line in gitignore.splitlines() if "triples" in line]
+    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*"])
+    for name in ("triples-00000-of-00004.parquet", "triples-00001-of-00004.parquet.1f2e.partial"):
+        assert is_ignored(f"{found or ''}{name}", gitignore) == (found is not None)
+    for name in ("model.safetensors", "modeling_docre_ii.py", "README.md"):
+        assert not is_ignored(name, gitignore)
+
+
+@pytest.mark.slow
+def test_what_is_pushed_after_a_bulk_prediction_is_the_model_alone(checkpoint, corpus_file, tmp_path):
+    arguments = command_line(checkpoint, corpus_file, tmp_path / "output" / "triples", "--push_to_hub=true")
+    arguments = [*arguments, "--hub_model_id=org/predicted", f"--output_dir={tmp_path / 'output'}"]
+    with Hub() as hub:
+        client = Client(hub, tmp_path / "client", PYTHONPATH=str(ROOT))
+        client.run(f"import os, run_docre; os.chdir({str(ROOT)!r}); run_docre.main({arguments!r})")
+        pushed = list(hub.repository("org/predicted").commits.values())[-1].files
+    assert len(rows_of(tmp_path / "output" / "triples")) > 50
+    assert {"config.json", "model.safetensors", "README.md"} <= set(pushed)
+    assert not [path for path in pushed if path.endswith(".parquet")]
+    assert "| test |" not in pushed["README.md"].content.decode()
 
 
 @pytest.mark.parametrize(
