@@ -114,7 +114,7 @@ class InferenceLayer(nn.Module):
 
         Returns:
             `tuple(torch.FloatTensor)`: F_{l+1} and R_{l+1}, of shape `(num_pairs, width)`, and the probabilities of
-            shape `(num_pairs, 2, 4, sequence_length)` or `None`.
+            shape `(num_pairs, 2, 4, line_length)` or `None`.
         """
         from_features, feature_probabilities = self.feature_attention(
             features.query, features.feature_key_value + relations.feature_key_value, layout, output_attentions
@@ -140,7 +140,7 @@ class InferenceOutput(NamedTuple):
         logits (`tuple(torch.FloatTensor)`, one of shape `(num_pairs, num_labels)` an iteration):
             Relation logits P^(1), ..., P^(K) before the sigmoid.
         attentions (`tuple(torch.FloatTensor)`, one an iteration, or `None`):
-            Attention probabilities of all layers, of shape `(num_pairs, num_layers, 2, 4, sequence_length)`: units
+            Attention probabilities of all layers, of shape `(num_pairs, num_layers, 2, 4, line_length)`: units
             feature and relation level, heads row s, column s, row o, column o.
     """
 
@@ -227,7 +227,7 @@ class InferenceModule(nn.Module):
     def _look_up(self, table: Projections, relations: torch.Tensor) -> Projections:
         if self.relation_embedding == "argmax":
             classes = relations.int().argmax(-1)
-            return table.select(classes)
+            return table.map(lambda rows: rows.index_select(0, classes))
         return table.map(lambda rows: relations.to(rows.dtype) @ rows)
 
     def encode(
@@ -246,7 +246,7 @@ class InferenceModule(nn.Module):
 
         Returns:
             `tuple(torch.FloatTensor)`: M = [F_{N_I}, R_{N_I}] of shape `(num_pairs, 2 * width)`, and the probabilities
-            of shape `(num_pairs, num_layers, 2, 4, sequence_length)` or `None`.
+            of shape `(num_pairs, num_layers, 2, 4, line_length)` or `None`.
         """
         attentions = []
         for index, layer in enumerate(self.layers):

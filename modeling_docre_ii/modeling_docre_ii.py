@@ -16,6 +16,7 @@ from .inference_module import InferenceModule
 from .losses import adaptive_threshold_loss, sample_pairs
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .pair_features import PairFeatures
+from .pair_matrix import matrix_to_pairs, pairs_to_matrix
 from .relation_noise import corrupt_relations, draw_noise_rates
 
 
@@ -183,8 +184,8 @@ class DocREIIModel(DocREIIPreTrainedModel):
         )
         logits = self.classifier(self.dropout(features))
         return DocREIIModelOutput(
-            feature_matrix=_matrix(features, pairs, pair_mask),
-            base_logits=_matrix(logits, pairs, pair_mask),
+            feature_matrix=pairs_to_matrix(features, pair_mask),
+            base_logits=pairs_to_matrix(logits, pair_mask),
             hidden_states=encoding.hidden_states,
             attentions=encoding.attentions,
         )
@@ -319,10 +320,10 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         sample = slice(None)
         if self.inference_module is not None and self.training and self.config.negatives_per_positive is not None:
             sample = sample_pairs(dense, self.config.negatives_per_positive)
-        base_loss = _loss(base.base_logits[pair_mask], dense, num_pairs, sample)
+        base_loss = _loss(matrix_to_pairs(base.base_logits, pair_mask), dense, num_pairs, sample)
         if self.inference_module is None:
             return DocREIIOutput(loss=base_loss, base_loss=base_loss, **output)
-        inference_loss = _loss(output.logits[pair_mask], dense, num_pairs, sample)
+        inference_loss = _loss(matrix_to_pairs(output.logits, pair_mask), dense, num_pairs, sample)
         loss = self.config.base_loss_weight * base_loss + inference_loss
         parts = {"base_loss": base_loss, "inference_loss": inference_loss}
         if output.views is not None:
@@ -358,11 +359,11 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
         if self.inference_module is None:
             return DocREIIOutput(logits=base.base_logits, base_logits=base.base_logits, **of_encoder)
-        features, base_logits = base.feature_matrix[pair_mask], base.base_logits[pair_mask]
-        pairs = pair_mask.nonzero(as_tuple=True)
+        features = matrix_to_pairs(base.feature_matrix, pair_mask)
+        base_logits = matrix_to_pairs(base.base_logits, pair_mask)
         if self.training and labels is not None:
             logits, views = self._train_pass(features, base_logits, pair_mask, labels)
-            logits = _matrix(logits, pairs, pair_mask)
+            logits = pairs_to_matrix(logits, pair_mask)
             output = DocREIIOutput(
                 logits=logits, base_logits=base.base_logits, iteration_logits=(logits,), **of_encoder
             )
@@ -372,7 +373,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             return output
         output_attentions = output_attentions and self.config.cross_attention == "extended"
         inferred = self.inference_module(features, base_logits, pair_mask, output_attentions)
-        iteration_logits = tuple(_matrix(logits, pairs, pair_mask) for logits in inferred.logits)
+        iteration_logits = tuple(pairs_to_matrix(logits, pair_mask) for logits in inferred.logits)
         output = DocREIIOutput(
             logits=iteration_logits[-1],
             base_logits=base.base_logits,
@@ -382,7 +383,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         if output_attentions:
             # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
             output.cross_attentions = tuple(
-                _matrix(weights.flatten(1), pairs, pair_mask)
+                pairs_to_matrix(weights.flatten(1), pair_mask)
                 .unflatten(-1, weights.shape[1:])
                 .permute(0, 3, 4, 5, 1, 2, 6)
                 for weights in inferred.attentions
@@ -424,12 +425,6 @@ def _loss(
     """The mean over the sampled pairs, weighed by all pairs of this batch among `num_pairs`."""
     losses = adaptive_threshold_loss(logits[sample], labels[sample])
     return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
-
-
-def _matrix(values: torch.Tensor, pairs: tuple[torch.Tensor, ...], pair_mask: torch.Tensor) -> torch.Tensor:
-    """Lays `(num_pairs, width)` out as `(batch_size, num_entities, num_entities, width)`, zeros elsewhere."""
-    values = values.to(pair_mask.device)  # with `device_map`, a module may be elsewhere
-    return values.new_zeros(*pair_mask.shape, values.shape[-1]).index_put(pairs, values)
 
 
 __all__ = [

@@ -8,8 +8,9 @@ from torch import nn
 
 from .document_encoding import encode_documents
 from .model_outputs import DocREIIModelOutput
-from .modeling_docre_ii import DocREIIForRelationExtraction, _matrix
+from .modeling_docre_ii import DocREIIForRelationExtraction
 from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
+from .pair_matrix import pairs_to_matrix
 from .processing_docre_ii import DocREIIProcessor
 
 
@@ -70,8 +71,8 @@ class RelationsGraph(nn.Module):
             last_hidden_state, mention_attention, mention_positions, mention_entities, pairs, pair_mask.shape[1]
         )
         base = DocREIIModelOutput(
-            feature_matrix=_matrix(features, pairs, pair_mask),
-            base_logits=_matrix(module.classifier(features), pairs, pair_mask),
+            feature_matrix=pairs_to_matrix(features, pair_mask),
+            base_logits=pairs_to_matrix(module.classifier(features), pair_mask),
         )
         output = self.model.infer(base, pair_mask)
         if output.iteration_logits is None:

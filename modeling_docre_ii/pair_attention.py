@@ -15,60 +15,91 @@ NUM_HEADS = 4
 @dataclass
 class PairLayout:
     """
-    Which pairs attend to which: the sequences that attention runs over, and where each candidate pair stands in them.
+    Which pairs attend to which: the lines of pairs that each head runs over, and where each candidate pair stands in
+    them as a query.
 
     Args:
-        query_slots, key_slots (`torch.LongTensor` of shape `(num_pairs, 4)`):
-            Place of every pair, as a query and as a key of each head, in the flattened sequences.
-        has_key (`torch.BoolTensor` of shape `(num_sequences, sequence_length)`):
-            Where a sequence holds a candidate pair.
+        queries, keys (`torch.LongTensor` of shape `(batch_size, 4, num_lines, line_length)`):
+            The candidate pair at every place, as a query and as a key of each head; the number of candidate pairs
+            where there is none.
+        has_key (`torch.BoolTensor` of shape `(batch_size, 4, num_lines, line_length)`):
+            Where a line holds a candidate pair.
+        query_slots (`torch.LongTensor` of shape `(num_pairs, 4)`):
+            Place of every pair as a query of each head, in the flattened lines.
     """
 
-    query_slots: torch.LongTensor
-    key_slots: torch.LongTensor
+    queries: torch.LongTensor
+    keys: torch.LongTensor
     has_key: torch.BoolTensor
+    query_slots: torch.LongTensor
 
     @classmethod
     def of_overlapping_pairs(cls, pair_mask: torch.Tensor) -> "PairLayout":
         """
         Pair (s, o) attends to row s, column s, row o and column o, of which it is itself a part, as equation 5 has it:
-        4 N sequences of N pairs for each document of `pair_mask`, of shape `(batch_size, num_entities, num_entities)`.
+        4 N lines of N pairs for each document of `pair_mask`, of shape `(batch_size, num_entities, num_entities)`.
         """
-        batch_size, size = pair_mask.shape[:2]
+        size = pair_mask.shape[1]
         document, head, tail = pair_mask.nonzero(as_tuple=True)
-        sequence = (document[:, None] * NUM_HEADS + torch.arange(NUM_HEADS, device=document.device)) * size
-        query_line, query_place = torch.stack([head, head, tail, tail], 1), torch.stack([tail, tail, head, head], 1)
-        key_line, key_place = torch.stack([head, tail, head, tail], 1), torch.stack([tail, head, tail, head], 1)
-        columns = pair_mask.transpose(1, 2)
+        rows = _numbers(pair_mask)
+        columns, has_column = rows.transpose(1, 2), pair_mask.transpose(1, 2)
+        # Pairs are asked by the line of their head s in the first two heads, by that of their tail o in the others.
+        line, place = torch.stack([head, head, tail, tail], 1), torch.stack([tail, tail, head, head], 1)
         return cls(
-            query_slots=(sequence + query_line) * size + query_place,
-            key_slots=(sequence + key_line) * size + key_place,
-            has_key=torch.stack([pair_mask, columns, pair_mask, columns], 1).view(batch_size * NUM_HEADS * size, size),
+            queries=torch.stack([rows, rows, columns, columns], 1),
+            keys=torch.stack([rows, columns, rows, columns], 1),
+            has_key=torch.stack([pair_mask, has_column, pair_mask, has_column], 1),
+            query_slots=(_first_of_each_head(document) * size + line) * size + place,
         )
 
     @classmethod
     def of_all_pairs(cls, pair_mask: torch.Tensor) -> "PairLayout":
-        """Every pair attends to all pairs of its document with each head (the paper's ablation without ECA)."""
+        """Every pair attends to all pairs of its document with each head (the paper's ablation without ECA): 4 lines
+        of as many pairs as a document has at most."""
         document = pair_mask.nonzero(as_tuple=True)[0]
         count = pair_mask.sum((1, 2))
         # A graph that is compiled or exported cannot have a size that depends on values, and has room for all pairs.
         length = pair_mask[0].numel() if torch.compiler.is_compiling() else max(int(count.max()), 1)
-        place = torch.arange(document.shape[0], device=document.device) - (count.cumsum(0) - count)[document]
-        sequence = document[:, None] * NUM_HEADS + torch.arange(NUM_HEADS, device=document.device)
-        slots = sequence * length + place[:, None]
-        has_key = torch.arange(length, device=document.device) < count[:, None]
-        return cls(query_slots=slots, key_slots=slots, has_key=has_key.repeat_interleave(NUM_HEADS, 0))
+        first, place = count.cumsum(0) - count, torch.arange(length, device=document.device)
+        has_key = place < count[:, None]
+        pairs = torch.where(has_key, first[:, None] + place, count.sum())[:, None, None].expand(-1, NUM_HEADS, -1, -1)
+        number = torch.arange(document.shape[0], device=document.device)
+        return cls(
+            queries=pairs,
+            keys=pairs,
+            has_key=has_key[:, None, None].expand(-1, NUM_HEADS, -1, -1),
+            query_slots=_first_of_each_head(document) * length + (number - first[document])[:, None],
+        )
 
-    def place(self, values: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-        """`(num_pairs, width)`, cut into heads -> `(num_sequences, 1, sequence_length, width / 4)`, else zeros."""
-        values = values.unflatten(-1, (NUM_HEADS, -1)).flatten(0, 1)
-        placed = values.new_zeros(self.has_key.numel(), values.shape[-1]).index_copy(0, slots.flatten(), values)
-        return placed.view(self.has_key.shape[0], 1, self.has_key.shape[1], -1)
+    def place(self, values: torch.Tensor, pairs: torch.Tensor, num_parts: int = 1) -> tuple[torch.Tensor, ...]:
+        """
+        `(num_pairs, num_parts * width)`, of which each part is cut into heads -> for every part, a tensor of shape
+        `(batch_size * 4, num_lines, line_length, width / 4)`, zeros where `pairs` has none.
+        """
+        # Gathered from where the projections left them, which is one pass over memory; no pair is a row of zeros.
+        values = torch.cat([values, values.new_zeros(1, values.shape[1])])
+        rows = values.reshape(values.shape[0] * num_parts * NUM_HEADS, -1)
+        head = torch.arange(NUM_HEADS, device=pairs.device)[:, None, None]
+        index = pairs * (num_parts * NUM_HEADS) + head
+        shape = (*pairs.flatten(0, 1).shape, rows.shape[-1])
+        return tuple(
+            rows.index_select(0, (index + part * NUM_HEADS).flatten()).view(shape) for part in range(num_parts)
+        )
 
-    def collect(self, sequences: torch.Tensor) -> torch.Tensor:
-        """`(num_sequences, 1, sequence_length, width)` -> `(num_pairs, 4 * width)`, what the queries found."""
-        found = sequences.flatten(0, 2).index_select(0, self.query_slots.flatten())
-        return found.view(self.query_slots.shape[0], NUM_HEADS * sequences.shape[-1])
+    def collect(self, lines: torch.Tensor) -> torch.Tensor:
+        """`(batch_size * 4, num_lines, line_length, width)` -> `(num_pairs, 4 * width)`, what the queries found."""
+        found = lines.flatten(0, 2).index_select(0, self.query_slots.flatten())
+        return found.view(self.query_slots.shape[0], NUM_HEADS * lines.shape[-1])
+
+
+def _numbers(pair_mask: torch.Tensor) -> torch.Tensor:
+    """The place of each candidate pair in `pair_mask.nonzero()`, the number of all where there is none."""
+    number = pair_mask.flatten().cumsum(0)
+    return torch.where(pair_mask, number.view_as(pair_mask) - 1, number[-1])
+
+
+def _first_of_each_head(document: torch.Tensor) -> torch.Tensor:
+    return document[:, None] * NUM_HEADS + torch.arange(NUM_HEADS, device=document.device)
 
 
 class ExtendedCrossAttention(nn.Module):
@@ -79,7 +110,7 @@ class ExtendedCrossAttention(nn.Module):
         head_3: M[o, *],   head_4: M[*, o],   ECA = [head_1, ..., head_4] W_O,   M = [F, R],
 
     with X = F in the feature-level unit and X = R in the relation-level unit. It runs as batched attention over 4 N
-    sequences of N pairs, in O(N^2 d + N^3) memory. A head whose line has no candidate pair gives 0.
+    lines of N pairs, in O(N^2 d + N^3) memory. A head whose line has no candidate pair gives 0.
 
     The matrices that act on M are kept as one for F and one for R, so that the part of either can be computed alone.
 
@@ -113,17 +144,17 @@ class ExtendedCrossAttention(nn.Module):
 
         Returns:
             `tuple(torch.FloatTensor)`: of shape `(num_pairs, width)`, and the probabilities of shape `(num_pairs, 4,
-            sequence_length)`, zeros where there is no candidate pair, or `None`.
+            line_length)`, zeros where there is no candidate pair, or `None`.
         """
-        key, value = key_value.chunk(2, dim=-1)
-        query = layout.place(query, layout.query_slots)
-        key, value = layout.place(key, layout.key_slots), layout.place(value, layout.key_slots)
+        (query,) = layout.place(query, layout.queries)
+        key, value = layout.place(key_value, layout.keys, num_parts=2)
+        has_key = layout.has_key.flatten(0, 1)[:, :, None]
         # Where a line holds no candidate all is open: softmax stays finite, and the values there are zeros.
-        mask = (layout.has_key | ~layout.has_key.any(-1, keepdim=True))[:, None, None]
+        mask = has_key | ~has_key.any(-1, keepdim=True)
         context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         attentions = None
         if output_attentions:
             scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5
-            probabilities = scores.masked_fill(~mask, float("-inf")).softmax(-1) * layout.has_key[:, None, None]
+            probabilities = scores.masked_fill(~mask, float("-inf")).softmax(-1) * has_key
             attentions = layout.collect(probabilities).unflatten(-1, (NUM_HEADS, -1))
         return self.output(layout.collect(context)), attentions

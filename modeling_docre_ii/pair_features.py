@@ -82,6 +82,29 @@ def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tenso
     return context.view(batch_size, num_entities, num_entities, hidden_states.shape[-1])
 
 
+def unordered_pairs(
+    pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], num_documents: int, num_entities: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Finds the pairs that share a context: that of (s, o) is that of (o, s), and what W makes of it is computed once.
+
+    Args:
+        pairs (`tuple(torch.LongTensor)`, three of shape `(num_pairs,)`):
+            Document, head and tail of the candidate pairs.
+        num_documents, num_entities (`int`):
+            The number of documents of the batch, and N, the largest number of entities of one.
+
+    Returns:
+        `tuple(torch.LongTensor)`: for every unordered pair its place in the flattened matrices of all documents, of
+        shape `(num_contexts,)`, and for every candidate pair which of these it is, of shape `(num_pairs,)`.
+    """
+    document, head, tail = pairs
+    place = (document * num_entities + torch.minimum(head, tail)) * num_entities + torch.maximum(head, tail)
+    is_used = torch.zeros(num_documents * num_entities**2, dtype=torch.bool, device=place.device)
+    is_used = is_used.index_put((place,), is_used.new_ones(()))
+    return is_used.nonzero()[:, 0], (is_used.cumsum(0) - 1).index_select(0, place)
+
+
 class ContextAwareEntity(nn.Module):
     r"""
     tanh(W [h(e), c]) for one side of the pairs, head or tail, the inner part of equations 2 and 3.
@@ -106,8 +129,8 @@ class ContextAwareEntity(nn.Module):
         entities: torch.Tensor,
         document: torch.Tensor,
         context: torch.Tensor,
-        batch_index: torch.Tensor,
         entity_index: torch.Tensor,
+        context_index: torch.Tensor,
     ) -> torch.Tensor:
         """
         Args:
@@ -115,10 +138,10 @@ class ContextAwareEntity(nn.Module):
                 Entity vectors.
             document (`torch.FloatTensor` of shape `(batch_size, hidden_size)`):
                 Vector of the first token of each document.
-            context (`torch.FloatTensor` of shape `(num_pairs, hidden_size)`):
-                Localized context of each candidate pair.
-            batch_index, entity_index (`torch.LongTensor` of shape `(num_pairs,)`):
-                Document and entity of each candidate pair.
+            context (`torch.FloatTensor` of shape `(num_contexts, hidden_size)`):
+                Localized contexts.
+            entity_index, context_index (`torch.LongTensor` of shape `(num_pairs,)`):
+                Entity, among those of all documents, and context of each candidate pair.
 
         Returns:
             `torch.FloatTensor` of shape `(num_pairs, pair_hidden_size)`.
@@ -126,7 +149,8 @@ class ContextAwareEntity(nn.Module):
         projected = self.entity(entities)
         if self.document is not None:
             projected = projected + self.document(document)[:, None]
-        return torch.tanh(projected[batch_index, entity_index] + self.context(context))
+        entity = projected.flatten(0, 1).index_select(0, entity_index)
+        return torch.tanh(entity + self.context(context).index_select(0, context_index))
 
 
 class ConcatPairEncoder(nn.Module):
@@ -240,9 +264,10 @@ class PairFeatures(nn.Module):
         entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities).to(dtype)
         hidden_states = hidden_states.to(dtype)
         attention = pool_attention(mention_attention, mention_entities, num_entities)
-        context = localized_context(hidden_states, attention)[pairs]
-        document = hidden_states[:, 0]
+        cells, context_index = unordered_pairs(pairs, len(hidden_states), num_entities)
+        context = localized_context(hidden_states, attention).flatten(0, 2).index_select(0, cells)
+        document, first_entity = hidden_states[:, 0], document_index * num_entities
         return self.pair_encoder(
-            self.head(entities, document, context, document_index, head_index),
-            self.tail(entities, document, context, document_index, tail_index),
+            self.head(entities, document, context, first_entity + head_index, context_index),
+            self.tail(entities, document, context, first_entity + tail_index, context_index),
         )

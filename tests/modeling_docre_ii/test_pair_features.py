@@ -8,6 +8,7 @@ from modeling_docre_ii.pair_features import (
     localized_context,
     pool_attention,
     pool_mentions,
+    unordered_pairs,
 )
 
 
@@ -163,14 +164,24 @@ def test_context_aware_entity_is_one_matrix_over_the_concatenation(docre_config,
     module = shaken(ContextAwareEntity(docre_config(), with_document=with_document))
     entities, document, context = torch.randn(2, 3, 16), torch.randn(2, 16), torch.randn(4, 16)
     batch_index, entity_index = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 0, 1, 2])
-    result = module(entities, document, context, batch_index, entity_index)
+    context_index = torch.tensor([1, 0, 1, 3])
+    result = module(entities, document, context, batch_index * 3 + entity_index, context_index)
 
     assert (module.document is not None) == with_document
     for pair, (b, entity) in enumerate(zip(batch_index.tolist(), entity_index.tolist(), strict=True)):
         expected = naive.side_vector(
-            module, entities[b, entity].double(), context[pair].double(), document[b].double()
+            module, entities[b, entity].double(), context[context_index[pair]].double(), document[b].double()
         )
         torch.testing.assert_close(result[pair].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_both_directions_of_a_pair_share_a_context():
+    pairs = [(0, 0, 1), (0, 1, 0), (0, 2, 2), (1, 0, 1), (1, 2, 0), (1, 1, 0)]
+    cells, index = unordered_pairs(tuple(map(torch.tensor, zip(*pairs))), 2, 3)
+
+    expected = [(0, 0, 1), (0, 2, 2), (1, 0, 1), (1, 0, 2)]
+    assert cells.tolist() == [document * 9 + first * 3 + second for document, first, second in expected]
+    assert [expected[place] for place in index] == [(d, min(h, t), max(h, t)) for d, h, t in pairs]
 
 
 @pytest.mark.parametrize("kind", PAIR_ENCODERS)
