@@ -14,8 +14,8 @@ import yaml
 from transformers import HfArgumentParser, IntervalStrategy
 
 from .configuration_docre_ii import DocREIIConfig
+from .document_inputs import MENTION_ANCHORS
 from .model_card import is_hub_id
-from .processing_docre_ii import MENTION_ANCHORS
 from .training_args import DocREIITrainingArguments
 from .training_record import KNOWN_CORPORA
 

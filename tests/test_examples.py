@@ -13,6 +13,8 @@ from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocRE
 from tests.hub_model import make_tokenizer
 
 
+pytestmark = pytest.mark.usefixtures("in_the_repository")
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RELATIONS = ["Na", "P17", "P27"]
 OWN_RELATIONS = {0: "Na", 1: "founder", 2: "based", 3: "owner", 4: "employer"}
@@ -20,8 +22,8 @@ SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "nu
 
 
 @pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch, tmp_path):
-    monkeypatch.chdir(EXAMPLES.parent)
+def own_cache(monkeypatch, tmp_path):
+    """Data sets are prepared anew."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
 

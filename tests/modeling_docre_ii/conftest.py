@@ -1,5 +1,6 @@
 """Tiny models, a small batch, a Trainer of random documents, and the paper written as loops in float64."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -17,49 +18,8 @@ from modeling_docre_ii import (
     DocREIITrainingArguments,
     make_compute_metrics,
 )
-
-
-POSITIONS = 64
-SIZES = {
-    "vocab_size": 100,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": POSITIONS,
-    "initializer_range": 0.3,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-# These families number positions from `pad_token_id + 1`.
-OFFSET_SIZES = SIZES | {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1, "bos_token_id": 0}
-MODERNBERT_SIZES = SIZES | {"local_attention": 8, "cls_token_id": 1, "sep_token_id": 2}
-FAMILIES = {
-    "bert": ("bert", SIZES),
-    "roberta": ("roberta", OFFSET_SIZES),
-    "xlm-roberta": ("xlm-roberta", OFFSET_SIZES),
-    "electra": ("electra", SIZES | {"embedding_size": 8}),
-    "albert": ("albert", SIZES | {"embedding_size": 8}),
-    "albert with two layer groups": ("albert", SIZES | {"embedding_size": 8, "num_hidden_groups": 2}),
-    "distilbert": ("distilbert", SIZES | {"hidden_dim": 32}),
-    "modernbert, last layer local": ("modernbert", MODERNBERT_SIZES | {"global_attn_every_n_layers": 2}),
-    "modernbert, last layer global": (
-        "modernbert",
-        MODERNBERT_SIZES | {"global_attn_every_n_layers": 3, "num_hidden_layers": 4},
-    ),
-    "deberta-v2": (
-        "deberta-v2",
-        SIZES | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8},
-    ),
-    "deberta-v3": (
-        "deberta-v2",
-        SIZES
-        | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8, "share_att_key": True}
-        | {"position_biased_input": False, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0},
-    ),
-    "mpnet": ("mpnet", OFFSET_SIZES),
-}
+from tests.encoder_families import FAMILIES
+from tests.worker_processes import run_worker
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -289,6 +249,29 @@ def one_sgd_step():
         "logging_steps": 1,
         "save_strategy": "no",
     }
+
+
+@pytest.fixture(scope="session")
+def launch(deterministic_model, collate, tmp_path_factory):
+    """
+    Runs a script (see [`run_worker`]) in two processes, and gives the folder that it worked in and what loads the
+    model of a run at its start. Each of `runs` has a `model`, `"base"` or `"iterating"`, and the `settings` of its
+    training.
+    """
+
+    def run(script, rows, runs, *launcher):
+        folder = tmp_path_factory.mktemp("processes")
+        deterministic_model().save_pretrained(folder / "base")
+        deterministic_model(num_iterations=2, base_loss_weight=0.5, contrastive_loss_weight=0.25).save_pretrained(
+            folder / "iterating"
+        )
+        collate.tokenizer.save_pretrained(folder / "tokenizer")
+        (folder / "rows.json").write_text(json.dumps(rows))
+        (folder / "runs.json").write_text(json.dumps(runs))
+        run_worker(folder, script, *launcher)
+        return folder, lambda name: DocREIIForRelationExtraction.from_pretrained(folder / runs[name]["model"])
+
+    return run
 
 
 # The modules as the paper defines them: one document, one pair, float64. The states are of shape (L, d), the

@@ -1,9 +1,6 @@
 """The files of configuration/accelerate as accelerate reads them, and FSDP as far as a CPU has it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +14,7 @@ from transformers import AutoModel
 from modeling_docre_ii import DocREIIForRelationExtraction
 
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "configuration" / "accelerate"
+FOLDER = Path(__file__).parents[2] / "configuration" / "accelerate"
 TYPES = {
     "cpu_2_processes": DistributedType.MULTI_GPU,
     "gpu_8": DistributedType.MULTI_GPU,
@@ -26,31 +22,15 @@ TYPES = {
     "deepspeed_zero2": DistributedType.DEEPSPEED,
     "deepspeed_zero3": DistributedType.DEEPSPEED,
 }
-WORKER = """
-import json, sys
-from pathlib import Path
-
-import torch
+SCRIPT = """
 from accelerate.utils import DistributedType
-from datasets import Dataset
-from transformers import AutoTokenizer
 
-from modeling_docre_ii import (
-    DataCollatorForRelationExtraction, DocREIIForRelationExtraction, DocREIITrainer, DocREIITrainingArguments
-)
-
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-rows = json.loads((folder / "rows.json").read_text())
-collate = DataCollatorForRelationExtraction(AutoTokenizer.from_pretrained(folder / "tokenizer"))
-settings = json.loads((folder / "settings.json").read_text())
-for resumed in (None, str(folder / "output" / "checkpoint-3")):
-    args = DocREIITrainingArguments(output_dir=str(folder / "output"), use_cpu=True, ddp_backend="gloo", **settings)
+for resumed in (None, str(folder / "fsdp" / "checkpoint-3")):
+    args = make_args("fsdp")
     # accelerate would leave out FSDP on a CPU without a word.
     args.distributed_state.distributed_type = DistributedType.MULTI_GPU
-    model = DocREIIForRelationExtraction.from_pretrained(folder / "start")
     train_dataset = Dataset.from_list(rows).remove_columns("document_index")
-    trainer = DocREIITrainer(model=model, args=args, train_dataset=train_dataset, data_collator=collate)
+    trainer = DocREIITrainer(model=load_model("fsdp"), args=args, train_dataset=train_dataset, data_collator=collate)
     assert trainer.accelerator.distributed_type == DistributedType.FSDP
     trainer.train(resume_from_checkpoint=resumed)
     output = trainer.predict(Dataset.from_list(rows))
@@ -91,43 +71,28 @@ def test_accelerate_reads_it(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2])
-def test_fsdp_learns_as_one_process_and_saves_what_can_be_loaded(
-    deterministic_model, features, collate, make_trainer, tmp_path, stage
-):
-    parts = {"num_iterations": 2, "base_loss_weight": 0.5, "contrastive_loss_weight": 0.25} if stage == 2 else {}
-    model = deterministic_model(**parts)
+def test_fsdp_learns_as_one_process_and_saves_what_can_be_loaded(launch, features, make_trainer, stage):
     settings = {"num_train_epochs": 3, "learning_rate": 2e-3, "encoder_learning_rate": 1e-3, "weight_decay": 0.1}
     # Some gradients are rounding and nothing else, which Adam is not to make steps of.
     settings |= {"base_learning_rate": 1e-3, "max_grad_norm": 1.0, "logging_steps": 1, "adam_epsilon": 1e-3}
-    model.save_pretrained(tmp_path / "start")
-    collate.tokenizer.save_pretrained(tmp_path / "tokenizer")
-    (tmp_path / "rows.json").write_text(json.dumps(features))
-    of_two = {"per_device_train_batch_size": 2, "save_strategy": "steps", "save_steps": 3, "disable_tqdm": True}
-    (tmp_path / "settings.json").write_text(json.dumps(settings | of_two))
-    (tmp_path / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port=0", "--num_processes=2"]
-    finished = subprocess.run(
-        [*command, f"--config_file={FOLDER / 'fsdp.yaml'}", str(tmp_path / "worker.py"), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr[-5000:]
+    of_two = {"per_device_train_batch_size": 2, "save_strategy": "steps", "save_steps": 3}
+    runs = {"fsdp": {"model": "base" if stage == 1 else "iterating", "settings": settings | of_two}}
+    launcher = ["accelerate.commands.launch", "--main_process_port=0", "--num_processes=2"]
+    folder, load = launch(SCRIPT, features, runs, *launcher, f"--config_file={FOLDER / 'fsdp.yaml'}")
 
+    model = load("fsdp")
     trainer = make_trainer(model, features, features, **settings, per_device_train_batch_size=4, save_strategy="no")
     trainer.train()
-    found = torch.load(tmp_path / "found.pt")
+    found = torch.load(folder / "found.pt")
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert found["losses"] == pytest.approx(losses, rel=1e-3)
     assert found["test_loss"] == pytest.approx(trainer.evaluate()["eval_loss"], rel=1e-3)
-    for name in ("trained", "resumed", "output/checkpoint-6"):
-        weights = DocREIIForRelationExtraction.from_pretrained(tmp_path / name).state_dict()
+    for name in ("trained", "resumed", "fsdp/checkpoint-6"):
+        weights = DocREIIForRelationExtraction.from_pretrained(folder / name).state_dict()
         for weight_name, weight in model.state_dict().items():
             torch.testing.assert_close(weights[weight_name], weight, rtol=1e-2, atol=1e-4, msg=weight_name)
     # Where this package is not installed, the code in the folder is read.
-    config = json.loads((tmp_path / "trained" / "config.json").read_text())
+    config = json.loads((folder / "trained" / "config.json").read_text())
     assert config["auto_map"]["AutoModel"] == "modeling_docre_ii.DocREIIForRelationExtraction"
-    assert (tmp_path / "trained" / "modeling_docre_ii.py").exists()
-    assert AutoModel.from_pretrained(tmp_path / "trained").num_parameters() == model.num_parameters()
+    assert (folder / "trained" / "modeling_docre_ii.py").exists()
+    assert AutoModel.from_pretrained(folder / "trained").num_parameters() == model.num_parameters()

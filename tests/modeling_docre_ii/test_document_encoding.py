@@ -8,21 +8,10 @@ from transformers.masking_utils import sdpa_mask
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
 from modeling_docre_ii.document_encoding import encode_documents, split_into_windows
+from tests.encoder_families import FAMILIES, OFF_THE_INTERFACE
 
 
-ON_THE_INTERFACE = [
-    "bert",
-    "roberta",
-    "xlm-roberta",
-    "electra",
-    "albert",
-    "albert with two layer groups",
-    "distilbert",
-    "modernbert, last layer local",
-    "modernbert, last layer global",
-]
-OFF_THE_INTERFACE = ["deberta-v2", "deberta-v3", "mpnet"]
-FAMILIES = ON_THE_INTERFACE + OFF_THE_INTERFACE
+ON_THE_INTERFACE = [family for family in FAMILIES if family not in OFF_THE_INTERFACE]
 WINDOWS = {"window_size": 20, "window_overlap": 6, "num_prefix_tokens": 1, "num_suffix_tokens": 1}
 
 

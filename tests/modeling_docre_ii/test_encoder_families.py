@@ -9,24 +9,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from modeling_docre_ii import DocREIIForRelationExtraction
-
-
-FAMILIES = [
-    "bert",
-    "roberta",
-    "xlm-roberta",
-    "electra",
-    "albert",
-    "albert with two layer groups",
-    "distilbert",
-    "modernbert, last layer local",
-    "modernbert, last layer global",
-    "deberta-v2",
-    "deberta-v3",
-    "mpnet",
-]
-# Rows of the position table of the tiny encoders that a token can have.
-POSITIONS = 64
+from tests.encoder_families import FAMILIES, POSITIONS
 
 
 @pytest.fixture

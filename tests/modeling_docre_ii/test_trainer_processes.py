@@ -1,44 +1,20 @@
 """The Trainer in two processes learns and predicts as in one."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from modeling_docre_ii import DocREIIForRelationExtraction, facts_by_document
+from modeling_docre_ii import facts_by_document
 
 
 pytestmark = pytest.mark.slow
 
 PARTS = ("base_loss", "inference_loss", "contrastive_loss")
-WORKER = """
-import json, sys
-from pathlib import Path
-
-import torch
-from datasets import Dataset
-from transformers import AutoTokenizer
-
-from modeling_docre_ii import (
-    DataCollatorForRelationExtraction, DocREIIForRelationExtraction, DocREIITrainer, DocREIITrainingArguments
-)
-
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-rows = json.loads((folder / "rows.json").read_text())
-for name, run in json.loads((folder / "runs.json").read_text()).items():
-    model, untrained = (DocREIIForRelationExtraction.from_pretrained(folder / run["model"]) for _ in range(2))
-    args = DocREIITrainingArguments(
-        output_dir=str(folder / name), use_cpu=True, ddp_backend="gloo", disable_tqdm=True, **run["settings"]
-    )
-    assert args.world_size == 2
-    collate = DataCollatorForRelationExtraction(AutoTokenizer.from_pretrained(folder / "tokenizer"))
+SCRIPT = """
+for name in runs:
+    model, untrained, args = load_model(name), load_model(name), make_args(name)
     train_dataset = Dataset.from_list(rows[:4]).remove_columns("document_index")
     trainer = DocREIITrainer(model=model, args=args, train_dataset=train_dataset, data_collator=collate)
     trainer.train()
@@ -64,32 +40,13 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def two_processes(deterministic_model, related, collate, one_sgd_step, tmp_path_factory):
+def two_processes(launch, related, one_sgd_step):
     """Runs all of `RUNS` in two processes: `results` is {run: weights, log, predictions}, `load` gives the model at
     its start."""
-    folder = tmp_path_factory.mktemp("two_processes")
-    deterministic_model().save_pretrained(folder / "base")
-    deterministic_model(num_iterations=2, base_loss_weight=0.5, contrastive_loss_weight=0.25).save_pretrained(
-        folder / "iterating"
-    )
-    collate.tokenizer.save_pretrained(folder / "tokenizer")
-    (folder / "rows.json").write_text(json.dumps(related))
     runs = {name: run | {"settings": one_sgd_step | run["settings"]} for name, run in RUNS.items()}
-    (folder / "runs.json").write_text(json.dumps(runs))
-    (folder / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    finished = subprocess.run(
-        [*command, str(folder / "worker.py"), str(folder)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr[-5000:]
+    folder, load = launch(SCRIPT, related, runs, "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     return SimpleNamespace(
-        results={name: torch.load(folder / f"{name}.pt", weights_only=False) for name in RUNS},
-        load=lambda name: DocREIIForRelationExtraction.from_pretrained(folder / RUNS[name]["model"]),
+        results={name: torch.load(folder / f"{name}.pt", weights_only=False) for name in RUNS}, load=load
     )
 
 

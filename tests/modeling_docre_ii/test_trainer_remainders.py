@@ -1,9 +1,6 @@
 """Two processes, whatever the number of documents: each is learned from once an epoch, and predicted once."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,30 +9,13 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from modeling_docre_ii import DocREIIForRelationExtraction, facts_by_document
+from modeling_docre_ii import facts_by_document
 
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-WORKER = """
-import json, sys
-from pathlib import Path
-
-import torch
-from datasets import Dataset
-from transformers import AutoTokenizer
-
-from modeling_docre_ii import (
-    DataCollatorForRelationExtraction, DocREIIForRelationExtraction, DocREIITrainer, DocREIITrainingArguments
-)
-
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-rows = json.loads((folder / "rows.json").read_text())
-collate = DataCollatorForRelationExtraction(AutoTokenizer.from_pretrained(folder / "tokenizer"))
-
-
+SCRIPT = """
 class RecordingTrainer(DocREIITrainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
         has_pairs = inputs["pair_mask"].flatten(1).any(-1)
@@ -43,14 +23,11 @@ class RecordingTrainer(DocREIITrainer):
         return super().training_step(model, inputs, num_items_in_batch)
 
 
-def make_trainer(name, run):
-    args = DocREIITrainingArguments(
-        output_dir=str(folder / name), use_cpu=True, ddp_backend="gloo", disable_tqdm=True, **run["settings"]
+def make_trainer(name):
+    train_dataset = Dataset.from_list(rows[: runs[name]["documents"]]).remove_columns("document_index")
+    trainer = RecordingTrainer(
+        model=load_model(name), args=make_args(name), train_dataset=train_dataset, data_collator=collate
     )
-    assert args.world_size == 2
-    model = DocREIIForRelationExtraction.from_pretrained(folder / run["model"])
-    train_dataset = Dataset.from_list(rows[: run["documents"]]).remove_columns("document_index")
-    trainer = RecordingTrainer(model=model, args=args, train_dataset=train_dataset, data_collator=collate)
     trainer.seen = []
     return trainer
 
@@ -59,8 +36,8 @@ def losses(trainer):
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-for name, run in json.loads((folder / "runs.json").read_text()).items():
-    trainer, result = make_trainer(name, run), {"predictions": {}}
+for name, run in runs.items():
+    trainer, result = make_trainer(name), {"predictions": {}}
     for count in run.get("predict", []):
         output = trainer.predict(Dataset.from_list(rows[:count]))
         unlabelled = trainer.predict(Dataset.from_list(rows[:count]).remove_columns("labels"))
@@ -68,7 +45,7 @@ for name, run in json.loads((folder / "runs.json").read_text()).items():
     trainer.train()
     result |= {"losses": losses(trainer), "seen": trainer.seen, "weights": trainer.model.state_dict()}
     if "resume" in run:
-        resumed = make_trainer(name, run)
+        resumed = make_trainer(name)
         resumed.train(resume_from_checkpoint=str(folder / name / run["resume"]))
         result["resumed"] = resumed.model.state_dict()
     torch.save(result, folder / f"{name} {trainer.args.process_index}.pt")
@@ -103,40 +80,20 @@ CURVES = [name for name in RUNS if name != "interrupted"]
 
 
 @pytest.fixture(scope="module")
-def two_processes(deterministic_model, features, collate, tmp_path_factory):
+def two_processes(launch, features):
     """Runs all of `RUNS` in two processes: `results` is {run: what was found, and what each process saw}, `load`
     gives the model at its start."""
-    folder = tmp_path_factory.mktemp("two_processes")
-    deterministic_model().save_pretrained(folder / "base")
-    deterministic_model(num_iterations=2, base_loss_weight=0.5, contrastive_loss_weight=0.25).save_pretrained(
-        folder / "iterating"
-    )
-    collate.tokenizer.save_pretrained(folder / "tokenizer")
-    (folder / "rows.json").write_text(json.dumps(features))
-    runs = {name: run | {"settings": CURVE | run["settings"]} for name, run in RUNS.items()}
-    (folder / "runs.json").write_text(json.dumps(runs))
-    (folder / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port=0"]
     config = ROOT / "configuration" / "accelerate" / "cpu_2_processes.yaml"
-    finished = subprocess.run(
-        [*command, f"--config_file={config}", str(folder / "worker.py"), str(folder)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr[-5000:]
+    launcher = ["accelerate.commands.launch", "--main_process_port=0", f"--config_file={config}"]
+    runs = {name: run | {"settings": CURVE | run["settings"]} for name, run in RUNS.items()}
+    folder, load = launch(SCRIPT, features, runs, *launcher)
     results = {}
     for name in RUNS:
         first, second = (torch.load(folder / f"{name} {rank}.pt", weights_only=False) for rank in range(2))
         for weight_name, weight in first["weights"].items():
             assert torch.equal(weight, second["weights"][weight_name]), (name, weight_name)
         results[name] = first | {"seen": [first["seen"], second["seen"]]}
-    return SimpleNamespace(
-        results=results,
-        load=lambda name: DocREIIForRelationExtraction.from_pretrained(folder / RUNS[name]["model"]),
-    )
+    return SimpleNamespace(results=results, load=load)
 
 
 @pytest.mark.parametrize("name", CURVES)
