@@ -111,7 +111,7 @@ def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.num_documents} documents\n")
     for step in args.steps:
         prepared = {
-            name: (module.train(step == "training"), forward, torch.optim.AdamW(module.parameters(), lr=1e-6))
+            name: (module.train(step == "training"), forward, torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True))
             for name, (module, forward) in variants.items()
         }
         rounds = [run_round(step, prepared, batches, args) for _ in range(args.rounds + 1)][1:]

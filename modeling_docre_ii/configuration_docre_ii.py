@@ -56,7 +56,7 @@ class DocREIIConfig(PreTrainedConfig):
               part. It learns nearly as fast as the outer product, at about the cost of the concatenation.
         pair_hidden_size (`int`, *optional*, defaults to 768):
             Width of the context-aware entity vectors `tanh(W_s [h_s, c])` and `tanh(W_o [h_o, c])`.
-        pair_intermediate_size (`int`, *optional*, defaults to 1536):
+        pair_intermediate_size (`int`, *optional*, defaults to 768):
             Width inside the feed-forward network of `"concat"` and `"low_rank_bilinear"`.
         pair_bilinear_rank (`int`, *optional*, defaults to 768):
             Number of element-wise products of `"low_rank_bilinear"`.
@@ -157,7 +157,7 @@ class DocREIIConfig(PreTrainedConfig):
     encoder_config: PreTrainedConfig | dict | None = None
     pair_encoder: Literal["concat", "grouped_bilinear", "low_rank_bilinear"] = "low_rank_bilinear"
     pair_hidden_size: int = 768
-    pair_intermediate_size: int = 1536
+    pair_intermediate_size: int = 768
     pair_bilinear_rank: int = 768
     pair_block_size: int = 64
     pair_feature_size: int = 768

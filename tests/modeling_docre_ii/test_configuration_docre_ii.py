@@ -43,7 +43,7 @@ def test_defaults_are_the_documented_ones():
     assert isinstance(config.encoder_config, BertConfig)
     assert config.encoder_config.to_dict() == BertConfig().to_dict()
     assert config.pair_hidden_size == config.pair_bilinear_rank == config.pair_feature_size == 768
-    assert config.pair_intermediate_size == 1536
+    assert config.pair_intermediate_size == 768
     assert config.pair_encoder == "low_rank_bilinear"
     assert config.pair_block_size == 64
     assert config.pair_dropout == 0.0
