@@ -241,6 +241,16 @@ class DocREIIConfig(PreTrainedConfig):
         return self.window_size if self.window_size is not None else self._encoder_positions
 
     @property
+    def windows(self) -> dict[str, int]:
+        """How long documents are read, in tokens: the arguments of [`encode_documents`] by their names."""
+        return {
+            "window_size": self.max_window_size,
+            "window_overlap": self.window_overlap,
+            "num_prefix_tokens": self.num_prefix_tokens,
+            "num_suffix_tokens": self.num_suffix_tokens,
+        }
+
+    @property
     def _encoder_positions(self) -> int | None:
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
         if positions is None or positions < 1:

@@ -162,15 +162,12 @@ class DocREIIModel(DocREIIPreTrainedModel):
             input_ids,
             attention_mask,
             mention_positions,
-            config.max_window_size,
-            config.window_overlap,
-            config.num_prefix_tokens,
-            config.num_suffix_tokens,
             inputs_embeds=inputs_embeds,
             output_attentions=config.output_attentions if output_attentions is None else output_attentions,
             output_hidden_states=(
                 config.output_hidden_states if output_hidden_states is None else output_hidden_states
             ),
+            **config.windows,
         )
         pair_mask = pair_mask.bool()
         pairs = pair_mask.nonzero(as_tuple=True)

@@ -40,17 +40,7 @@ class EncoderGraph(nn.Module):
         self.config = model.config
 
     def forward(self, input_ids, attention_mask, mention_positions):
-        config = self.config
-        encoding = encode_documents(
-            self.encoder,
-            input_ids,
-            attention_mask,
-            mention_positions,
-            config.max_window_size,
-            config.window_overlap,
-            config.num_prefix_tokens,
-            config.num_suffix_tokens,
-        )
+        encoding = encode_documents(self.encoder, input_ids, attention_mask, mention_positions, **self.config.windows)
         return encoding.last_hidden_state, encoding.mention_attention
 
 

@@ -107,16 +107,12 @@ class DocREIIONNXModel:
             raise ValueError("an exported model returns no attentions, so that it cannot explain its triples")
         if any(value is None for value in (mention_positions, mention_entities, pair_mask)):
             raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
-        config = self.config
         encoding = encode_documents(
             self.encoder,
             input_ids,
             torch.ones_like(input_ids) if attention_mask is None else attention_mask,
             mention_positions,
-            config.max_window_size,
-            config.window_overlap,
-            config.num_prefix_tokens,
-            config.num_suffix_tokens,
+            **self.config.windows,
         )
         base_logits, *iterations = run_session(
             self.relations,
