@@ -37,25 +37,30 @@ from modeling_docre_ii import (
     TypePairBaseline,
     describe_explanation,
     extract_to_parquet,
-    facts_by_document,
-    iteration_names,
     make_compute_metrics,
     paired_bootstrap,
     read_submission,
     score_facts,
     score_relations,
-    submission,
     summarize_runs,
-    uncounted_pairs,
     write_error_report,
     write_submission,
 )
+from modeling_docre_ii.cli.arguments import Arguments, DataArguments, card_kwargs, parse_arguments, resolve_path
 from modeling_docre_ii.documents import with_relation_ids
+from modeling_docre_ii.evaluation.submission import submission
+from modeling_docre_ii.evaluation.tables import (
+    comparison_table,
+    iteration_names,
+    iteration_table,
+    relation_table,
+    runs_table,
+    score_table,
+)
+from modeling_docre_ii.hub.training_record import TrainedStage
 from modeling_docre_ii.pipeline_docre_ii import check_label_map
-from modeling_docre_ii.run_arguments import Arguments, DataArguments, card_kwargs, parse_arguments, resolve_path
-from modeling_docre_ii.score_tables import comparison_table, iteration_table, relation_table, runs_table, score_table
-from modeling_docre_ii.training_record import TrainedStage
-from modeling_docre_ii.whole_files import write_whole
+from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
+from modeling_docre_ii.utils.atomic_write import write_whole
 
 
 logger = logging.getLogger("run_docre")

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from modeling_docre_ii import DocREIIProcessor
-from modeling_docre_ii.batching import BudgetBatchSampler
+from modeling_docre_ii.training.batching import BudgetBatchSampler
 
 
 ROOT = Path(__file__).parents[1]

@@ -27,8 +27,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from modeling_docre_ii import DocREIIConfig
+from modeling_docre_ii.cross_attention import NUM_HEADS, ExtendedCrossAttention, PairLayout
 from modeling_docre_ii.inference_module import InferenceModule
-from modeling_docre_ii.pair_attention import NUM_HEADS, ExtendedCrossAttention, PairLayout
 
 
 NUM_LABELS = 97  # of DocRED, the threshold class included

@@ -15,9 +15,9 @@ from dataset_scripts.corpus_builder import CorpusBuilder
 from dataset_scripts.docred import DocRED
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from dataset_scripts.gda import GDA
+from modeling_docre_ii.cli.arguments import DataArguments, check_names
 from modeling_docre_ii.documents import count_documents, with_relation_ids
-from modeling_docre_ii.metrics import NamedFact, named_facts
-from modeling_docre_ii.run_arguments import DataArguments, check_names
+from modeling_docre_ii.evaluation.scores import NamedFact, named_facts
 
 
 logger = logging.getLogger("run_docre")

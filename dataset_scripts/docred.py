@@ -10,7 +10,7 @@ import datasets
 from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig, open_text
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii.documents import NO_RELATION, DocumentError
-from modeling_docre_ii.metrics import DOCRED_CITATION
+from modeling_docre_ii.evaluation.scores import DOCRED_CITATION
 
 
 DOCRED_HOMEPAGE = "https://github.com/thunlp/DocRED"

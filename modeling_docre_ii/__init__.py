@@ -1,35 +1,94 @@
 """DocRE-II: document-level relation extraction by iterative inference (Zhang et al., EMNLP 2022)."""
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .bulk_extraction import ExtractedTriples, extract_to_parquet
 from .configuration_docre_ii import DocREIIConfig
-from .contrastive import simclr_loss, simsiam_loss
 from .data_collator import DataCollatorForRelationExtraction
-from .documents import CorpusCounts, DocumentError, check_document, count_documents
-from .error_report import write_error_report
-from .explanation import describe_explanation, explain_facts
-from .facts import predicted_facts
-from .inference_module import InferenceModule, classifier_weights
-from .metrics import count_facts, micro_scores, named_facts, score_facts, score_relations
-from .model_card import make_model_card
+from .documents import DocumentError, check_document, count_documents
+from .explanation import describe_explanation
+from .inference_module import InferenceModule
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREIIPreTrainedModel
-from .onnx_export import export_onnx
-from .onnx_model import DocREIIONNXModel
 from .pipeline_docre_ii import DocumentRelationExtractionPipeline
 from .processing_docre_ii import DocREIIProcessor
-from .significance import paired_bootstrap, summarize_runs
-from .submission import submission
-from .submission_files import read_submission, write_submission
 from .text_documents import document_from_text
-from .trainer import DocREIITrainer, facts_by_document, iteration_names, make_compute_metrics, uncounted_pairs
-from .training_args import DocREIITrainingArguments
-from .training_record import TrainedStage, TrainingRecord
-from .type_baseline import TypePairBaseline
+
+
+if TYPE_CHECKING:
+    from .deployment.bulk_extraction import extract_to_parquet
+    from .deployment.onnx_export import export_onnx
+    from .deployment.onnx_model import DocREIIONNXModel
+    from .evaluation.biomedical_metric import BiomedicalMetric
+    from .evaluation.docred_metric import DocREDMetric
+    from .evaluation.error_report import write_error_report
+    from .evaluation.scores import named_facts, score_facts, score_relations
+    from .evaluation.significance import paired_bootstrap, summarize_runs
+    from .evaluation.submission_files import read_submission, write_submission
+    from .evaluation.type_baseline import TypePairBaseline
+    from .training.arguments import DocREIITrainingArguments
+    from .training.trainer import DocREIITrainer, make_compute_metrics
+
+
+# What the rooms below export. A room is imported when one of its names is first asked for, so that using a model does
+# not wait for `evaluate`, pyarrow and the Trainer.
+_ROOM_OF_NAME = {
+    "BiomedicalMetric": "evaluation.biomedical_metric",
+    "DocREDMetric": "evaluation.docred_metric",
+    "DocREIIONNXModel": "deployment.onnx_model",
+    "DocREIITrainer": "training.trainer",
+    "DocREIITrainingArguments": "training.arguments",
+    "TypePairBaseline": "evaluation.type_baseline",
+    "export_onnx": "deployment.onnx_export",
+    "extract_to_parquet": "deployment.bulk_extraction",
+    "make_compute_metrics": "training.trainer",
+    "named_facts": "evaluation.scores",
+    "paired_bootstrap": "evaluation.significance",
+    "read_submission": "evaluation.submission_files",
+    "score_facts": "evaluation.scores",
+    "score_relations": "evaluation.scores",
+    "summarize_runs": "evaluation.significance",
+    "write_error_report": "evaluation.error_report",
+    "write_submission": "evaluation.submission_files",
+}
+
+__all__ = [
+    "BiomedicalMetric",
+    "DataCollatorForRelationExtraction",
+    "DocREDMetric",
+    "DocREIIConfig",
+    "DocREIIForRelationExtraction",
+    "DocREIIModel",
+    "DocREIIModelOutput",
+    "DocREIIONNXModel",
+    "DocREIIOutput",
+    "DocREIIPreTrainedModel",
+    "DocREIIProcessor",
+    "DocREIITrainer",
+    "DocREIITrainingArguments",
+    "DocumentError",
+    "DocumentRelationExtractionPipeline",
+    "InferenceModule",
+    "TypePairBaseline",
+    "check_document",
+    "count_documents",
+    "describe_explanation",
+    "document_from_text",
+    "export_onnx",
+    "extract_to_parquet",
+    "make_compute_metrics",
+    "named_facts",
+    "paired_bootstrap",
+    "read_submission",
+    "score_facts",
+    "score_relations",
+    "summarize_runs",
+    "write_error_report",
+    "write_submission",
+]
 
 
 AutoConfig.register(DocREIIConfig.model_type, DocREIIConfig)
@@ -45,11 +104,11 @@ DocREIIForRelationExtraction.register_for_auto_class()
 DocREIIProcessor.register_for_auto_class()
 
 
-# `evaluate` takes longer to import than all of this package: only those pay for it who ask for its metrics.
-_METRICS = {"BiomedicalMetric": "biomedical_metric", "DocREDMetric": "docred_metric"}
-
-
-def __getattr__(name: str):
-    if name in _METRICS:
-        return getattr(importlib.import_module(f".{_METRICS[name]}", __name__), name)
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF_NAME:
+        return getattr(importlib.import_module(f".{_ROOM_OF_NAME[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

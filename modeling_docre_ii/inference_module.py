@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
-from .pair_attention import ExtendedCrossAttention, PairLayout
+from .cross_attention import ExtendedCrossAttention, PairLayout
 
 
 class Projections(NamedTuple):

@@ -10,14 +10,14 @@ from transformers.utils import can_return_tuple
 
 from .configuration_docre_ii import DocREIIConfig
 from .contrastive import ContrastivePredictor, contrastive_loss
+from .decoding import dense_labels
 from .document_encoding import encode_documents, hand_out_mention_rows
-from .facts import dense_labels
+from .entity_pairs import matrix_to_pairs, pairs_to_matrix
 from .inference_module import InferenceModule
 from .losses import adaptive_threshold_loss, sample_pairs
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .pair_features import PairFeatures
-from .pair_matrix import matrix_to_pairs, pairs_to_matrix
-from .relation_noise import corrupt_relations, draw_noise_rates
+from .relation_matrix import corrupt_relations, draw_noise_rates
 
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
-from .document_inputs import MENTION_ANCHORS, candidate_pairs, mark_mentions
+from .decoding import predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document
 from .explanation import Support, explain_facts
-from .facts import predicted_facts
+from .mention_marking import MENTION_ANCHORS, candidate_pairs, mark_mentions
 
 
 class DocREIIProcessor(ProcessorMixin):

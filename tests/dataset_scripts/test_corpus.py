@@ -9,9 +9,9 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from dataset_scripts.corpus import load_corpus, make_builder
 from dataset_scripts.docred import DocRED
+from modeling_docre_ii.cli.arguments import DataArguments
 from modeling_docre_ii.documents import DocumentError
-from modeling_docre_ii.metrics import named_facts
-from modeling_docre_ii.run_arguments import DataArguments
+from modeling_docre_ii.evaluation.scores import named_facts
 
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "re_docred_sample"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from modeling_docre_ii import DocREIIOutput, describe_explanation, explain_facts
-from modeling_docre_ii.explanation import attention_to_pairs
+from modeling_docre_ii import DocREIIOutput, describe_explanation
+from modeling_docre_ii.explanation import attention_to_pairs, explain_facts
 
 
 NUM_DOCUMENTS, NUM_LAYERS, NUM_ENTITIES, NUM_LABELS, NUM_ITERATIONS = 2, 3, 5, 4, 3

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from modeling_docre_ii.cross_attention import PairLayout
 from modeling_docre_ii.inference_module import (
     FusionGate,
     InferenceFeedForward,
@@ -11,7 +12,6 @@ from modeling_docre_ii.inference_module import (
     InferenceModule,
     classifier_weights,
 )
-from modeling_docre_ii.pair_attention import PairLayout
 
 
 WIDTH, FEATURE_SIZE, NUM_LABELS = 8, 6, 4

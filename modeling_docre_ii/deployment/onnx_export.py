@@ -1,0 +1,142 @@
+"""From a model to the ONNX files that [`DocREIIONNXModel`] runs."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..document_encoding import encode_documents
+from ..entity_pairs import pairs_to_matrix
+from ..model_outputs import DocREIIModelOutput
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..processing_docre_ii import DocREIIProcessor
+from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
+
+
+# The sizes that stay free in the files, by the inputs that have them.
+BATCH, LENGTH, MENTIONS, ENTITIES = "batch_size", "sequence_length", "num_mentions", "num_entities"
+AXES = {
+    "input_ids": {0: BATCH, 1: LENGTH},
+    "attention_mask": {0: BATCH, 1: LENGTH},
+    "mention_positions": {0: BATCH, 1: MENTIONS},
+    "mention_entities": {0: BATCH, 1: MENTIONS},
+    "pair_mask": {0: BATCH, 1: ENTITIES, 2: ENTITIES},
+    "last_hidden_state": {0: BATCH, 1: LENGTH},
+    "mention_attention": {0: BATCH, 2: MENTIONS, 3: LENGTH},
+}
+
+
+class EncoderGraph(nn.Module):
+    """The text encoder: a window of token ids and the mentions in it -> hidden states and attention of the
+    mentions."""
+
+    inputs = ("input_ids", "attention_mask", "mention_positions")
+    outputs = ("last_hidden_state", "mention_attention")
+
+    def __init__(self, model: DocREIIForRelationExtraction):
+        super().__init__()
+        self.encoder = model.docre_ii.encoder
+        self.config = model.config
+
+    def forward(self, input_ids, attention_mask, mention_positions):
+        encoding = encode_documents(self.encoder, input_ids, attention_mask, mention_positions, **self.config.windows)
+        return encoding.last_hidden_state, encoding.mention_attention
+
+
+class RelationsGraph(nn.Module):
+    """Everything behind the encoder: hidden states and attention of the mentions -> logits of the base module and, of
+    shape `(num_iterations, batch_size, num_entities, num_entities, num_labels)`, of all iterations."""
+
+    inputs = ("last_hidden_state", "mention_attention", "mention_positions", "mention_entities", "pair_mask")
+
+    def __init__(self, model: DocREIIForRelationExtraction):
+        super().__init__()
+        self.model = model
+        self.outputs = ("base_logits", "iteration_logits") if model.config.num_iterations else ("base_logits",)
+
+    def forward(self, last_hidden_state, mention_attention, mention_positions, mention_entities, pair_mask):
+        module, pairs = self.model.docre_ii, pair_mask.nonzero(as_tuple=True)
+        features = module.pair_features(
+            last_hidden_state, mention_attention, mention_positions, mention_entities, pairs, pair_mask.shape[1]
+        )
+        base = DocREIIModelOutput(
+            feature_matrix=pairs_to_matrix(features, pair_mask),
+            base_logits=pairs_to_matrix(module.classifier(features), pair_mask),
+        )
+        output = self.model.infer(base, pair_mask)
+        if output.iteration_logits is None:
+            return output.base_logits
+        return output.base_logits, torch.stack(output.iteration_logits)
+
+
+def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike):
+    r"""
+    Writes a model for onnxruntime: `encoder.onnx`, `relations.onnx`, which is everything behind the encoder, the
+    configuration and the processor.
+
+    Batch size, length, number of mentions and number of entities are free in the files. They are two because a
+    document that is longer than the encoder's window goes through the first in several windows.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model, in float32. It is set to evaluation mode.
+        processor ([`DocREIIProcessor`]):
+            Its processor.
+        folder (`str` or `os.PathLike`):
+            Where to write, for [`DocREIIONNXModel.from_pretrained`].
+
+    Raises:
+        `ImportError`: onnx or onnxscript is not installed.
+        `ValueError`: the model is not in float32.
+
+    Example:
+
+    ```python
+    >>> export_onnx(model, processor, "exported")
+    ```
+    """
+    require("onnx", "onnxscript")
+    if model.dtype != torch.float32:
+        raise ValueError(f"the model is in {model.dtype}: load it with `dtype=torch.float32` to export it")
+    model.eval()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = _example(model)
+    encoder = EncoderGraph(model)
+    with torch.no_grad():
+        outputs = encoder(*(inputs[name] for name in encoder.inputs))
+    _write(encoder, inputs, folder / ENCODER_FILE)
+    _write(RelationsGraph(model), inputs | dict(zip(encoder.outputs, outputs)), folder / RELATIONS_FILE)
+    model.config.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
+    """A batch to export with. Its sizes are not 0 or 1, which the exporter would take for fixed, and all different."""
+    batch_size, length, entities, mentions = 2, min(16, model.config.max_window_size), 3, 4
+    inputs = {
+        "input_ids": torch.ones(batch_size, length, dtype=torch.long),
+        "attention_mask": torch.ones(batch_size, length, dtype=torch.long),
+        "mention_positions": torch.arange(mentions).repeat(batch_size, 1) % length,
+        "mention_entities": torch.arange(mentions).repeat(batch_size, 1) % entities,
+        "pair_mask": ~torch.eye(entities, dtype=torch.bool).repeat(batch_size, 1, 1),
+    }
+    return {name: value.to(model.device) for name, value in inputs.items()}
+
+
+def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], path: Path):
+    with torch.no_grad():
+        torch.onnx.export(
+            graph.eval(),
+            tuple(inputs[name] for name in graph.inputs),
+            path,
+            input_names=graph.inputs,
+            output_names=graph.outputs,
+            dynamic_shapes=tuple(AXES[name] for name in graph.inputs),
+            dynamo=True,
+            verbose=False,
+        )
+
+
+__all__ = ["export_onnx"]

@@ -1,0 +1,174 @@
+"""A DocRE-II model that onnxruntime runs, in the place of [`DocREIIForRelationExtraction`] in the pipeline."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..configuration_docre_ii import DocREIIConfig
+from ..document_encoding import MentionAttention, encode_documents
+from ..model_outputs import DocREIIOutput
+
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+# The files of an exported model: the text encoder, and everything behind it.
+ENCODER_FILE, RELATIONS_FILE = "encoder.onnx", "relations.onnx"
+
+
+class DocREIIONNXModel:
+    """
+    A model that [`export_onnx`] wrote, for inference with onnxruntime.
+
+    It is called as [`DocREIIForRelationExtraction`] is, with tensors on the CPU, and gives the same
+    [`DocREIIOutput`]: `logits`, `base_logits` and `iteration_logits`. Documents of any length are read through the
+    same windows.
+
+    Args:
+        encoder, relations (`onnxruntime.InferenceSession`):
+            The two exported graphs.
+        config ([`DocREIIConfig`]):
+            Configuration of the exported model.
+
+    Example:
+
+    ```python
+    >>> from transformers import AutoProcessor, pipeline
+    >>> from modeling_docre_ii import DocREIIONNXModel
+
+    >>> model = DocREIIONNXModel.from_pretrained("exported")
+    >>> processor = AutoProcessor.from_pretrained("exported")
+    >>> extractor = pipeline("document-relation-extraction", model=model, processor=processor)
+    ```
+    """
+
+    device = torch.device("cpu")
+    dtype = torch.float32
+    input_modalities = ("text",)
+    # Where there is a GPU, a pipeline moves the model and its inputs there unless this says where they belong.
+    hf_device_map = {"": device}
+
+    def __init__(self, encoder: "InferenceSession", relations: "InferenceSession", config: DocREIIConfig):
+        self.encoder = _Encoder(encoder, config)
+        self.relations = relations
+        self.config = config
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike, **session_options) -> "DocREIIONNXModel":
+        r"""
+        Args:
+            folder (`str` or `os.PathLike`):
+                What [`export_onnx`] wrote.
+            session_options:
+                Arguments of `onnxruntime.InferenceSession`, as `providers` or `sess_options`.
+
+        Raises:
+            `ImportError`: onnxruntime is not installed.
+            `FileNotFoundError`: the folder holds no exported model.
+        """
+        require("onnxruntime")
+        from onnxruntime import InferenceSession
+
+        paths = [Path(folder) / name for name in (ENCODER_FILE, RELATIONS_FILE)]
+        for path in paths:
+            if not path.is_file():
+                raise FileNotFoundError(f"{str(path)!r} is missing: `export_onnx` writes such a folder")
+        encoder, relations = (InferenceSession(path, **session_options) for path in paths)
+        return cls(encoder, relations, DocREIIConfig.from_pretrained(folder))
+
+    def can_generate(self) -> bool:
+        return False
+
+    def __call__(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.LongTensor | None = None,
+        mention_positions: torch.LongTensor | None = None,
+        mention_entities: torch.LongTensor | None = None,
+        pair_mask: torch.BoolTensor | None = None,
+        output_attentions: bool = False,
+    ) -> DocREIIOutput:
+        r"""
+        Args:
+            input_ids, attention_mask, mention_positions, mention_entities, pair_mask:
+                See [`DocREIIForRelationExtraction`].
+            output_attentions (`bool`, *optional*, defaults to `False`):
+                The exported graphs return none: `True` is refused.
+
+        Raises:
+            `ValueError`: an input is missing, or attentions are asked for.
+        """
+        if output_attentions:
+            raise ValueError("an exported model returns no attentions, so that it cannot explain its triples")
+        if any(value is None for value in (mention_positions, mention_entities, pair_mask)):
+            raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        encoding = encode_documents(
+            self.encoder,
+            input_ids,
+            torch.ones_like(input_ids) if attention_mask is None else attention_mask,
+            mention_positions,
+            **self.config.windows,
+        )
+        base_logits, *iterations = run_session(
+            self.relations,
+            last_hidden_state=encoding.last_hidden_state,
+            mention_attention=encoding.mention_attention,
+            mention_positions=mention_positions,
+            mention_entities=mention_entities,
+            pair_mask=pair_mask.bool(),
+        )
+        iteration_logits = tuple(iterations[0]) if iterations else None
+        return DocREIIOutput(
+            logits=iteration_logits[-1] if iterations else base_logits,
+            base_logits=base_logits,
+            iteration_logits=iteration_logits,
+        )
+
+
+class _Encoder:
+    """The exported encoder, as [`encode_documents`] calls an encoder that runs sdpa."""
+
+    def __init__(self, session: "InferenceSession", config: DocREIIConfig):
+        self.session = session
+        self.config = SimpleNamespace(
+            _attn_implementation="sdpa", pad_token_id=getattr(config.encoder_config, "pad_token_id", None)
+        )
+
+    def __call__(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mention_attention: MentionAttention,
+        output_attentions: bool,
+    ) -> SimpleNamespace:
+        states, mention_attention.probabilities = run_session(
+            self.session,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            mention_positions=mention_attention.rows,
+        )
+        return SimpleNamespace(last_hidden_state=states, hidden_states=None)
+
+
+def run_session(session: "InferenceSession", **inputs: torch.Tensor) -> list[torch.Tensor]:
+    """Runs an exported graph, tensors in and out."""
+    arrays = {name: value.contiguous().numpy() for name, value in inputs.items()}
+    return [torch.from_numpy(array) for array in session.run(None, arrays)]
+
+
+def require(*packages: str):
+    """
+    Raises:
+        `ImportError`: one of the packages is not installed.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"{missing[0]!r} is not installed: `pip install docre-ii[onnx]`")
+
+
+__all__ = ["DocREIIONNXModel"]

@@ -1,0 +1,1 @@
+"""Evaluation: scores, metrics for `evaluate`, submissions, tables, reports."""

@@ -1,0 +1,65 @@
+"""The scores of DocRED as an `evaluate` metric."""
+
+import datasets
+import evaluate
+
+# `evaluate.load` copies the files that are imported here, and not those that they import in turn: `documents`, whose
+# error the metric raises, has to be named for `metrics` as well. It reads a comment behind an import as an address.
+from ..documents import DocumentError
+from .metric_inputs import DocumentInputs
+from .scores import DOCRED_CITATION, score_facts
+from .submission import with_titles
+
+
+_DESCRIPTION = """\
+Micro F1, precision and recall of document-level relation extraction, as DocRED's official script computes them, with
+Ign F1 and evidence F1, and those of intra-sentence, inter-sentence and inferred facts, as the literature defines them.
+"""
+
+
+class DocREDMetric(DocumentInputs, evaluate.Metric):
+    """
+    [`score_facts`] as an `evaluate` metric: a list of predictions and one reference for each document.
+
+    A prediction has `h_idx`, `t_idx`, `r` and perhaps `evidence`. A reference is the gold document: `title`,
+    `vertexSet` with the `name` and perhaps the `sent_id` of each mention, and `labels` with `h`, `t`, `r` and perhaps
+    `evidence`. Other keys do not matter. Titles have to differ. `compute` takes `train_facts` and `distant_facts`, as
+    [`score_facts`] does.
+
+    Example:
+
+    ```python
+    >>> metric = DocREDMetric()
+    >>> metric.compute(
+    ...     predictions=[[{"h_idx": 0, "t_idx": 1, "r": "P17"}]],
+    ...     references=[document],
+    ...     train_facts=named_facts(train_documents),
+    ... )
+    {'f1': 100.0, 'precision': 100.0, 'recall': 100.0, 'ign_f1': 100.0, ...}
+    ```
+    """
+
+    def _info(self):
+        index, name, indices = (
+            datasets.Value("int32"),
+            datasets.Value("string"),
+            datasets.List(datasets.Value("int32")),
+        )
+        fact = {"h_idx": index, "t_idx": index, "r": name, "evidence": indices}
+        reference = {
+            "title": name,
+            "vertexSet": datasets.List(datasets.List({"name": name, "sent_id": index})),
+            "labels": datasets.List({"h": index, "t": index, "r": name, "evidence": indices}),
+        }
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=DOCRED_CITATION,
+            features=datasets.Features({"predictions": datasets.List(fact), "references": reference}),
+            reference_urls=["https://github.com/thunlp/DocRED/blob/master/code/evaluation.py"],
+        )
+
+    def _compute(self, predictions, references, train_facts=None, distant_facts=None):
+        return score_facts(with_titles(predictions, references), references, train_facts, distant_facts)
+
+
+__all__ = ["DocREDMetric", "DocumentError"]

@@ -1,0 +1,1 @@
+"""Publishing on the Hub: the model card and what it says."""

@@ -1,0 +1,1 @@
+"""Training: arguments, Trainer, batches, calibration."""

@@ -1,0 +1,449 @@
+"""Trainer of DocRE-II."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import ModelCard
+from torch.utils.data import Dataset, Sampler
+from transformers import EvalPrediction, Trainer
+
+from ..decoding import predicted_facts
+from ..evaluation.scores import NamedFact, score_facts
+from ..evaluation.submission import submission
+from ..evaluation.tables import iteration_names
+from ..hub.model_card import is_hub_id, license_on_hub, make_model_card
+from ..hub.training_record import TrainedStage, TrainingRecord, final_scores
+from ..model_outputs import DocREIIOutput
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+from .batching import budget_sampler, without_repeated
+from .calibration import best_threshold
+from .sharding import as_own_class
+
+
+# How far below the threshold, in logits, relations are gathered for calibration.
+_CALIBRATION_REACH = 4.0
+
+_SCORES_OF_ITERATIONS = ("f1", "filtered_f1", "infer_f1", "calibrated_f1")
+
+
+class DocREIITrainer(Trainer):
+    """
+    [`Trainer`] for [`DocREIIForRelationExtraction`], in either stage of its training.
+
+    Its own are:
+
+    - learning rates by module: encoder and new modules for a model without an inference module (stage 1), base and
+      inference module for one with it (stage 2), each split by weight decay as transformers does it;
+    - a log of all parts of the loss by name;
+    - the average of the losses over the candidate pairs of all batches of an optimizer step, whatever the accumulation
+      and the number of processes;
+    - predictions gathered as triples, not as dense logits;
+    - a model card that says what this model is and how it is used, with what `record`, a [`TrainingRecord`], tells of
+      its corpus, its scores and its stages.
+
+    `predict` and `compute_metrics` get a tuple of predictions, those of the base module first, then those of every
+    iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
+    relation, score. The document is the `document_index` of the feature, so that the order of evaluation does not
+    matter. With `calibrate_threshold`, relations somewhat below the threshold, with a score below 0.5, are among them.
+    [`facts_by_document`] unpacks what is predicted.
+
+    Args:
+        args ([`DocREIITrainingArguments`]):
+            Training arguments, with the learning rates.
+        kwargs:
+            As for [`Trainer`]. `processing_class` is the [`DocREIIProcessor`], which is then saved with each
+            checkpoint.
+
+    Raises:
+        `ValueError`: `freeze_base` for a model without an inference module.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Sums since the last log, and the step they begin at.
+        self._loss_parts: dict[str, torch.Tensor] = {}
+        self._first_step = 0
+        self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
+        self.record = TrainingRecord()
+        if self.args.freeze_base:
+            if not self.model.config.num_iterations:
+                raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
+            _docre_ii_of(self.model).base_model.requires_grad_(False)
+
+    def train(self, *args, **kwargs):
+        self._loss_parts = {}
+        if self.args.world_size > 1 and self.model_wrapped is self.model:
+            # Prepared for evaluation only, accelerate would take it for ready, and no process knew others' gradients.
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
+        return super().train(*args, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        sampler = budget_sampler(dataset, self.args, self._train_batch_size, lambda: int(self.state.epoch or 0))
+        return super()._get_train_sampler(train_dataset) if sampler is None else sampler
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        sampler = budget_sampler(eval_dataset, self.args, self.args.eval_batch_size)
+        return super()._get_eval_sampler(eval_dataset) if sampler is None else sampler
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new:
+            docre_ii = _docre_ii_of(self.model if model is None else model)
+            if docre_ii.config.num_iterations:
+                pretrained, rate = docre_ii.base_model, self.args.base_learning_rate
+            else:
+                pretrained, rate = docre_ii.base_model.encoder, self.args.encoder_learning_rate
+            pretrained = {id(parameter) for parameter in pretrained.parameters()}
+            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, pretrained, rate)
+        return optimizer
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        # In evaluation, the average over the pairs of this batch.
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch if model.training else None)
+        names = ("base_loss", "inference_loss", "contrastive_loss")
+        parts = {name: outputs[name] for name in names if outputs.get(name) is not None}
+        if model.training and len(parts) > 1:
+            if not self._loss_parts:
+                self._first_step = self.state.global_step
+            for name, part in parts.items():
+                self._loss_parts[name] = self._loss_parts.get(name, 0.0) + part.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._loss_parts:
+            # Each process has either its share of one mean, or a mean of its own.
+            reduction = "sum" if self.args.average_tokens_across_devices else "mean"
+            for name, part in self._loss_parts.items():
+                total = self.accelerator.reduce(part, reduction).item()
+                logs[name] = total / (self.state.global_step - self._first_step)
+            self._loss_parts = {}
+        super().log(logs, start_time)
+
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
+        batches = (without_repeated(batch, self.accelerator.gradient_state) for batch in epoch_iterator)
+        return super().get_batch_samples(batches, num_batches, device)
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
+        if not batch_samples or "labels" not in batch_samples[0]:
+            return None
+        # As Trainer counts label tokens, but what the loss is averaged over here are candidate pairs.
+        num_pairs = sum(batch["pair_mask"].sum() for batch in batch_samples).to(device)
+        if self.args.world_size > 1 and self.args.average_tokens_across_devices:
+            num_pairs = self.accelerator.gather(num_pairs).sum()
+        return num_pairs
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        inputs = dict(without_repeated(inputs, self.accelerator.gradient_state))
+        document_index = inputs.pop("document_index")
+        kept = {"base_logits", "iteration_logits"}
+        ignored = [field.name for field in fields(DocREIIOutput) if field.name not in kept]
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignored)
+        if loss is not None:
+            self._evaluated += torch.tensor([loss, 1.0], dtype=torch.float64) * inputs["pair_mask"].sum().item()
+        if prediction_loss_only:
+            return loss, None, None
+        base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
+        predictions = tuple(
+            _pack_facts(
+                predicted_facts(
+                    logits,
+                    self.model.config.max_labels_per_pair,
+                    pair_mask=inputs["pair_mask"].to(logits.device),
+                    reach=_CALIBRATION_REACH if self.args.calibrate_threshold else 0.0,
+                ),
+                document_index,
+            )
+            for logits in (base_logits, *iteration_logits)
+        )
+        # Trainer does this for facts, but expects as many documents of every process.
+        return loss, *(
+            None if values is None else self.accelerator.pad_across_processes(values, dim=0, pad_index=-100)
+            for values in (predictions, labels)
+        )
+
+    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+        self._evaluated = torch.zeros(2, dtype=torch.float64)
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
+        if f"{metric_key_prefix}_loss" in output.metrics:
+            # As in training, over all candidate pairs; Trainer has the average of the averages of batches.
+            output.metrics[f"{metric_key_prefix}_loss"] = total / max(num_pairs, 1)
+        return output
+
+    def calibrate_threshold(
+        self, eval_dataset: Dataset | None = None, uncounted: set[tuple[int, int, int]] = frozenset()
+    ) -> float:
+        """
+        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
+        predictions to be there, `args.calibrate_threshold` has to be set.
+
+        Nothing else of the model changes, and nothing in decoding: a relation is still predicted when its logit is
+        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so that
+        the bias is moved a second time; whichever of the three has the best F1 is kept.
+
+        Args:
+            eval_dataset (`Dataset`, *optional*):
+                Encoded documents with labels. Defaults to the `eval_dataset` of the Trainer.
+            uncounted (`set[tuple[int, int, int]]`, *optional*):
+                Pairs that are not to count, from [`uncounted_pairs`].
+
+        Returns:
+            `float`: what was added to the bias, below 0 where more is predicted than before.
+        """
+        model = _docre_ii_of(self.model)
+        has_inference = bool(model.config.num_iterations)
+        bias = (model.inference_module if has_inference else model.base_model).classifier.bias
+        repeats = model.config.num_iterations if has_inference and model.config.iteration_update == "accumulate" else 1
+        start = bias[0].item()
+        best_f1, best_bias, kept_bias = -1.0, start, start
+        try:
+            for _ in range(3 if has_inference else 1):
+                output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
+                scored = _scored(output.predictions[-1], output.label_ids, uncounted)
+                shift, calibrated_f1 = best_threshold(*scored)
+                here = calibrated_f1 if not has_inference else _f1(*scored)
+                if here > best_f1:
+                    best_f1, best_bias = here, bias[0].item() + (0.0 if has_inference else shift)
+                with torch.no_grad():
+                    bias[0] += shift / repeats
+            kept_bias = best_bias
+        finally:
+            with torch.no_grad():
+                bias[0] = kept_bias
+        return best_bias - start
+
+    def create_model_card(
+        self,
+        language: str | list[str] | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """
+        Writes the model card, README.md in the output folder.
+
+        What is known of the corpus, the scores and other stages is read from `record`. Without scores there, they are
+        those of the last evaluation of the weights that were kept, if they have been evaluated.
+
+        Args:
+            language (`str` or `list[str]`, *optional*):
+                Language code of the texts.
+            license (`str`, *optional*):
+                License of the weights. Defaults to what the Hub says of the model that training began with.
+            tags (`str` or `list[str]`, *optional*):
+                Tags beside those that every such model has.
+            model_name (`str`, *optional*):
+                What the model is loaded by. Defaults to the output folder. The repository on the Hub goes before it.
+            finetuned_from (`str`, *optional*):
+                The model on the Hub that training began with. Defaults to where this one, or its encoder, is from.
+            tasks (`str` or `list[str]`, *optional*):
+                One of the Hub's tasks. Defaults to token classification.
+            dataset_tags, dataset, dataset_args (`str` or `list[str]`, *optional*):
+                Names of the corpora on the Hub, their readable names, and their configurations.
+        """
+        if not self.is_world_process_zero():
+            return
+        path = Path(self.args.output_dir) / "README.md"
+        written = ModelCard.load(path).data if path.exists() else {}
+        model = _docre_ii_of(self.model)
+        sources = (model.config._name_or_path, model.config.encoder_config._name_or_path)
+        base_model = finetuned_from or next(filter(is_hub_id, sources), None)
+        card = make_model_card(
+            model.config,
+            self.processing_class,
+            self._completed_record(),
+            model_id=self.hub_model_id or self.args.hub_model_id or model_name or self.args.output_dir,
+            language=language,
+            license=license or license_on_hub(base_model),
+            tags=list(dict.fromkeys([*_listed(tags), "generated_from_trainer", *_listed(written.get("tags"))])),
+            base_model=base_model,
+            dataset_names=_listed(dataset),
+            dataset_ids=_listed(dataset_tags),
+            dataset_configs=_listed(dataset_args),
+            num_parameters=model.num_parameters(),
+            **({"pipeline_tag": _listed(tasks)[0]} if tasks else {}),
+        )
+        card.save(path)
+        if written.get("library_name") == "peft":
+            # As Trainer does it: peft says in the card that it is of an adapter.
+            self.accelerator.unwrap_model(self.model).create_or_update_model_card(self.args.output_dir)
+
+    def _completed_record(self) -> TrainingRecord:
+        record = replace(self.record, scores=dict(self.record.scores), stages=dict(self.record.stages))
+        if self.state.global_step:
+            stage = 2 if _docre_ii_of(self.model).config.num_iterations else 1
+            record.stages[stage] = TrainedStage(self.args, self.state.log_history)
+        if not record.scores:
+            best = self.state.best_global_step if self.args.load_best_model_at_end else None
+            record.add_scores(
+                "validation", final_scores(self.state.log_history, best or self.state.global_step), prefix="eval_"
+            )
+        if not self.args.calibrate_threshold:
+            # Relations below the threshold were not gathered, so that what would be the best one is not known.
+            record.scores = {
+                split: {name: score for name, score in scores.items() if not name.endswith("calibrated_f1")}
+                for split, scores in record.scores.items()
+            }
+        return record
+
+    def _save(self, *args, **kwargs):
+        with as_own_class(self.model):
+            super()._save(*args, **kwargs)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.
+        if self.is_world_process_zero():
+            for file in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(file, self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
+
+
+def facts_by_document(predictions: np.ndarray) -> dict[int, list[tuple[int, int, int, float]]]:
+    """
+    Unpacks gathered predictions, those above the threshold.
+
+    Args:
+        predictions (`np.ndarray` of shape `(num_documents, most_facts, 5)`):
+            Predictions of [`DocREIITrainer`], of the base module or of one iteration.
+
+    Returns:
+        `dict[int, list[tuple]]`: head, tail, relation and score of the facts, by document index. A document without a
+        prediction is not there.
+    """
+    facts: dict[int, list[tuple[int, int, int, float]]] = {}
+    for document, head, tail, relation, score in predictions[predictions[..., 4] > 0.5]:
+        facts.setdefault(int(document), []).append((int(head), int(tail), int(relation), float(score)))
+    return facts
+
+
+def make_compute_metrics(
+    documents: Sequence[Mapping[str, Any]],
+    relations: Sequence[str],
+    train_facts: set[NamedFact] | None = None,
+    distant_facts: set[NamedFact] | None = None,
+) -> Callable[[EvalPrediction], dict[str, float]]:
+    """
+    Makes the `compute_metrics` of a [`DocREIITrainer`] that evaluates on `documents`.
+
+    It gives the scores of [`score_facts`] for the last predictions; with an inference module, `base_f1`,
+    `iteration_1_f1` and so on; and beside every F1 a `calibrated_f1`, the F1 at the threshold where it is best on
+    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is
+    a `filtered_f1` without them beside every F1, and the threshold is the one that is best without them.
+
+    Args:
+        documents (`Sequence[dict]`):
+            The validation documents with labels, by document index.
+        relations (`Sequence[str]`):
+            Relation ids in the order of the model's classes.
+        train_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of the training set from [`~metrics.named_facts`], for Ign F1.
+        distant_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of the distantly supervised training set, for the Ign F1 of that.
+    """
+
+    uncounted = uncounted_pairs(documents)
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        all_scores = [
+            score_facts(
+                submission(facts_by_document(predictions), documents, relations), documents, train_facts, distant_facts
+            )
+            | {"calibrated_f1": best_threshold(*_scored(predictions, prediction.label_ids, uncounted))[1]}
+            for predictions in prediction.predictions
+        ]
+        metrics = dict(all_scores[-1])
+        if len(all_scores) > 1:
+            for name, scores in zip(iteration_names(len(all_scores)), all_scores):
+                metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}
+        return metrics
+
+    return compute_metrics
+
+
+def uncounted_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
+    """
+    Finds the pairs that the protocol of a corpus does not count.
+
+    Args:
+        documents (`Sequence[dict]`):
+            The documents, by document index.
+
+    Returns:
+        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
+    """
+    return {
+        (index, pair["h"], pair["t"])
+        for index, document in enumerate(documents)
+        for pair in document.get("uncounted") or ()
+    }
+
+
+def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
+    """The model itself, inside of what accelerate or peft have put around it."""
+    return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _split_groups(groups: list[dict], pretrained: set[int], learning_rate: float) -> list[dict]:
+    split = []
+    for group in groups:
+        of_pretrained = [parameter for parameter in group["params"] if id(parameter) in pretrained]
+        of_new_modules = [parameter for parameter in group["params"] if id(parameter) not in pretrained]
+        split.append({**group, "params": of_pretrained, "lr": learning_rate})
+        split.append({**group, "params": of_new_modules})
+    return [group for group in split if group["params"]]
+
+
+def _pack_facts(predicted: tuple[torch.Tensor, torch.Tensor], document_index: torch.Tensor) -> torch.Tensor:
+    facts, scores = predicted
+    count = torch.bincount(facts[:, 0], minlength=len(document_index))
+    place = torch.arange(len(facts), device=facts.device) - (count.cumsum(0) - count)[facts[:, 0]]
+    # At least one row, so that a batch without a prediction keeps its shape.
+    packed = torch.full((len(document_index), max(int(count.max()), 1), 5), -100.0, dtype=torch.float64)
+    packed = packed.to(facts.device)
+    values = [document_index.to(facts.device)[facts[:, 0]], *facts[:, 1:].unbind(-1), scores]
+    packed[facts[:, 0], place] = torch.stack([value.double() for value in values], dim=-1)
+    return packed
+
+
+def _scored(
+    predictions: np.ndarray, label_ids: np.ndarray, uncounted: set[tuple[int, int, int]]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of the predictions that count, whether each is a fact, and the number of facts."""
+    row, place = np.nonzero(predictions[..., 0] >= 0)
+    gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
+    facts, gold = predictions[row, place], label_ids[gold_row, gold_place]
+    if uncounted:
+        counts = np.array([tuple(pair) not in uncounted for pair in facts[:, :3].astype(np.int64)], dtype=bool)
+        row, facts = row[counts], facts[counts]
+    triples = facts[:, 1:4].astype(np.int64)
+    size = 1 + max(int(values.max(initial=0)) for values in (triples, gold))
+
+    def keys(rows, triples):
+        return ((rows * size + triples[:, 0]) * size + triples[:, 1]) * size + triples[:, 2]
+
+    gold_keys = np.unique(keys(gold_row, gold))
+    return facts[:, 4], np.isin(keys(row, triples), gold_keys), len(gold_keys)
+
+
+def _f1(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
+    is_predicted = scores > 0.5
+    return 200 * float((is_predicted & is_correct).sum()) / max(int(is_predicted.sum()) + num_gold, 1)
+
+
+__all__ = ["DocREIITrainer", "facts_by_document", "iteration_names", "make_compute_metrics", "uncounted_pairs"]

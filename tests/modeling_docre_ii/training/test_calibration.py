@@ -1,0 +1,94 @@
+"""Where the threshold goes, against trying every threshold."""
+
+import math
+
+import numpy as np
+import pytest
+
+from modeling_docre_ii.training.calibration import best_threshold
+
+
+def sigmoid(value):
+    return 1 / (1 + math.exp(-value))
+
+
+def f1_at(shift, margins, is_correct, num_gold):
+    """F1 in percent when the relations are predicted whose logit is above logit_TH + `shift`."""
+    kept = [correct for margin, correct in zip(margins, is_correct, strict=True) if margin > shift]
+    return 200 * sum(kept) / (len(kept) + num_gold)
+
+
+def best_by_brute_force(margins, is_correct, num_gold):
+    """The best F1 over a threshold below all margins, between any two, and above all."""
+    distinct = sorted(set(margins))
+    cuts = [distinct[0] - 1, *((low + high) / 2 for low, high in zip(distinct, distinct[1:])), distinct[-1] + 1]
+    return max(f1_at(cut, margins, is_correct, num_gold) for cut in cuts)
+
+
+def test_by_hand():
+    # Of 4 facts, 3 are among the predictions. Keeping the first: F1 2/5; two: 2/6; three: 4/7; four: 6/8; five: 6/9.
+    margins, is_correct = [3.0, 2.0, 1.0, -0.5, -1.5], [True, False, True, True, False]
+    shift, f1 = best_threshold(np.array([sigmoid(m) for m in margins]), np.array(is_correct), num_gold=4)
+    assert shift == pytest.approx(-1.0)
+    assert f1 == pytest.approx(75.0)
+
+
+def test_the_order_of_the_predictions_does_not_matter():
+    scores = np.array([0.3, 0.9, 0.2, 0.7, 0.6])
+    is_correct = np.array([True, True, False, True, False])
+    order = np.array([3, 0, 4, 2, 1])
+    expected = best_threshold(scores, is_correct, 4)
+    assert best_threshold(scores[order], is_correct[order], 4) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("num_ties", [60, 7])
+def test_no_other_threshold_is_better(seed, num_ties):
+    """Also among margins that many predictions share, which no threshold can tell apart."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(0, 2, num_ties)
+    margins = np.sort(values) if num_ties == 60 else generator.choice(values, 60)
+    is_correct = generator.random(60) < 1 / (1 + np.exp(-margins))
+    # A prediction that is wrong comes last, so that there is something to leave out.
+    margins, is_correct = np.append(margins, -9.0), np.append(is_correct, False)
+    num_gold = int(is_correct.sum()) + 15
+    shift, f1 = best_threshold(1 / (1 + np.exp(-margins)), is_correct, num_gold)
+    assert f1 == pytest.approx(best_by_brute_force(margins, is_correct, num_gold))
+    assert f1_at(shift, margins, is_correct, num_gold) == pytest.approx(f1)
+
+
+def test_ties_are_kept_or_left_out_together():
+    # Keeping only the correct one of the two with 0.8 would give 4/4; together they give 4/5, the first alone 2/3.
+    scores, is_correct = np.array([0.9, 0.8, 0.8, 0.4]), np.array([True, True, False, False])
+    shift, f1 = best_threshold(scores, is_correct, 2)
+    assert f1 == pytest.approx(80.0)
+    assert math.log(0.4 / 0.6) < shift < math.log(0.8 / 0.2)
+    assert best_threshold(scores[::-1], is_correct[::-1], 2) == pytest.approx((shift, f1))
+    # Together with three wrong ones of its score, a correct one is not worth it: 2/3 against 4/7.
+    scores, is_correct = np.array([0.9, 0.8, 0.8, 0.8, 0.8]), np.array([True, True, False, False, False])
+    shift, f1 = best_threshold(scores, is_correct, 2)
+    assert f1 == pytest.approx(200 / 3)
+    assert math.log(0.8 / 0.2) < shift < math.log(0.9 / 0.1)
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.8, 0.7], [0.6], [0.7, 0.7, 0.4], [0.2, 0.1]])
+def test_a_shift_that_keeps_everything_keeps_the_last_as_well(scores):
+    """A relation is predicted when its logit is above that of the threshold class, so level is not enough."""
+    is_correct = np.ones(len(scores), dtype=bool)
+    shift, f1 = best_threshold(np.array(scores), is_correct, len(scores))
+    assert f1 == pytest.approx(100.0)
+    assert f1_at(shift, [math.log(score / (1 - score)) for score in scores], is_correct, len(scores)) == pytest.approx(
+        f1
+    )
+
+
+def test_saturated_scores_are_finite():
+    shift, f1 = best_threshold(np.array([1.0, 1.0, 0.9, 0.0]), np.array([True, True, True, False]), 3)
+    assert f1 == pytest.approx(100.0)
+    assert math.isfinite(shift)
+    assert shift < math.log(9)
+
+
+@pytest.mark.parametrize("is_correct", [[], [False, False]])
+def test_nothing_correct_moves_nothing(is_correct):
+    assert best_threshold(np.full(len(is_correct), 0.7), np.array(is_correct, dtype=bool), 3) == (0.0, 0.0)

@@ -1,0 +1,195 @@
+"""The Trainer and the iterations of a model: the predictions of each, their scores, and the threshold."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from modeling_docre_ii import score_facts
+from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
+
+
+RELATIONS = ["Na", "P1", "P2", "P3"]
+
+
+def naive_f1(margins, gold, threshold=0.0):
+    predicted = {fact for fact, margin in margins.items() if margin > threshold}
+    return 200 * len(predicted & gold) / (len(predicted) + len(gold))
+
+
+def naive_best_f1(margins, gold):
+    """Over all thresholds from 4 below the present one on."""
+    thresholds = [margin - 1e-6 for margin in margins.values() if margin > -4.0]
+    return max(naive_f1(margins, gold, threshold) for threshold in thresholds)
+
+
+@pytest.fixture
+def scored(tiny_model, related, one_by_one):
+    """
+    A model with two iterations, rows whose facts it finds in part, these facts, and the margins of the base module and
+    of each iteration: {(document, head, tail, relation): logit_r - logit_TH} of all candidates.
+    """
+    model = tiny_model(num_iterations=2)
+    margins = [{}, {}, {}]
+    with torch.no_grad():
+        model.inference_module.classifier.bias[0] += 0.5
+        for row, output in one_by_one(model, related):
+            for found, logits in zip(margins, (output.base_logits, *output.iteration_logits), strict=True):
+                for head, tail in torch.tensor(row["pair_mask"]).nonzero().tolist():
+                    threshold, *others = logits[0, head, tail].tolist()
+                    for relation, logit in enumerate(others, start=1):
+                        found[row["document_index"], head, tail, relation] = logit - threshold
+    gold = [fact for fact, margin in margins[-1].items() if margin > -1.5][::2]
+    rows = [
+        row | {"labels": [list(fact) for index, *fact in gold if index == row["document_index"]]} for row in related
+    ]
+    return model, rows, set(gold), margins
+
+
+@pytest.mark.parametrize("gather_all", [False, True])
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_predictions_of_every_iteration_are_those_of_the_model(scored, make_trainer, gather_all, batch_size):
+    model, rows, _, margins = scored
+    trainer = make_trainer(
+        model, evaluation=rows, per_device_eval_batch_size=batch_size, calibrate_threshold=gather_all
+    )
+    predictions = trainer.predict(trainer.eval_dataset).predictions
+
+    reach = 4.0 if gather_all else 0.0
+    for found, expected in zip(predictions, margins, strict=True):
+        rows_found = found[found[..., 0] >= 0]
+        scores = {tuple(int(value) for value in row[:4]): row[4] for row in rows_found}
+        assert len(scores) == len(rows_found)
+        assert scores == pytest.approx(
+            {fact: 1 / (1 + math.exp(-margin)) for fact, margin in expected.items() if margin > -reach}, abs=1e-5
+        )
+        facts = {(index, *fact[:3]) for index, facts in facts_by_document(found).items() for fact in facts}
+        assert facts == {fact for fact, margin in expected.items() if margin > 0}
+
+
+def test_every_iteration_is_scored_at_its_threshold_and_at_the_best(scored, documents_of, make_trainer):
+    model, rows, gold, margins = scored
+    documents = documents_of(rows)
+    metrics = make_trainer(
+        model,
+        evaluation=rows,
+        documents=documents,
+        train_facts=set(),
+        per_device_eval_batch_size=3,
+        calibrate_threshold=True,
+    ).evaluate()
+
+    submitted = [
+        [
+            {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": RELATIONS[relation]}
+            for (index, head, tail, relation), margin in found.items()
+            if margin > 0
+        ]
+        for found in margins
+    ]
+    expected = {f"eval_{name}": score for name, score in score_facts(submitted[-1], documents, set()).items()}
+    for name, found, facts in zip(("base", "iteration_1", "iteration_2"), margins, submitted, strict=True):
+        expected[f"eval_{name}_f1"] = naive_f1(found, gold)
+        expected[f"eval_{name}_infer_f1"] = score_facts(facts, documents)["infer_f1"]
+        expected[f"eval_{name}_calibrated_f1"] = naive_best_f1(found, gold)
+    expected["eval_calibrated_f1"] = expected["eval_iteration_2_calibrated_f1"]
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert {name for name in metrics if "f1" in name} == {name for name in expected if "f1" in name}
+    assert metrics["eval_f1"] == pytest.approx(naive_f1(margins[-1], gold))
+    assert 0 < metrics["eval_f1"] < metrics["eval_calibrated_f1"]
+
+
+def test_uncounted_pairs_count_neither_in_the_filtered_score_nor_for_the_threshold(scored, documents_of, make_trainer):
+    model, rows, gold, margins = scored
+    related_pairs = {fact[:3] for fact in gold}
+    free = sorted({fact[:3] for fact, margin in margins[-1].items() if margin > -1.0} - related_pairs)
+    uncounted = set(free[1:])
+    assert uncounted and free[0] not in uncounted
+    documents = documents_of(rows)
+    for index, document in enumerate(documents):
+        document["uncounted"] = [{"h": head, "t": tail} for doc, head, tail in sorted(uncounted) if doc == index]
+    assert uncounted_pairs(documents) == uncounted
+
+    trainer = make_trainer(model, evaluation=rows, documents=documents, calibrate_threshold=True)
+    metrics = trainer.evaluate()
+    assert metrics["eval_f1"] == pytest.approx(naive_f1(margins[-1], gold))
+    for name, found in zip(("base", "iteration_1", "iteration_2"), margins, strict=True):
+        counted = {fact: margin for fact, margin in found.items() if fact[:3] not in uncounted}
+        assert metrics[f"eval_{name}_filtered_f1"] == pytest.approx(naive_f1(counted, gold))
+        assert metrics[f"eval_{name}_calibrated_f1"] == pytest.approx(naive_best_f1(counted, gold))
+    assert metrics["eval_base_filtered_f1"] > metrics["eval_base_f1"]
+
+    trainer.calibrate_threshold(uncounted=uncounted)
+    assert trainer.evaluate()["eval_filtered_f1"] >= metrics["eval_filtered_f1"]
+
+
+def test_threshold_of_the_base_is_put_where_the_counted_pairs_are_best(
+    tiny_model, related, documents_of, make_trainer
+):
+    model = tiny_model(num_iterations=0)
+    documents = documents_of(related)
+    for document in documents:
+        facts = {(label["h"], label["t"]) for label in document["labels"]}
+        size = range(len(document["vertexSet"]))
+        free = [(head, tail) for head in size for tail in size if head != tail and (head, tail) not in facts]
+        document["uncounted"] = [{"h": head, "t": tail} for head, tail in free[::2]]
+    trainer = make_trainer(model, evaluation=related, documents=documents, calibrate_threshold=True)
+    best = trainer.evaluate()["eval_calibrated_f1"]
+    trainer.calibrate_threshold(uncounted=uncounted_pairs(documents))
+    assert trainer.evaluate()["eval_filtered_f1"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [{}, {"iteration_update": "accumulate", "relation_embedding": "multi_label"}, {"add_base_logits": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("start", [-3.0, 0.0, 3.0])
+def test_calibration_never_lowers_f1_and_moves_one_bias_alone(
+    tiny_model, related, documents_of, make_trainer, variant, start
+):
+    model = tiny_model(num_iterations=2, **variant)
+    bias = model.inference_module.classifier.bias
+    with torch.no_grad():
+        bias[0] += start
+    trainer = make_trainer(model, evaluation=related, documents=documents_of(related), calibrate_threshold=True)
+    before, expected = trainer.evaluate()["eval_f1"], copy.deepcopy(model.state_dict())
+    shift = trainer.calibrate_threshold()
+
+    after = trainer.evaluate()["eval_f1"]
+    assert after >= before
+    if start == 3.0:
+        assert shift < 0 and after > before
+    moved = expected["inference_module.classifier.bias"]
+    moved[0] += shift
+    assert bias[0].item() == pytest.approx(moved[0].item(), abs=1e-5)
+    moved[0] = bias[0].detach()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, expected[name]), name
+    assert bias.requires_grad
+
+
+@pytest.mark.parametrize(("num_iterations", "failing_call"), [(0, 1), (2, 1), (2, 2), (2, 3)])
+def test_calibration_that_fails_leaves_the_bias_as_it_was(
+    tiny_model, related, make_trainer, monkeypatch, num_iterations, failing_call
+):
+    model = tiny_model(num_iterations=num_iterations)
+    classifier = (model.inference_module if num_iterations else model.docre_ii).classifier
+    with torch.no_grad():
+        classifier.bias[0] += 3.0
+    trainer = make_trainer(model, evaluation=related, calibrate_threshold=True)
+    before, predict, seen = classifier.bias.detach().clone(), trainer.predict, []
+
+    def interrupted(*args, **kwargs):
+        seen.append(classifier.bias.detach().clone())
+        if len(seen) == failing_call:
+            raise RuntimeError("out of memory")
+        return predict(*args, **kwargs)
+
+    monkeypatch.setattr(trainer, "predict", interrupted)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.calibrate_threshold()
+    assert len(seen) == failing_call
+    assert failing_call == 1 or not torch.equal(seen[-1], before)
+    assert torch.equal(classifier.bias, before)
