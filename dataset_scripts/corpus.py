@@ -1,28 +1,22 @@
-"""The documents that a run is about, from local files or from the Hub."""
+"""The documents of a run, from local files or from the Hub."""
 
 import json
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import datasets
 from datasets import DatasetDict
 
-from dataset_scripts.cdr import CDR
 from dataset_scripts.corpus_builder import CorpusBuilder
 from dataset_scripts.docred import DocRED
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
-from dataset_scripts.gda import GDA
-from modeling_docre_ii.cli.arguments import DataArguments, check_names
-from modeling_docre_ii.documents import count_documents, with_relation_ids
+from dataset_scripts.known_corpora import KNOWN_CORPORA
+from modeling_docre_ii.documents import with_relation_ids
 from modeling_docre_ii.evaluation.scores import NamedFact, named_facts
-
-
-logger = logging.getLogger("run_docre")
-
-BIOMEDICAL_BUILDERS = {"cdr": CDR, "gda": GDA}
+from modeling_docre_ii.utils.suggestions import check_names
 
 
 @dataclass
@@ -36,7 +30,7 @@ class Corpus:
         relation_names (`dict[str, str]`):
             Relation id -> readable name, in the order of the class ids.
         candidate_types (`list[list[str]]`, *optional*):
-            Pairs of types (head, tail) that can be related, of a corpus that knows them.
+            Pairs of types (head, tail) that can be related, if the corpus defines them.
         distant_facts (`set[tuple[str, str, str]]`, *optional*):
             Named facts of the distantly supervised documents.
     """
@@ -48,15 +42,17 @@ class Corpus:
 
     @property
     def relations(self) -> list[str]:
+        """`list[str]`: relation ids in the order of the class ids."""
         return list(self.relation_names)
 
-    @property
+    @cached_property
     def train_facts(self) -> set[NamedFact] | None:
+        """`set[tuple[str, str, str]]` or `None`: named facts of the training documents, computed once."""
         return named_facts(self.documents("train")) if "train" in self.splits else None
 
     @property
     def predicted_split(self) -> str:
-        """The split that is to be predicted: `test`, or `validation` where there are no test documents."""
+        """`str`: the split to predict, `"test"`, or `"validation"` if there are no test documents."""
         return "test" if "test" in self.splits else "validation"
 
     def documents(self, split: str) -> Iterator[dict[str, Any]]:
@@ -65,61 +61,104 @@ class Corpus:
         return (with_relation_ids(row, relations) for row in self.splits.get(split, ()))
 
 
-def load_corpus(data_args: DataArguments) -> Corpus:
+def load_corpus(
+    dataset_name: str = "docred",
+    dataset_config_name: str | None = None,
+    *,
+    files: Mapping[str, Sequence[str]] | None = None,
+    data_dir: str | None = None,
+    relations_file: str | None = None,
+    distant_file: Sequence[str] | None = None,
+    max_documents: Mapping[str, int | None] | None = None,
+    **builder_options: str | None,
+) -> Corpus:
     """
-    Reads the documents from local files, or from a dataset on the Hub.
+    Reads documents from local files, or from a dataset on the Hub.
+
+    Args:
+        dataset_name (`str`, *optional*, defaults to `"docred"`):
+            With `files` or `data_dir`, one of [`KNOWN_CORPORA`]. Otherwise a dataset on the Hub, or a folder of
+            Parquet files.
+        dataset_config_name (`str`, *optional*):
+            Configuration of the builder or of the dataset on the Hub.
+        files (`dict[str, list[str]]`, *optional*):
+            Paths by split.
+        data_dir (`str`, *optional*):
+            Folder with the files of a corpus under their published names.
+        relations_file (`str`, *optional*):
+            JSON object, relation id -> readable name. With files, the relations of an own corpus in DocRED's form.
+        distant_file (`list[str]`, *optional*):
+            Distantly supervised documents in DocRED's form, for [`Corpus.distant_facts`].
+        max_documents (`dict[str, int]`, *optional*):
+            How many of the first documents of a split to keep. `None` for all.
+        builder_options (`str`, *optional*):
+            Arguments that only some builders have, as `mesh_tree_file`. `None` counts as not given.
+
+    Returns:
+        [`Corpus`]
 
     Raises:
-        `ValueError`: the arguments do not go together, or a file is broken ([`DocumentError`]).
+        `ValueError`: the arguments do not go together, or a file is malformed ([`DocumentError`]).
     """
-    if data_args.files or data_args.data_dir:
-        builder = make_builder(data_args)
+    if files or data_dir:
+        builder = make_builder(
+            dataset_name,
+            dataset_config_name,
+            files=files,
+            data_dir=data_dir,
+            relations_file=relations_file,
+            **builder_options,
+        )
         builder.download_and_prepare()
         corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types)
     else:
-        splits = datasets.load_dataset(data_args.dataset_name, data_args.dataset_config_name)
-        corpus = Corpus(splits, _relation_names_of(splits, data_args.relations_file))
-    if data_args.distant_file:
-        builder = DocRED(config_name="docred_distant", data_files={"train": data_args.distant_file})
+        splits = datasets.load_dataset(dataset_name, dataset_config_name)
+        corpus = Corpus(splits, _relation_names_of(splits, relations_file))
+    if distant_file:
+        builder = DocRED(config_name="docred_distant", data_files={"train": distant_file})
         builder.download_and_prepare()
         corpus.distant_facts = Corpus(builder.as_dataset(), builder.relation_names).train_facts
-    for split, most in (("train", data_args.max_train_documents), ("validation", data_args.max_eval_documents)):
+    for split, most in (max_documents or {}).items():
         if most is not None and split in corpus.splits:
             corpus.splits[split] = corpus.splits[split].select(range(min(most, len(corpus.splits[split]))))
-    if logger.isEnabledFor(logging.INFO):
-        _log_counts(corpus, None if data_args.triples_dir is None else corpus.predicted_split)
     return corpus
 
 
-def _log_counts(corpus: Corpus, bulk: str | None) -> None:
-    for split, rows in corpus.splits.items():
-        # To count is to read every row, and in bulk there may be millions.
-        logger.info("%s: %s", split, f"{len(rows):,} documents" if split == bulk else count_documents(rows))
-
-
-def make_builder(data_args: DataArguments) -> CorpusBuilder:
+def make_builder(
+    dataset_name: str = "docred",
+    dataset_config_name: str | None = None,
+    *,
+    files: Mapping[str, Sequence[str]] | None = None,
+    data_dir: str | None = None,
+    relations_file: str | None = None,
+    **builder_options: str | None,
+) -> CorpusBuilder:
     """
-    Makes the builder of the corpus that local files are of.
+    Makes the builder that reads local files of a corpus.
+
+    Args:
+        dataset_name, dataset_config_name, files, data_dir, relations_file, builder_options:
+            As for [`load_corpus`].
+
+    Returns:
+        [`CorpusBuilder`]
 
     Raises:
-        `ValueError`: the corpus or its configuration is unknown, or something is said that only another one has.
+        `ValueError`: the corpus or its configuration is unknown, or the corpus does not have one of the options.
     """
-    files = {"data_files": data_args.files or None, "data_dir": data_args.data_dir}
-    if data_args.relations_file is not None:
-        return DocRED(relations=_read_relations(data_args.relations_file), **files)
-    name = data_args.dataset_name
-    check_names("`dataset_name`", [name], [*DocRED.builder_configs, *BIOMEDICAL_BUILDERS])
-    own = {option: getattr(data_args, option) for option in ("mesh_tree_file", "train_pmids_file")}
-    own = {option: value for option, value in own.items() if value is not None}
-    builder = BIOMEDICAL_BUILDERS.get(name, DocRED)
-    for option in own:
-        if option not in builder.BUILDER_CONFIG_CLASS.__dataclass_fields__:
-            raise ValueError(f"`{option}`: the corpus {name!r} has no use for it")
-    if builder is DocRED:
-        return DocRED(config_name=name, **files)
-    if data_args.dataset_config_name is not None:
-        check_names("`dataset_config_name`", [data_args.dataset_config_name], builder.builder_configs)
-    return builder(config_name=data_args.dataset_config_name, **files, **own)
+    paths = {"data_files": dict(files) if files else None, "data_dir": data_dir}
+    if relations_file is not None:
+        return DocRED(relations=_read_relations(relations_file), **paths)
+    check_names("`dataset_name`", [dataset_name], KNOWN_CORPORA)
+    corpus = KNOWN_CORPORA[dataset_name]
+    options = {option: value for option, value in builder_options.items() if value is not None}
+    for option in options:
+        if option not in corpus.builder.BUILDER_CONFIG_CLASS.__dataclass_fields__:
+            raise ValueError(f"`{option}`: the corpus {dataset_name!r} has no use for it")
+    if dataset_config_name is not None:
+        known = corpus.builder.builder_configs if corpus.config_name is None else [corpus.config_name]
+        check_names("`dataset_config_name`", [dataset_config_name], known)
+    return corpus.builder(config_name=corpus.config_name or dataset_config_name, **paths, **options)
 
 
 def _read_relations(path: str) -> dict[str, str]:

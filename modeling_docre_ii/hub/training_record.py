@@ -1,4 +1,4 @@
-"""What is known of a model beyond its files: corpus, scores and stages of its training."""
+"""What a model card says beyond the files of a model: corpus, scores and stages of its training."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,64 +6,54 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..documents import CorpusCounts, count_documents
-from ..training.arguments import DocREIITrainingArguments
+
+
+# The training arguments that a model card shows.
+STAGE_ARGUMENTS = (
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "base_learning_rate",
+    "bf16",
+    "calibrate_threshold",
+    "encoder_learning_rate",
+    "fp16",
+    "freeze_base",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "load_best_model_at_end",
+    "lr_scheduler_type",
+    "max_grad_norm",
+    "max_steps",
+    "metric_for_best_model",
+    "num_train_epochs",
+    "optim",
+    "seed",
+    "train_batch_size",
+    "warmup_steps",
+    "weight_decay",
+    "world_size",
+)
 
 
 @dataclass(frozen=True)
-class KnownCorpus:
+class CorpusDescription:
     """
-    What is known of a published corpus.
+    What a model card says about the corpus of a training.
 
     Args:
-        name (`str`): Its readable name.
-        hub_id (`str`, *optional*): Where it is on the Hub.
-        texts (`str`): What its documents are.
-        caution (`str`): What one has to know of its labels.
+        name (`str`): Readable name.
+        hub_id (`str`, *optional*): Its repository on the Hub.
+        texts (`str`, *optional*): What the documents are, as the end of "It was trained on ...".
+        caution (`str`, *optional*): What users of the model should know about the labels, in whole sentences.
+        language (`str`, *optional*): Language code of the documents.
     """
 
     name: str
-    hub_id: str | None
-    texts: str
-    caution: str
-    language: str = "en"
-
-
-_WIKIPEDIA = "introductions of English Wikipedia articles"
-KNOWN_CORPORA = {
-    "docred": KnownCorpus(
-        "DocRED",
-        "thunlp/docred",
-        _WIKIPEDIA,
-        "DocRED's annotation misses many facts, which Re-DocRED was made to add: the model learned to be silent on "
-        "some that are true, and in scores against it a right prediction can count as a wrong one.",
-    ),
-    "docred_distant": KnownCorpus(
-        "DocRED (distantly supervised)",
-        "thunlp/docred",
-        _WIKIPEDIA,
-        "Its labels are Wikidata's facts about the entities of a text, whether or not the text states them.",
-    ),
-    "re_docred": KnownCorpus(
-        "Re-DocRED",
-        "tonytan48/Re-DocRED",
-        _WIKIPEDIA,
-        "Re-DocRED adds facts that DocRED's annotation misses, but not all: in scores, a right prediction can still "
-        "count as a wrong one.",
-    ),
-    "cdr": KnownCorpus(
-        "BioCreative V CDR",
-        "bigbio/bc5cdr",
-        "English titles and abstracts of PubMed",
-        "A fact of CDR says that an abstract reports a chemical to induce a disease. It is no medical advice.",
-    ),
-    "gda": KnownCorpus(
-        "GDA",
-        None,
-        "English titles and abstracts of PubMed",
-        "GDA's labels come from a database of genes and diseases, by distant supervision: an abstract need not state "
-        "them. They are no medical advice.",
-    ),
-}
+    hub_id: str | None = None
+    texts: str | None = None
+    caution: str | None = None
+    language: str | None = None
 
 
 @dataclass
@@ -72,33 +62,41 @@ class TrainedStage:
     One stage of training.
 
     Args:
-        args ([`DocREIITrainingArguments`]): Its arguments.
+        arguments (`dict[str, Any]`): Its training arguments, plain values by the names of `STAGE_ARGUMENTS`.
         log_history (`list[dict]`): What its Trainer logged, `TrainerState.log_history`.
     """
 
-    args: DocREIITrainingArguments
+    arguments: dict[str, Any]
     log_history: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
 class TrainingRecord:
     """
-    What a model card says of training and scores beyond what one Trainer knows. All of it is optional.
+    What a model card says about training and scores. All of it is optional.
 
     Args:
-        counts (`dict[str, CorpusCounts]`): What each split holds.
+        corpus ([`CorpusDescription`], *optional*): The corpus.
+        counts (`dict[str, CorpusCounts]`): What is in each split.
         entity_types (`list[str]`): The types of its mentions, the most frequent first.
         scores (`dict[str, dict[str, float]]`): By split, in percent, under the names of [`make_compute_metrics`].
-        stages (`dict[int, TrainedStage]`): The stages, 1 and 2, of which something is known.
+        stages (`dict[int, TrainedStage]`): The known ones of stages 1 and 2.
     """
 
+    corpus: CorpusDescription | None = None
     counts: dict[str, CorpusCounts] = field(default_factory=dict)
     entity_types: list[str] = field(default_factory=list)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     stages: dict[int, TrainedStage] = field(default_factory=dict)
 
-    def describe(self, splits: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-        """Counts what splits hold, and the types of their entities."""
+    def count(self, splits: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+        """
+        Counts what is in the splits, and the types of their entities.
+
+        Args:
+            splits (`dict[str, Iterable[dict]]`):
+                Documents in DocRED's form, by split.
+        """
         types: Counter[str] = Counter()
 
         def counting_types(documents):
@@ -110,7 +108,17 @@ class TrainingRecord:
         self.entity_types = [type_ for type_, _ in types.most_common()]
 
     def add_scores(self, split: str, metrics: Mapping[str, float], prefix: str = "") -> None:
-        """Takes those of the metrics whose name begins with a prefix, without it, as the scores of a split."""
+        """
+        Records the scores of a split.
+
+        Args:
+            split (`str`):
+                The split.
+            metrics (`dict[str, float]`):
+                Scores by name, and perhaps other metrics.
+            prefix (`str`, *optional*, defaults to `""`):
+                What the names of the scores start with. Metrics without the prefix are ignored.
+        """
         self.scores[split] = {
             name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)
         }
@@ -118,7 +126,7 @@ class TrainingRecord:
 
 def final_scores(log_history: Sequence[Mapping[str, Any]], kept_step: int) -> dict[str, float]:
     """
-    Finds the scores of the weights that a training has left.
+    Finds the scores of the weights that a training kept.
 
     Args:
         log_history (`list[dict]`):
@@ -127,8 +135,8 @@ def final_scores(log_history: Sequence[Mapping[str, Any]], kept_step: int) -> di
             The step whose weights were kept.
 
     Returns:
-        `dict[str, float]`: the last evaluation after the end of training or, without one, that of the weights that
-        were kept, with the prefix `eval_`; empty if there is neither.
+        `dict[str, float]`: the last evaluation after training or, without one, the evaluation of the kept weights,
+        with the prefix `eval_`; empty if there is neither.
     """
     ends = [place for place, entry in enumerate(log_history) if "train_runtime" in entry]
     evaluations = [entry for entry in log_history if "eval_f1" in entry]
@@ -137,4 +145,4 @@ def final_scores(log_history: Sequence[Mapping[str, Any]], kept_step: int) -> di
     return dict(kept[-1]) if kept else {}
 
 
-__all__ = ["KNOWN_CORPORA", "KnownCorpus", "TrainedStage", "TrainingRecord", "final_scores"]
+__all__ = ["STAGE_ARGUMENTS", "CorpusDescription", "TrainedStage", "TrainingRecord", "final_scores"]

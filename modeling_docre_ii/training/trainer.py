@@ -16,13 +16,15 @@ from ..decoding import predicted_facts
 from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.submission import submission
 from ..evaluation.tables import iteration_names
-from ..hub.model_card import is_hub_id, license_on_hub, make_model_card
-from ..hub.training_record import TrainedStage, TrainingRecord, final_scores
+from ..hub.hub_names import is_hub_id, license_on_hub
+from ..hub.model_card import make_model_card
+from ..hub.training_record import TrainingRecord, final_scores
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from .batching import budget_sampler, without_repeated
 from .calibration import best_threshold
 from .sharding import as_own_class
+from .stage_record import record_stage
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
@@ -239,7 +241,7 @@ class DocREIITrainer(Trainer):
 
         Args:
             language (`str` or `list[str]`, *optional*):
-                Language code of the texts.
+                Language code of the texts. Defaults to that of `record.corpus`.
             license (`str`, *optional*):
                 License of the weights. Defaults to what the Hub says of the model that training began with.
             tags (`str` or `list[str]`, *optional*):
@@ -251,7 +253,8 @@ class DocREIITrainer(Trainer):
             tasks (`str` or `list[str]`, *optional*):
                 One of the Hub's tasks. Defaults to token classification.
             dataset_tags, dataset, dataset_args (`str` or `list[str]`, *optional*):
-                Names of the corpora on the Hub, their readable names, and their configurations.
+                Names of the corpora on the Hub, their readable names, and their configurations. Names default to
+                those of `record.corpus`.
         """
         if not self.is_world_process_zero():
             return
@@ -284,7 +287,7 @@ class DocREIITrainer(Trainer):
         record = replace(self.record, scores=dict(self.record.scores), stages=dict(self.record.stages))
         if self.state.global_step:
             stage = 2 if _docre_ii_of(self.model).config.num_iterations else 1
-            record.stages[stage] = TrainedStage(self.args, self.state.log_history)
+            record.stages[stage] = record_stage(self.args, self.state.log_history)
         if not record.scores:
             best = self.state.best_global_step if self.args.load_best_model_at_end else None
             record.add_scores(

@@ -16,13 +16,12 @@ from accelerate import dispatch_model
 from transformers import pipeline
 
 import run_docre
-from dataset_scripts.corpus import load_corpus
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError, extract_to_parquet
-from modeling_docre_ii.cli.arguments import parse_arguments
+from modeling_docre_ii.cli.corpora import read_corpus
+from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.deployment.bulk_extraction import METADATA_KEY
 from tests.hub_client import Client
 from tests.hub_model import make_model, make_processor, sample_documents
-from tests.hub_repository import is_ignored
 from tests.hub_server import Hub
 
 
@@ -363,33 +362,9 @@ def test_validation_documents_are_encoded_only_where_they_are_scored(
 ):
     more = (f"--validation_file={corpus_file}", *steps)
     arguments = parse_arguments(command_line(checkpoint, corpus_file, tmp_path / "triples", *more))
-    corpus = load_corpus(arguments.data)
+    corpus = read_corpus(arguments.data)
     trainer = run_docre.make_trainer(model, processor, corpus, arguments.data, arguments.training[2])
     assert (trainer.eval_dataset and len(trainer.eval_dataset)) == encoded
-
-
-@pytest.mark.parametrize(
-    ("triples_dir", "found"),
-    [
-        ("out/triples", "triples/"),
-        ("out/made/of/test", "made/of/test/"),
-        ("out", ""),
-        ("out/../out/triples", "triples/"),
-        ("triples", None),
-        ("out of here", None),
-    ],
-)
-def test_triples_beside_the_model_stay_off_the_hub(tmp_path, monkeypatch, triples_dir, found):
-    monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        run_docre.keep_off_the_hub(Path("out"), triples_dir)
-    gitignore = (tmp_path / "out" / ".gitignore").read_text(encoding="utf-8")
-    lines = [line for line in gitignore.splitlines() if "triples" in line]
-    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*"])
-    for name in ("triples-00000-of-00004.parquet", "triples-00001-of-00004.parquet.1f2e.partial"):
-        assert is_ignored(f"{found or ''}{name}", gitignore) == (found is not None)
-    for name in ("model.safetensors", "modeling_docre_ii.py", "README.md"):
-        assert not is_ignored(name, gitignore)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """
 The model card: what the Hub reads of it, what people read of it, and who writes it.
 
-Its code is in test_usage_snippets.py.
+Its code is in test_snippets.py.
 """
 
 import re
@@ -15,12 +15,12 @@ from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from transformers import AutoTokenizer
 
-import run_docre
 from modeling_docre_ii import DocREIIProcessor, DocREIITrainingArguments
-from modeling_docre_ii.cli.arguments import card_kwargs, parse_arguments
 from modeling_docre_ii.documents import CorpusCounts
-from modeling_docre_ii.hub.model_card import CITATION, is_hub_id, make_model_card
-from modeling_docre_ii.hub.training_record import TrainedStage, TrainingRecord, final_scores
+from modeling_docre_ii.hub.hub_names import is_hub_id
+from modeling_docre_ii.hub.model_card import CITATION, make_model_card
+from modeling_docre_ii.hub.training_record import CorpusDescription, TrainingRecord, final_scores
+from modeling_docre_ii.training.stage_record import record_stage
 from tests.hub_card import validate_card
 
 
@@ -57,7 +57,7 @@ def make_processor(tokenizer):
 @pytest.fixture
 def stage(tmp_path):
     def make(**settings):
-        return TrainedStage(DocREIITrainingArguments(output_dir=str(tmp_path), report_to=[], **settings), LOG)
+        return record_stage(DocREIITrainingArguments(output_dir=str(tmp_path), report_to=[], **settings), LOG)
 
     return make
 
@@ -82,6 +82,7 @@ def full_record(stage):
     }
     training = {"load_best_model_at_end": True, "eval_strategy": "epoch", "save_strategy": "epoch"}
     return TrainingRecord(
+        corpus=CorpusDescription("Re-DocRED", "tonytan48/Re-DocRED", "articles of English Wikipedia", "Beware.", "en"),
         counts=counts,
         entity_types=["LOC", "PER"],
         scores={"validation": SCORES, "test": {"f1": 33.0, "precision": 33.0, "recall": 33.0}},
@@ -92,13 +93,7 @@ def full_record(stage):
     )
 
 
-KNOWN = {
-    "language": "en",
-    "license": "apache-2.0",
-    "base_model": "org/encoder",
-    "dataset_names": ["Re-DocRED"],
-    "dataset_ids": ["tonytan48/Re-DocRED"],
-}
+KNOWN = {"license": "apache-2.0", "base_model": "org/encoder"}
 
 
 def section(card, title):
@@ -159,8 +154,15 @@ def test_model_index_has_the_scores_of_every_split(make_card, full_record):
     assert str(ModelCard(content)) == content
 
 
+def test_arguments_override_the_recorded_corpus(make_card, full_record):
+    data = make_card(full_record, language="de", dataset_names=["Mine"], dataset_ids=["org/mine"]).data
+    assert (data.language, data.datasets) == ("de", ["org/mine"])
+    assert data.eval_results[0].dataset_name == "Mine, 20 validation documents"
+
+
 def test_corpus_that_is_not_on_the_hub_has_scores_but_no_dataset(make_card, full_record):
-    data = make_card(full_record, dataset_names=["GDA"]).data
+    full_record.corpus = CorpusDescription("GDA")
+    data = make_card(full_record).data
     assert data.datasets is None
     assert {result.dataset_type for result in data.eval_results} == {"unknown"}
     assert validate_card(f"---\n{data.to_yaml()}\n---\n") == ([], [])
@@ -186,7 +188,7 @@ def test_nothing_is_claimed_that_is_not_known(make_card):
 
 def test_record_counts_documents_and_the_types_of_their_mentions(sample_documents):
     record = TrainingRecord()
-    record.describe({"train": sample_documents["train"][:3], "test": sample_documents["dev"][:1]})
+    record.count({"train": sample_documents["train"][:3], "test": sample_documents["dev"][:1]})
     mentions = [
         mention
         for document in [*sample_documents["train"][:3], *sample_documents["dev"][:1]]
@@ -250,11 +252,20 @@ def test_both_stages_stand_side_by_side(make_card, full_record):
     assert "English Wikipedia" in text
 
 
+def test_limitations_of_a_known_corpus_are_stated(make_card, full_record):
+    limitations = section(make_card(full_record), "Limitations")
+    assert "It was trained on articles of English Wikipedia;" in limitations
+    assert "\n- Beware.\n" in limitations
+    full_record.corpus = CorpusDescription("Own documents")
+    card = make_card(full_record)
+    assert "It was trained on" not in card.text and "\nOwn documents.\n" in section(card, "Training")
+
+
 @pytest.mark.parametrize("freeze_base", [True, False])
 def test_stage_1_that_nobody_knows_is_said_to_be_unknown(make_card, stage, freeze_base):
     text = section(make_card(TrainingRecord(stages={2: stage(freeze_base=freeze_base)})), "Training")
-    assert "How stage 1 was done is not known here" in text
-    assert ("is left as it is" in text) is freeze_base
+    assert "How stage 1 was trained is not known here" in text
+    assert ("stays as it is" in text) is freeze_base
 
 
 def test_base_module_alone(make_card, stage):
@@ -351,65 +362,3 @@ def test_code_of_a_checkpoint_goes_with_its_weights(make_trainer, tmp_path):
     # The strategy for which nothing is pushed in the middle of training.
     make_trainer(report_to=[], hub_strategy="end")._push_from_checkpoint(str(checkpoint))
     assert (tmp_path / "modeling.py").read_text(encoding="utf-8") == "x = 1\n"
-
-
-# run_docre.py
-
-
-def arguments_of(tmp_path, **values):
-    path = tmp_path / "configuration.yaml"
-    path.write_text(yaml.safe_dump({"output_dir": str(tmp_path)} | values), encoding="utf-8")
-    return parse_arguments([str(path)])
-
-
-def test_stage_1_is_pushed_alone_but_never_before_stage_2(tmp_path):
-    training = arguments_of(tmp_path, push_to_hub=True, stage_2={"seed": 1}).training
-    assert {stage: args.push_to_hub for stage, args in training.items()} == {1: False, 2: True}
-    assert arguments_of(tmp_path, push_to_hub=True, stages=[1]).training[1].push_to_hub
-
-
-def test_what_is_beside_the_model_stays_off_the_hub(tmp_path):
-    (tmp_path / ".gitignore").write_text("mine\n/stage_1/\n", encoding="utf-8")
-    for _ in range(2):
-        run_docre.keep_off_the_hub(tmp_path)
-    lines = (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert lines == ["mine", "/stage_1/", "/report.html", "/predictions.json", "/result.json", "/result.zip"]
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (
-            {"dataset_name": "cdr", "train_file": ["FILE"], "model_name_or_path": "allenai/scibert_scivocab_uncased"},
-            ("BioCreative V CDR", "bigbio/bc5cdr", "en", "allenai/scibert_scivocab_uncased"),
-        ),
-        ({"dataset_name": "gda", "data_dir": "FOLDER"}, ("GDA", None, "en", "google-bert/bert-base-uncased")),
-        (
-            {"train_file": ["FILE"], "relations_file": "FILE", "model_name_or_path": "FOLDER"},
-            ("Own documents", None, None, None),
-        ),
-        (
-            {"dataset_name": "org/corpus", "hub_language": "de", "hub_base_model": "org/encoder"},
-            ("corpus", "org/corpus", "de", "org/encoder"),
-        ),
-        (
-            {"dataset_name": "FOLDER", "hub_dataset": "org/mine"},
-            ("FOLDER", "org/mine", None, "google-bert/bert-base-uncased"),
-        ),
-    ],
-)
-def test_run_says_what_the_model_is_made_of(tmp_path, values, expected):
-    file = tmp_path / "file.json"
-    file.write_text("{}", encoding="utf-8")
-    paths = {"FILE": str(file), "FOLDER": str(tmp_path), "['FILE']": [str(file)]}
-    kwargs = card_kwargs(
-        arguments_of(tmp_path, **{name: paths.get(str(value), value) for name, value in values.items()})
-    )
-    expected = tuple(tmp_path.name if value == "FOLDER" else value for value in expected)
-    assert tuple(kwargs[name] for name in ("dataset", "dataset_tags", "language", "finetuned_from")) == expected
-
-
-def test_quickstart_names_its_encoder_and_license():
-    kwargs = card_kwargs(parse_arguments([str(ROOT / "configuration" / "quickstart.yaml")]))
-    assert kwargs["finetuned_from"] == "sentence-transformers/all-MiniLM-L6-v2"
-    assert kwargs["license"] == "apache-2.0"

@@ -1,0 +1,91 @@
+"""Reads and checks the documents that the data arguments name."""
+
+import logging
+
+from dataset_scripts.corpus import Corpus, load_corpus
+
+from ..documents import count_documents
+from ..training.arguments import DocREIITrainingArguments
+from .arguments import DataArguments
+from .process_setup import logger
+
+
+def read_corpus(data_args: DataArguments) -> Corpus:
+    """
+    Reads the documents and logs their counts.
+
+    Args:
+        data_args ([`DataArguments`]):
+            Which documents.
+
+    Returns:
+        [`Corpus`]
+
+    Raises:
+        `ValueError`: as [`load_corpus`].
+    """
+    corpus = load_corpus(
+        data_args.dataset_name,
+        data_args.dataset_config_name,
+        files=data_args.files,
+        data_dir=data_args.data_dir,
+        relations_file=data_args.relations_file,
+        distant_file=data_args.distant_file,
+        max_documents={"train": data_args.max_train_documents, "validation": data_args.max_eval_documents},
+        mesh_tree_file=data_args.mesh_tree_file,
+        train_pmids_file=data_args.train_pmids_file,
+    )
+    # Counting reads every row: not where the counts are not shown, nor for bulk extraction, which may have millions.
+    bulk = None if data_args.triples_dir is None else corpus.predicted_split
+    if logger.isEnabledFor(logging.INFO):
+        for split, rows in corpus.splits.items():
+            counts = f"{len(rows):,} documents" if split == bulk else count_documents(rows)
+            logger.info("%s: %s", split, counts)
+    return corpus
+
+
+def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
+    """
+    Checks that the documents of all steps of a run are there.
+
+    Args:
+        corpus ([`Corpus`]):
+            The documents of the run.
+        args ([`DocREIITrainingArguments`]):
+            What the run does.
+
+    Raises:
+        `ValueError`: the documents of a step were not given or have no labels, the metric for the best model needs
+            a filter that the documents lack, or the run does nothing.
+    """
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
+    if args.do_train:
+        check_labels(corpus, "train")
+    if args.do_eval or (args.do_train and args.calibrate_threshold):
+        check_labels(corpus, "validation")
+    metric = args.metric_for_best_model or ""
+    has_filter = any("uncounted" in rows.column_names for rows in corpus.splits.values())
+    if args.do_train and "filtered" in metric and not has_filter:
+        raise ValueError(f"`metric_for_best_model` is {metric!r}, for which CDR needs a `mesh_tree_file`")
+    if args.do_predict and not {"validation", "test"} & set(corpus.splits):
+        raise ValueError("no test documents were given, but the run is to predict them: set `test_file`")
+
+
+def check_labels(corpus: Corpus, split: str) -> None:
+    """
+    Checks that a split is there and has labels.
+
+    Args:
+        corpus ([`Corpus`]):
+            The documents of the run.
+        split (`str`):
+            `"train"` or `"validation"`.
+
+    Raises:
+        `ValueError`: there are no documents, or none of them has a label.
+    """
+    if split not in corpus.splits:
+        raise ValueError(f"no {split} documents were given, but the run needs them: set `{split}_file`")
+    if not any(row.get("labels") for row in corpus.splits[split]):
+        raise ValueError(f"none of the {split} documents has a label")

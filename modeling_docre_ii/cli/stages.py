@@ -1,0 +1,94 @@
+"""Which stages a run trains, from which model or checkpoint each of them starts."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..training.arguments import DocREIITrainingArguments
+from .arguments import Arguments
+
+
+@dataclass
+class Stage:
+    """
+    A stage of a run.
+
+    Args:
+        number (`int`):
+            1, the base module, or 2, the inference module on top of it.
+        args ([`DocREIITrainingArguments`]):
+            Its training arguments.
+        start (`str`):
+            The encoder or the checkpoint it starts from.
+        checkpoint (`str`, *optional*):
+            A checkpoint of this stage to resume from.
+    """
+
+    number: int
+    args: DocREIITrainingArguments
+    start: str
+    checkpoint: str | None = None
+
+
+def stages_of(arguments: Arguments) -> list[Stage]:
+    """
+    Returns the stages of a run, without those that a resumed run has finished. A run that does not train has one.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run.
+
+    Returns:
+        `list[Stage]`
+
+    Raises:
+        `ValueError`: the run is to be resumed and there is no checkpoint.
+    """
+    training, start = arguments.training, arguments.model.model_name_or_path
+    last = max(training)
+    if not training[last].do_train:
+        return [Stage(last, training[last], start)]
+    first, checkpoint = find_resumption(training)
+    stages = [Stage(number, args, start) for number, args in training.items() if number >= first]
+    stages[0].checkpoint = checkpoint
+    if len(training) == 2:
+        # Stage 2 starts from the model of stage 1, from this run or the one that is resumed.
+        stages[-1].start = training[1].output_dir
+    return stages
+
+
+def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[int, str | None]:
+    """
+    Finds where a run resumes.
+
+    Args:
+        training (`dict[int, DocREIITrainingArguments]`):
+            The training arguments of each stage, in order.
+
+    Returns:
+        `tuple(int, str or None)`: the first stage that is left to train, and its checkpoint to resume from, `None` to
+        start the stage from its beginning.
+
+    Raises:
+        `ValueError`: there is nothing to resume.
+    """
+    stages = list(training)
+    asked = training[stages[0]].resume_from_checkpoint
+    if asked is None or asked.lower() == "false":
+        return stages[0], None
+    if asked.lower() not in ("true", "last"):
+        folders = {stage: Path(args.output_dir).resolve() for stage, args in training.items()}
+        inside = [stage for stage, folder in folders.items() if Path(asked).resolve().parent == folder]
+        return (inside or stages)[0], asked
+    for stage in reversed(stages):
+        folder = training[stage].output_dir
+        # A finished stage writes this file last, after its model.
+        if stage != stages[-1] and os.path.exists(os.path.join(folder, "trainer_state.json")):
+            return stages[-1], None
+        checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
+        if checkpoint is not None:
+            return stage, checkpoint
+    raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {training[stages[-1]].output_dir!r}")

@@ -1,0 +1,122 @@
+"""The model that a stage starts from: a new one on a text encoder, or a checkpoint."""
+
+from importlib import resources
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer
+
+from dataset_scripts.corpus import Corpus
+
+from ..configuration_docre_ii import DocREIIConfig
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..pipeline_docre_ii import check_label_map
+from ..processing_docre_ii import DocREIIProcessor
+from .arguments import Arguments
+from .stages import Stage
+
+
+def load_model(
+    arguments: Arguments, stage: Stage, corpus: Corpus
+) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
+    """
+    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder; for training, with the inference module
+    in stage 2 and without it in stage 1.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run.
+        stage ([`Stage`]):
+            The stage that starts from the model.
+        corpus ([`Corpus`]):
+            The documents, which have the relations and the candidate types.
+
+    Returns:
+        `tuple(DocREIIForRelationExtraction, DocREIIProcessor)`
+
+    Raises:
+        `ValueError`: the checkpoint is of the wrong stage, or has other relations than the documents and
+            `ignore_mismatched_sizes` is not set.
+    """
+    path, model_args = resolve_path(stage.start), arguments.model
+    relations = {
+        "relations": corpus.relations,
+        "relation_names": corpus.relation_names,
+        "candidate_types": arguments.data.candidate_types or corpus.candidate_types,
+    }
+    if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
+        if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
+            return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path)
+        processor = DocREIIProcessor.from_pretrained(path, **relations)
+        id2label = dict(enumerate(corpus.relations))
+        label2id = {relation: index for index, relation in id2label.items()}
+        changes = {"id2label": id2label, "label2id": label2id, "ignore_mismatched_sizes": True}
+        return _load_checkpoint(arguments, stage, path, **changes), processor
+    processor = DocREIIProcessor(
+        AutoTokenizer.from_pretrained(path),
+        **relations,
+        mark_types=model_args.mark_types,
+        mention_anchor=model_args.mention_anchor,
+    )
+    model = DocREIIForRelationExtraction.from_encoder_pretrained(
+        path,
+        encoder_kwargs=model_args.encoder_kwargs,
+        id2label=dict(enumerate(corpus.relations)),
+        num_prefix_tokens=processor.num_prefix_tokens,
+        num_suffix_tokens=processor.num_suffix_tokens,
+        **(model_args.model_kwargs | ({"num_iterations": 0} if stage.number == 1 else {})),
+    )
+    return model, processor
+
+
+def resolve_path(name_or_path: str) -> str:
+    """
+    Finds `package:NAME/FOLDER` inside an installed Python package.
+
+    Args:
+        name_or_path (`str`):
+            Such a path, or a name on the Hub or a folder.
+
+    Returns:
+        `str`: the folder; a name or folder as it is.
+
+    Raises:
+        `ValueError`: the package is not installed.
+    """
+    if not name_or_path.startswith("package:"):
+        return name_or_path
+    package, _, folder = name_or_path.removeprefix("package:").partition("/")
+    try:
+        return str(resources.files(package) / folder)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{name_or_path!r}: the Python package {package!r} is not installed") from error
+
+
+def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: Any) -> DocREIIForRelationExtraction:
+    has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
+    if not stage.args.do_train:
+        return DocREIIForRelationExtraction.from_pretrained(path)
+    if stage.number == 1 and has_inference:
+        raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
+    if stage.number == 1 or has_inference:
+        return DocREIIForRelationExtraction.from_pretrained(path, **changes)
+    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.model_kwargs, **changes)
+
+
+def _has_label_map(path: str, corpus: Corpus, may_differ: bool) -> bool:
+    """
+    Whether a checkpoint has the relations of the documents.
+
+    Raises:
+        `ValueError`: it does not have them and has to, or its model and its processor differ.
+    """
+    relations = DocREIIProcessor.from_pretrained(path).relations
+    check_label_map(DocREIIConfig.from_pretrained(path).id2label, relations)
+    if relations == corpus.relations:
+        return True
+    if not may_differ:
+        different = sorted(set(relations) ^ set(corpus.relations)) or "the same relations in another order"
+        raise ValueError(
+            f"the label map of {path!r} is not that of the documents: {different}; to train it on their relations, "
+            "set `ignore_mismatched_sizes`"
+        )
+    return False

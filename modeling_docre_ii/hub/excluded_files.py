@@ -1,0 +1,31 @@
+"""What stays off the Hub when an output folder is pushed."""
+
+from pathlib import Path
+
+
+# The model of stage 1, and files that quote documents.
+EXCLUDED = ("/stage_1/", "/report.html", "/predictions.json", "/result.json", "/result.zip")
+
+
+def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
+    """
+    Writes the `.gitignore` of an output folder, which `push_to_hub` follows: it leaves out what a run writes beside
+    its model. Lines that are already there stay.
+
+    Args:
+        output_dir (`Path`):
+            The output folder. It is made if it does not exist.
+        triples_dir (`str`, *optional*):
+            Folder of extracted triples, left out as well if it lies in the output folder.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path = output_dir / ".gitignore"
+    written = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = list(EXCLUDED)
+    if triples_dir is not None and (folder := Path(triples_dir).resolve()).is_relative_to(output_dir.resolve()):
+        # With the `.partial` file that a killed process may leave.
+        names.append(f"/{(folder.relative_to(output_dir.resolve()) / 'triples-*.parquet*').as_posix()}")
+    path.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
+
+
+__all__ = ["keep_off_the_hub"]

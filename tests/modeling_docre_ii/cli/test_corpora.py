@@ -1,0 +1,119 @@
+"""The documents of a run: what is logged about them, and what is refused."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+
+from dataset_scripts.corpus import Corpus
+from modeling_docre_ii import DocREIITrainingArguments
+from modeling_docre_ii.cli.arguments import DataArguments
+from modeling_docre_ii.cli.corpora import check_labels, check_splits, read_corpus
+
+
+SAMPLE = Path(__file__).resolve().parents[3] / "examples" / "re_docred_sample"
+FILES = {"train": [str(SAMPLE / "train.json")], "validation": [str(SAMPLE / "dev.json")]}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+def read(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def uncountable(tmp_path):
+    """A corpus with a row that cannot be counted: it has no entities."""
+    labels = List({"h": Value("int32"), "t": Value("int32"), "r": ClassLabel(names=["Na", "P17"])})
+    features = Features({"title": Value("string"), "labels": labels})
+    for split in ("train", "test"):
+        rows = Dataset.from_dict({"title": ["a", "b"], "labels": [[], []]}, features=features)
+        rows.to_parquet(tmp_path / "corpus" / f"{split}-00000-of-00001.parquet")
+    return str(tmp_path / "corpus")
+
+
+def test_documents_are_counted_where_the_counts_are_shown(uncountable, caplog):
+    caplog.set_level(logging.INFO, logger="docre_ii")
+    with pytest.raises(KeyError, match="vertexSet"):
+        read_corpus(DataArguments(dataset_name=uncountable))
+    caplog.set_level(logging.WARNING, logger="docre_ii")
+    assert len(read_corpus(DataArguments(dataset_name=uncountable)).splits["test"]) == 2
+
+
+def test_documents_that_are_predicted_in_bulk_are_not_read_at_the_start(uncountable, tmp_path, caplog):
+    (tmp_path / "corpus" / "train-00000-of-00001.parquet").unlink()
+    caplog.set_level(logging.INFO, logger="docre_ii")
+    read_corpus(DataArguments(dataset_name=uncountable, triples_dir=str(tmp_path / "triples")))
+    assert caplog.messages == ["test: 2 documents"]
+
+
+def test_documents_of_training_are_counted_before_a_bulk_prediction_as_well(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="docre_ii")
+    arguments = DataArguments(dataset_name="re_docred", train_file=FILES["train"], test_file=FILES["validation"])
+    arguments.triples_dir = str(tmp_path / "triples")
+    read_corpus(arguments)
+    documents = read(SAMPLE / "train.json")
+    entities = sum(len(document["vertexSet"]) for document in documents)
+    assert caplog.messages[0].startswith(f"train: {len(documents)} documents, {entities:,} entities, ")
+    assert caplog.messages[1] == f"test: {len(read(SAMPLE / 'dev.json'))} documents"
+
+
+LABELS = List({"h": Value("int32"), "t": Value("int32"), "r": ClassLabel(names=["Na", "P17"])})
+FACT = {"h": 0, "t": 1, "r": 1}
+
+
+def corpus_of(**labels):
+    """A corpus of one document a split, with these labels."""
+    features = Features({"title": Value("string"), "labels": LABELS})
+    rows = {
+        split: Dataset.from_dict({"title": ["a"], "labels": [facts]}, features=features)
+        for split, facts in labels.items()
+    }
+    return Corpus(DatasetDict(rows), {"Na": "no relation", "P17": "country"})
+
+
+@pytest.mark.parametrize(
+    ("corpus", "settings", "message"),
+    [
+        ({"train": [FACT]}, {}, "nothing to do: set `do_train`, `do_eval` or `do_predict`"),
+        ({"validation": [FACT]}, {"do_train": True}, "no train documents were given.*set `train_file`"),
+        ({"train": []}, {"do_train": True}, "none of the train documents has a label"),
+        ({"train": [FACT]}, {"do_train": True, "calibrate_threshold": True}, "no validation documents were given"),
+        ({"test": [FACT]}, {"do_eval": True}, "no validation documents were given"),
+        ({"test": [FACT], "validation": []}, {"do_eval": True}, "none of the validation documents has a label"),
+        ({"train": [FACT]}, {"do_predict": True}, "no test documents were given.*set `test_file`"),
+        (
+            {"train": [FACT], "validation": [FACT]},
+            {"do_train": True, "metric_for_best_model": "filtered_f1"},
+            "'filtered_f1', for which CDR needs a `mesh_tree_file`",
+        ),
+    ],
+)
+def test_run_without_its_documents_is_refused(tmp_path, corpus, settings, message):
+    args = DocREIITrainingArguments(output_dir=str(tmp_path), **settings)
+    with pytest.raises(ValueError, match=message):
+        check_splits(corpus_of(**corpus), args)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "settings"),
+    [
+        ({"train": [FACT]}, {"do_train": True}),
+        ({"train": [FACT], "validation": [FACT]}, {"do_train": True, "do_eval": True, "do_predict": True}),
+        ({"test": []}, {"do_predict": True}),
+        ({"validation": []}, {"do_predict": True}),
+    ],
+)
+def test_run_with_its_documents_is_made(tmp_path, corpus, settings):
+    check_splits(corpus_of(**corpus), DocREIITrainingArguments(output_dir=str(tmp_path), **settings))
+
+
+def test_labels_of_a_split_are_checked():
+    check_labels(corpus_of(validation=[FACT]), "validation")
+    with pytest.raises(ValueError, match="none of the validation documents has a label"):
+        check_labels(corpus_of(validation=[]), "validation")

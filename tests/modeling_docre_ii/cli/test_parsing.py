@@ -1,0 +1,166 @@
+"""The arguments of a run: what is read from file and command line, and what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import run_docre
+from modeling_docre_ii.cli.parsing import parse_arguments, parse_data_arguments
+
+
+ROOT = Path(__file__).parents[3]
+QUICKSTART = ROOT / "configuration" / "quickstart.yaml"
+pytestmark = pytest.mark.usefixtures("in_the_repository")
+
+
+@pytest.fixture
+def configuration(tmp_path):
+    """Writes a configuration file and returns its path."""
+
+    def write(content):
+        path = tmp_path / "configuration.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_command_line_overrides_the_file(configuration):
+    path = configuration({"num_train_epochs": 3, "bf16": True, "seed": 1, "model_kwargs": {"pair_encoder": "concat"}})
+    arguments = parse_arguments([path, "--num_train_epochs", "5", "--bf16", "false"])
+    for args in arguments.training.values():
+        assert (args.num_train_epochs, args.bf16, args.seed) == (5, False, 1)
+    assert arguments.model.model_kwargs == {"pair_encoder": "concat"}
+
+
+def test_stage_2_has_its_own_arguments_and_the_rest_from_stage_1(configuration):
+    path = configuration(
+        {"num_train_epochs": 3, "learning_rate": 1e-3, "stage_2": {"num_train_epochs": 7, "freeze_base": True}}
+    )
+    training = parse_arguments([path, "--output_dir", "out", "--weight_decay", "0.5"]).training
+    assert [args.num_train_epochs for args in training.values()] == [3, 7]
+    assert [args.freeze_base for args in training.values()] == [False, True]
+    assert [args.output_dir for args in training.values()] == ["out/stage_1", "out"]
+    assert {(args.learning_rate, args.weight_decay) for args in training.values()} == {(1e-3, 0.5)}
+
+
+def test_base_is_frozen_in_stage_2_only(configuration):
+    training = parse_arguments([configuration({}), "--freeze_base", "true"]).training
+    assert [args.freeze_base for args in training.values()] == [False, True]
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, stage):
+    path = configuration({"num_train_epochs": 3, "stage_2": {"num_train_epochs": 7}})
+    training = parse_arguments([path, "--output_dir", "out", "--stages", str(stage)]).training
+    assert list(training) == [stage]
+    assert training[stage].output_dir == "out"
+    assert training[stage].num_train_epochs == {1: 3, 2: 7}[stage]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ({"num_train_epoch": 3}, [], "unknown name 'num_train_epoch', did you mean 'num_train_epochs'?"),
+        ({"trian_file": "x"}, [], "unknown name 'trian_file', did you mean 'train_file'?"),
+        ({"zzzz": 1}, [], "unknown name 'zzzz'"),
+        ({"model_kwargs": {"pair_encodr": "concat"}}, [], "unknown name 'pair_encodr', did you mean 'pair_encoder'?"),
+        ("- a\n- b\n", [], "has to be a mapping"),
+        ("a: [", [], "cannot read the configuration"),
+        ({}, ["--train_file", "nowhere.json"], "`train_file`: there is no file 'nowhere.json'"),
+        ({}, ["--encoder_kwargs", "[1]"], "`encoder_kwargs` has to be a mapping"),
+        ({}, ["--encoder_kwargs", "{"], "`encoder_kwargs` is not JSON"),
+        ({}, ["--candidate_types", "[PER"], "`candidate_types` is not JSON"),
+        ({}, ["--compare_with", str(QUICKSTART)], "`compare_with` needs one file in `score_files`"),
+        ({}, ["--triples_dir", "triples"], "`triples_dir` is where `do_predict` writes"),
+        ({}, ["--data_dir", "nowhere"], "`data_dir`: there is no folder 'nowhere'"),
+        ({"stage_2": {"num_train_epoch": 3}}, [], "stage_2: unknown name 'num_train_epoch', did you mean"),
+        ({"stage_2": [3]}, [], "`stage_2` has to be a mapping"),
+        ({"stages": [2, 1]}, [], "`stages` has to be 1, 2, or both, got [2, 1]"),
+        ({"stages": [3]}, [], "`stages` has to be 1, 2, or both, got [3]"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_error(configuration, content, arguments, message):
+    with pytest.raises(SystemExit) as error:
+        run_docre.main([configuration(content), *arguments])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (
+            {"num_train_epochs": "many"},
+            [],
+            "argument --num_train_epochs/--num-train-epochs: invalid float value: 'many'",
+        ),
+        ({}, ["--num_train_epoch", "3"], "unrecognized arguments: --num_train_epoch 3"),
+    ],
+)
+def test_wrong_value_or_argument_is_named(configuration, capsys, content, arguments, message):
+    with pytest.raises(SystemExit):
+        run_docre.main([configuration(content), *arguments])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("do_eval", [True, False])
+def test_prediction_alone_needs_no_validation_documents(configuration, do_eval):
+    path = configuration({"do_train": False, "do_eval": do_eval, "do_predict": True, "eval_strategy": "epoch"})
+    for args in parse_arguments([path]).training.values():
+        assert args.do_eval is do_eval
+        assert args.eval_strategy == "no"
+
+
+def test_missing_configuration_file():
+    with pytest.raises(SystemExit, match="cannot read the configuration 'nowhere.yaml'"):
+        run_docre.main(["nowhere.yaml"])
+
+
+@pytest.mark.parametrize("prog", ["run_docre.py", "docre-ii train"])
+def test_errors_name_the_program_that_the_user_called(configuration, capsys, prog):
+    with pytest.raises(SystemExit, match=f"^{prog}: .*nowhere.json"):
+        run_docre.main([configuration({}), "--train_file", "nowhere.json"], prog)
+    with pytest.raises(SystemExit):
+        run_docre.main([configuration({}), "--no_such_argument"], prog)
+    assert capsys.readouterr().err.startswith(f"usage: {prog} ")
+
+
+def test_recommended_settings_are_the_defaults():
+    assert parse_arguments([]).model.mention_anchor == "token"
+
+
+def test_data_arguments_alone_ignore_the_rest_of_a_file(configuration):
+    path = configuration(
+        {"dataset_name": "cdr", "bf16": True, "stage_2": {"seed": 1}, "score_files": [str(QUICKSTART)]}
+    )
+    args = parse_data_arguments([path, "--validation_file", str(QUICKSTART), "--unknown_titles", "wrong"])
+    assert (args.dataset_name, args.files) == ("cdr", {"validation": [str(QUICKSTART)]})
+    assert (args.score_files, args.unknown_titles) == ([str(QUICKSTART)], "wrong")
+
+
+def test_data_arguments_alone_name_an_unknown_one(configuration, capsys):
+    with pytest.raises(ValueError, match="unknown name 'datset_name', did you mean 'dataset_name'"):
+        parse_data_arguments([configuration({"datset_name": "cdr"})])
+    with pytest.raises(SystemExit):
+        parse_data_arguments(["--learning_rate", "1"])
+    assert "unrecognized arguments: --learning_rate" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse_data_arguments(["--unknown_titles", "ignore"])
+    assert "argument --unknown_titles/--unknown-titles: invalid choice: 'ignore'" in capsys.readouterr().err
+
+
+def test_help_shows_what_is_usual_and_help_all_the_rest():
+    def help_text(flag):
+        command = [sys.executable, "run_docre.py", flag]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    short, long = help_text("--help"), help_text("--help-all")
+    for name in ("--model_name_or_path", "--train_file", "--encoder_learning_rate", "--resume_from_checkpoint"):
+        assert name in short
+    assert short.startswith("usage: run_docre.py [CONFIGURATION.yaml]")
+    assert "--stages" in short and "--base_learning_rate" in short
+    assert "--adam_beta1" not in short and "--adam_beta1" in long
+    assert len(short.splitlines()) < 200

@@ -1,0 +1,103 @@
+"""What a run tells the model card: corpus, language, license and encoder."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dataset_scripts.known_corpora import KNOWN_CORPORA
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
+from modeling_docre_ii.hub.model_card import make_model_card
+from modeling_docre_ii.hub.training_record import TrainingRecord
+
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def arguments_of(tmp_path):
+    """Parses arguments in which FILE and FOLDER are there."""
+    file = tmp_path / "file.json"
+    file.write_text("{}", encoding="utf-8")
+    paths = {"FILE": str(file), "FOLDER": str(tmp_path)}
+
+    def parse(**values):
+        values = {name: paths.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
+        if "train_file" in values:
+            values["train_file"] = [values["train_file"]]
+        path = tmp_path / "configuration.yaml"
+        path.write_text(yaml.safe_dump({"output_dir": str(tmp_path)} | values), encoding="utf-8")
+        return parse_arguments([str(path)])
+
+    return parse
+
+
+def test_stage_1_is_pushed_alone_but_never_before_stage_2(arguments_of):
+    training = arguments_of(push_to_hub=True, stage_2={"seed": 1}).training
+    assert {stage: args.push_to_hub for stage, args in training.items()} == {1: False, 2: True}
+    assert arguments_of(push_to_hub=True, stages=[1]).training[1].push_to_hub
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "hub_id", "language"),
+    [
+        ({"dataset_name": "cdr", "train_file": "FILE"}, "BioCreative V CDR", "bigbio/bc5cdr", "en"),
+        ({"dataset_name": "gda", "data_dir": "FOLDER"}, "GDA", None, "en"),
+        ({"train_file": "FILE", "relations_file": "FILE"}, "Own documents", None, None),
+        ({"dataset_name": "org/corpus"}, "corpus", "org/corpus", None),
+        ({"dataset_name": "FOLDER"}, "FOLDER", None, None),
+    ],
+)
+def test_corpus_is_described(arguments_of, tmp_path, values, name, hub_id, language):
+    corpus = describe_corpus(arguments_of(**values).data)
+    expected = (tmp_path.name if name == "FOLDER" else name, hub_id, language)
+    assert (corpus.name, corpus.hub_id, corpus.language) == expected
+    assert (corpus.texts is None) is (corpus.caution is None) is (language is None)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"model_name_or_path": "org/scibert"}, {"finetuned_from": "org/scibert"}),
+        ({"model_name_or_path": "FOLDER"}, {}),
+        ({"model_name_or_path": "FOLDER", "hub_base_model": "org/encoder"}, {"finetuned_from": "org/encoder"}),
+        (
+            {"model_name_or_path": "FOLDER", "hub_language": "de", "hub_license": "mit", "hub_dataset": "org/mine"},
+            {"language": "de", "license": "mit", "dataset_tags": "org/mine"},
+        ),
+        (
+            {"model_name_or_path": "FOLDER", "dataset_name": "org/corpus", "dataset_config_name": "small"},
+            {"dataset_args": "small"},
+        ),
+        (
+            {
+                "model_name_or_path": "FOLDER",
+                "dataset_name": "cdr",
+                "dataset_config_name": "preprocessed",
+                "train_file": "FILE",
+            },
+            {},
+        ),
+    ],
+)
+def test_card_is_told_what_the_command_line_says(arguments_of, values, expected):
+    told = card_kwargs(arguments_of(**values))
+    assert {name: value for name, value in told.items() if value is not None} == expected
+
+
+def test_quickstart_names_its_encoder_and_license():
+    told = card_kwargs(parse_arguments([str(ROOT / "configuration" / "quickstart.yaml")]))
+    assert told["finetuned_from"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert told["license"] == "apache-2.0"
+
+
+@pytest.mark.parametrize("name", list(KNOWN_CORPORA))
+def test_every_known_corpus_has_its_card(arguments_of, docre_config, name):
+    """A corpus that a run accepts has all that the card needs, before anything is trained."""
+    known = KNOWN_CORPORA[name]
+    corpus = describe_corpus(arguments_of(dataset_name=name, train_file="FILE").data)
+    card = make_model_card(docre_config(), None, TrainingRecord(corpus=corpus), model_id="org/name")
+    assert card.data.language == known.language
+    assert card.data.datasets == ([known.hub_id] if known.hub_id else None)
+    assert known.name in card.text and known.texts in card.text and known.caution in card.text
