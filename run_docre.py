@@ -344,7 +344,7 @@ def print_explanation(trainer: DocREIITrainer, processor: DocREIIProcessor, docu
         inputs = processor(document, return_tensors="pt").to(model.device)
         with torch.no_grad(), trainer.compute_loss_context_manager():
             outputs = model(**inputs, output_attentions=True)
-        triples += processor.explain(outputs, [document], model.config.max_labels_per_pair)[0]
+        triples += processor.explain(outputs, [document])[0]
     supported = [triple for triple in triples if triple["support"]]
     if supported:
         print(f"\nWhy, for one of them:\n{describe_explanation(max(supported, key=lambda t: t['iteration']))}")

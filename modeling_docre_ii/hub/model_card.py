@@ -119,7 +119,9 @@ def make_model_card(
         template_path=str(TEMPLATE),
         title=title,
         iterations=config.num_iterations,
-        overview=_overview(config, license, base_model, dataset_names, dataset_ids, len(relations), num_parameters),
+        overview=_overview(
+            config, processor, license, base_model, dataset_names, dataset_ids, len(relations), num_parameters
+        ),
         pipeline_snippet=pipeline_snippet(model_id, example),
         model_snippet=model_snippet(model_id, example),
         package_snippet=package_snippet(model_id),
@@ -134,7 +136,7 @@ def make_model_card(
         logs=[(f"stage {stage}", log) for stage, trained in stages if (log := _log_table(trained.log_history))],
         versions=_versions(),
         scores=[_score_section(split, scores, record.counts, last, config) for split, scores in all_scores.items()],
-        limitations=_limitations(config, candidate_types, corpus, last, len(relations)),
+        limitations=_limitations(processor, candidate_types, corpus, last, len(relations)),
         citation=CITATION,
     )
 
@@ -206,6 +208,7 @@ def _metric_name(prefix: str, metric: str) -> str:
 
 def _overview(
     config: DocREIIConfig,
+    processor: DocREIIProcessor | None,
     license: str | None,
     base_model: str | None,
     dataset_names: Sequence[str],
@@ -223,9 +226,13 @@ def _overview(
         rows.append(("corpus", ", ".join(dataset_names) + (f" ({', '.join(links)})" if links else "")))
     if num_parameters:
         rows.append(("parameters", f"{num_parameters / 1e6:,.1f} M"))
-    rows.append(("relations", f"{num_relations:,}, at most {config.max_labels_per_pair} of one pair of entities"))
+    rows.append(("relations", f"{num_relations:,}{_limit_of(processor)}"))
     rows.append(("license", f"{license or 'not stated'} (weights), MIT (code)"))
     return _table([("", ""), *rows])
+
+
+def _limit_of(processor: DocREIIProcessor | None) -> str:
+    return "" if processor is None else f", at most {processor.max_labels_per_pair} of one pair of entities"
 
 
 def _types_sentence(types: Sequence[str], candidate_types: Sequence | None, mark_types: bool | None) -> str:
@@ -301,9 +308,9 @@ def _options(config: DocREIIConfig, processor: DocREIIProcessor | None) -> list[
     if config.num_iterations:
         names += ["num_inference_layers", "inference_hidden_size", "cross_attention", "relation_embedding"]
         names += ["iteration_update", "add_base_logits", "max_noise_rate", "contrastive_loss_weight"]
-    names += ["max_labels_per_pair", "max_window_size", "window_overlap"]
+    names += ["max_window_size", "window_overlap"]
     options = [(f"`{name}`", f"{getattr(config, name)}") for name in names]
-    of_processor = ("mention_anchor", "mark_types", "marker")
+    of_processor = ("mention_anchor", "mark_types", "marker", "max_labels_per_pair")
     return options + [(f"`{name}`", f"{getattr(processor, name)}") for name in of_processor if processor is not None]
 
 
@@ -354,7 +361,7 @@ def _score_section(
 
 
 def _limitations(
-    config: DocREIIConfig,
+    processor: DocREIIProcessor | None,
     candidate_types: Sequence | None,
     corpus: KnownCorpus | None,
     last: DocREIITrainingArguments | None,
@@ -369,8 +376,7 @@ def _limitations(
     if num_relations == 1:
         said.append("It knows the one relation above and no other.")
     else:
-        most = config.max_labels_per_pair
-        said.append(f"It knows the {num_relations} relations above and no others, and at most {most} of one pair.")
+        said.append(f"It knows the {num_relations} relations above and no others{_limit_of(processor)}.")
     if candidate_types:
         pairs = ", ".join(f"{head} to {tail}" for head, tail in candidate_types)
         said.append(f"It looks at pairs of these types alone: {pairs}.")

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from torch.utils.data import Dataset, Sampler
 from transformers import EvalPrediction, Trainer
 
-from ..decoding import predicted_facts
+from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
 from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.submission import submission
 from ..evaluation.tables import iteration_names
@@ -154,9 +154,9 @@ class DocREIITrainer(Trainer):
             _pack_facts(
                 predicted_facts(
                     logits,
-                    self.model.config.max_labels_per_pair,
+                    getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR),
                     pair_mask=inputs["pair_mask"].to(logits.device),
-                    reach=_CALIBRATION_REACH if self.args.calibrate_threshold else 0.0,
+                    margin=_CALIBRATION_REACH if self.args.calibrate_threshold else 0.0,
                 ),
                 document_index,
             )
