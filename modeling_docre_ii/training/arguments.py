@@ -43,6 +43,10 @@ class DocREIITrainingArguments(TrainingArguments):
             validation documents ([`~DocREIITrainer.calibrate_threshold`]).
         metric_for_best_model (`str`, *optional*, defaults to `"f1"`):
             Score on the validation documents that chooses the best checkpoint.
+        bf16, bf16_full_eval (`bool`, *optional*, defaults to `False`):
+            As in transformers, but used on a CPU only if a trial finds bf16 to work and to be faster than float32, in
+            every process of the run. Otherwise both are set to `False`, with a warning; `requested_precision` keeps
+            what was requested.
     """
 
     # The heading of these arguments in the help of an `HfArgumentParser`.

@@ -19,8 +19,8 @@ class Precision(NamedTuple):
     Where bf16 is used.
 
     Args:
-        bf16 (`bool`, *optional*, defaults to `False`): In training, under autocast.
-        bf16_full_eval (`bool`, *optional*, defaults to `False`): In evaluation, for the weights as well.
+        bf16 (`bool`, *optional*, defaults to `False`): Under autocast, in training and evaluation.
+        bf16_full_eval (`bool`, *optional*, defaults to `False`): For the weights too, in evaluation.
     """
 
     bf16: bool = False
