@@ -59,6 +59,7 @@ from modeling_docre_ii.evaluation.tables import (
 )
 from modeling_docre_ii.hub.training_record import TrainedStage
 from modeling_docre_ii.pipeline_docre_ii import check_label_map
+from modeling_docre_ii.training.precision import reuse_precision_of_stages
 from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
 from modeling_docre_ii.utils.atomic_write import write_whole
 
@@ -327,7 +328,7 @@ def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     """Predicts as [`predict`], shard by shard from disk, and writes the triples as Parquet files."""
     rows = corpus.splits[corpus.predicted_split]
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
-    settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.bf16)
+    settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
     try:
         found = extract_to_parquet(model, processor, rows, data_args.triples_dir, *settings)
     except (DocumentError, FileExistsError) as error:
@@ -374,7 +375,8 @@ def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
     names = ["/stage_1/", *(f"/{name}" for name in ("report.html", "predictions.json", "result.json", "result.zip"))]
     if triples_dir is not None and (folder := Path(triples_dir).resolve()).is_relative_to(output_dir.resolve()):
         # With the `.partial` file that a process may leave beside it.
-        names.append(f"/{(folder.relative_to(output_dir.resolve()) / 'triples-*.parquet*').as_posix()}")
+        inside = folder.relative_to(output_dir.resolve())
+        names += [f"/{(inside / pattern).as_posix()}" for pattern in ("triples-*.parquet*", ".triples-precision-*")]
     path.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
 
 
@@ -429,6 +431,8 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.data.score_files:
             return score(corpus, arguments.data)
         first_stage, checkpoint = find_resumption(training) if args.do_train else (last_stage, None)
+        if args.do_train:
+            reuse_precision_of_stages(training, first_stage, checkpoint)
     except ValueError as error:  # DocumentError is one
         raise SystemExit(f"run_docre.py: {error}") from error
     if (args.do_train or args.push_to_hub) and args.should_save:

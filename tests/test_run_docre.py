@@ -1,5 +1,6 @@
 """The command line: what it reads, what it refuses, and where it goes on."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 import run_docre
+from modeling_docre_ii.training.precision import PrecisionRecord
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
 
 ROOT = Path(__file__).parents[1]
@@ -187,3 +190,17 @@ def test_without_a_word_of_resuming_stage_1_begins(configuration, tmp_path):
     output = folders(tmp_path / "out", "stage_1/checkpoint-5")
     training = run_docre.parse_arguments([configuration({}), "--output_dir", str(output)]).training
     assert run_docre.find_resumption(training) == (1, None)
+
+
+def test_run_in_bf16_is_not_resumed_on_a_cpu_without(set_bf16_trial, tmp_path):
+    set_bf16_trial(BF16Trial(failure="ends the process with SIGILL"))
+    checkpoint = tmp_path / "out" / "stage_1" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    record = PrecisionRecord(requested={"bf16": True}, used={"bf16": True})
+    state = {"stateful_callbacks": {"PrecisionRecord": record.state()}}
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    arguments = ["--bf16=true", "--use_cpu=true", "--resume_from_checkpoint=last", f"--output_dir={tmp_path / 'out'}"]
+    with pytest.raises(
+        SystemExit, match="^run_docre.py: .*checkpoint-5 was trained in bf16, but .* SIGILL on this CPU"
+    ):
+        run_docre.main([str(QUICKSTART), *arguments])

@@ -22,6 +22,7 @@ from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from .batching import budget_sampler, without_repeated
 from .calibration import best_threshold
+from .precision import PrecisionRecord
 from .sharding import as_own_class
 
 
@@ -70,6 +71,7 @@ class DocREIITrainer(Trainer):
         self._first_step = 0
         self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
         self.record = TrainingRecord()
+        self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
                 raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")

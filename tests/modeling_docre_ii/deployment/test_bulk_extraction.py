@@ -20,6 +20,7 @@ from dataset_scripts.corpus import load_corpus
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError, extract_to_parquet
 from modeling_docre_ii.cli.arguments import parse_arguments
 from modeling_docre_ii.deployment.bulk_extraction import METADATA_KEY
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_client import Client
 from tests.hub_model import make_model, make_processor, sample_documents
 from tests.hub_repository import is_ignored
@@ -261,7 +262,7 @@ def change_relation_names(model, processor):
     [
         (change_weights, "`model` [0-9a-f]+, here [0-9a-f]+"),
         (change_relation_names, "`model` [0-9a-f]+, here"),
-        (lambda *_: {"bf16": True}, r"\(`bf16` False, here True\)"),
+        (lambda *_: {"bf16": True}, r"`bf16_requested` False, here True\)"),
         (lambda *_: {"documents_per_shard": 5}, r"\(`documents_per_shard` 4, here 5\)"),
         (lambda *_: {"documents": [EMPTY]}, "`documents` .*, here .*, `num_documents` 11, here 1"),
     ],
@@ -302,11 +303,29 @@ def test_other_corpus_is_one_error_of_the_command_line(checkpoint, corpus_file, 
         run_docre.main(command_line(checkpoint, corpus_file, tmp_path / "triples"))
 
 
+@pytest.mark.usefixtures("faster_in_bf16")
 def test_bf16_predicts_nearly_the_same(model, processor, documents, expected, tmp_path):
     extract_to_parquet(model, processor, documents, tmp_path, 4, bf16=True)
     found, wanted = ({row[:-1] for row in rows} for rows in (rows_of(tmp_path), expected))
     assert len(found & wanted) > 0.5 * len(found | wanted)
     assert by_key(rows_of(tmp_path)) != by_key(expected), "it ran in float32"
+
+
+@pytest.mark.usefixtures("faster_in_bf16")
+def test_command_line_goes_on_in_the_precision_it_was_started_in(
+    checkpoint, corpus_file, set_bf16_trial, tmp_path, caplog
+):
+    arguments = command_line(checkpoint, corpus_file, tmp_path / "triples", "--bf16=true", "--use_cpu=true")
+    set_bf16_trial(BF16Trial(slowdown=1.7))
+    run_docre.main(arguments)
+    switched_off = [log for log in caplog.records if "`bf16` is switched off" in log.getMessage()]
+    assert len(switched_off) == 1, "the arguments and the extraction warn of the same"
+    rows, first = rows_of(tmp_path / "triples"), sorted((tmp_path / "triples").glob("*.parquet"))[0]
+
+    first.unlink()
+    set_bf16_trial(BF16Trial(slowdown=0.4))
+    run_docre.main(arguments)
+    assert rows_of(tmp_path / "triples") == rows
 
 
 def test_documents_without_a_triple_are_counted(model, processor, tmp_path):
@@ -385,8 +404,12 @@ def test_triples_beside_the_model_stay_off_the_hub(tmp_path, monkeypatch, triple
         run_docre.keep_off_the_hub(Path("out"), triples_dir)
     gitignore = (tmp_path / "out" / ".gitignore").read_text(encoding="utf-8")
     lines = [line for line in gitignore.splitlines() if "triples" in line]
-    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*"])
-    for name in ("triples-00000-of-00004.parquet", "triples-00001-of-00004.parquet.1f2e.partial"):
+    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*", f"/{found}.triples-precision-*"])
+    for name in (
+        "triples-00000-of-00004.parquet",
+        "triples-00001-of-00004.parquet.1f2e.partial",
+        ".triples-precision-1f2e.json",
+    ):
         assert is_ignored(f"{found or ''}{name}", gitignore) == (found is not None)
     for name in ("model.safetensors", "modeling_docre_ii.py", "README.md"):
         assert not is_ignored(name, gitignore)
