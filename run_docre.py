@@ -60,7 +60,7 @@ from modeling_docre_ii.evaluation.tables import (
 from modeling_docre_ii.hub.training_record import TrainedStage
 from modeling_docre_ii.pipeline_docre_ii import check_label_map
 from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
-from modeling_docre_ii.utils.atomic_write import write_whole
+from modeling_docre_ii.utils.atomic_write import atomic_write
 
 
 logger = logging.getLogger("run_docre")
@@ -301,7 +301,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         for index, document in enumerate(documents)
     ]
     output_dir = Path(trainer.args.output_dir)
-    with write_whole(output_dir / "predictions.json") as partial:
+    with atomic_write(output_dir / "predictions.json") as partial:
         partial.write_text(json.dumps(predictions, ensure_ascii=False, indent=1), encoding="utf-8")
     result = submission(facts, documents, corpus.relations)
     for name in ("result.json", "result.zip"):

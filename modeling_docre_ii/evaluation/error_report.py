@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..documents import DocumentError, check_document
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import atomic_write
 from .submission import check_prediction
 
 
@@ -58,7 +58,7 @@ def write_error_report(
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACEHOLDER)
     # In JSON `<` is only ever part of a string. Without it no text ends the script element, or opens a comment in it.
     page = before + json.dumps(data, allow_nan=False).replace("<", "\\u003c") + after
-    with write_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 

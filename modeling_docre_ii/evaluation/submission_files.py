@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..documents import DocumentError
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import atomic_write
 from .submission import SUBMISSION_FIELDS, check_prediction
 
 
@@ -69,7 +69,7 @@ def write_submission(path: str | os.PathLike, predictions: Iterable[Mapping[str,
         for item in predictions
     ]
     content = json.dumps(items).encode()
-    with write_whole(path) as partial:
+    with atomic_write(path) as partial:
         if path.suffix == ".zip":
             _write_zip(partial, content)
         else:
