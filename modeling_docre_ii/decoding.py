@@ -1,6 +1,30 @@
 """Facts as index triples (head, tail, relation): from labels to dense tensors, and from logits to predictions."""
 
+from typing import NamedTuple
+
 import torch
+
+
+class PredictedFact(NamedTuple):
+    """
+    A predicted fact of one document: the form of predictions between the model and the scores.
+
+    Args:
+        head, tail (`int`):
+            Indices of the entities in the document.
+        relation (`str`):
+            Id of the relation.
+        score (`float`, *optional*, defaults to 1.0):
+            Probability of the relation against "no relation".
+        evidence (`tuple[int, ...]`, *optional*, defaults to `()`):
+            Indices of the sentences that support the fact.
+    """
+
+    head: int
+    tail: int
+    relation: str
+    score: float = 1.0
+    evidence: tuple[int, ...] = ()
 
 
 def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
-from .decoding import predicted_facts
+from .decoding import PredictedFact, predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document
 from .explanation import Support, explain_facts
 from .mention_marking import MENTION_ANCHORS, candidate_pairs, mark_mentions
@@ -208,9 +208,9 @@ class DocREIIProcessor(ProcessorMixin):
             pair_mask.to(outputs.logits.device),
             reach=math.log((1 - threshold) / threshold) if threshold else math.inf,
         )
-        by_document: list[list] = [[] for _ in documents]
-        for (document, *fact), score in zip(facts.tolist(), scores.tolist()):
-            by_document[document].append((*fact, score))
+        by_document: list[list[PredictedFact]] = [[] for _ in documents]
+        for (document, head, tail, relation), score in zip(facts.tolist(), scores.tolist()):
+            by_document[document].append(PredictedFact(head, tail, self.relations[relation], score))
         return [self.name_facts(rows, document)[:top_k] for rows, document in zip(by_document, documents)]
 
     def explain(
@@ -265,13 +265,13 @@ class DocREIIProcessor(ProcessorMixin):
             "weight": support.weight,
         }
 
-    def name_facts(self, facts: Iterable[Sequence[float]], document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def name_facts(self, facts: Iterable[PredictedFact], document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
         Names predicted facts of one document.
 
         Args:
-            facts (`Iterable` of head, tail, relation and score):
-                Predictions as indices of entities and classes.
+            facts (`Iterable[PredictedFact]`):
+                Predicted facts.
             document (`dict`):
                 The document they were made on.
 
@@ -281,19 +281,16 @@ class DocREIIProcessor(ProcessorMixin):
             `relation_name`, and `score`, the probability of the relation against "no relation".
         """
         entities = [_describe_entity(index, mentions) for index, mentions in enumerate(document["vertexSet"])]
-        triples = []
-        for head, tail, relation, score in sorted(facts, key=lambda fact: -fact[3]):
-            relation = self.relations[int(relation)]
-            triples.append(
-                {
-                    "head": entities[int(head)],
-                    "relation": relation,
-                    "relation_name": self.relation_names.get(relation, relation),
-                    "tail": entities[int(tail)],
-                    "score": float(score),
-                }
-            )
-        return triples
+        return [
+            {
+                "head": entities[fact.head],
+                "relation": fact.relation,
+                "relation_name": self.relation_names.get(fact.relation, fact.relation),
+                "tail": entities[fact.tail],
+                "score": fact.score,
+            }
+            for fact in sorted(facts, key=lambda fact: -fact.score)
+        ]
 
     @property
     def model_input_names(self) -> list[str]:

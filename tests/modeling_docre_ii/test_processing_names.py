@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from modeling_docre_ii import DocREIIOutput, DocREIIProcessor
+from modeling_docre_ii import DocREIIOutput, DocREIIProcessor, PredictedFact
 
 
 RELATIONS = ["Na", "P17", "P131", "P6"]
@@ -184,19 +184,13 @@ def test_logits_of_any_precision_that_still_have_a_gradient(processor, dtype):
 
 
 def test_name_facts(processor):
-    facts = [(0, 1, 1, 0.6), (2, 0, 3, 0.9), (1, 2, 2, 0.7)]
+    facts = [PredictedFact(0, 1, "P17", 0.6), PredictedFact(2, 0, "P6", 0.9), PredictedFact(1, 2, "P131", 0.7)]
     before = copy.deepcopy(ADA)
     triples = processor.name_facts(iter(facts), ADA)
     assert short(triples) == [("Mull", "P6", "Ada"), ("London", "P131", "Mull"), ("Ada", "P17", "London")]
     assert [triple["score"] for triple in triples] == [0.9, 0.7, 0.6]
     assert [triple["relation_name"] for triple in triples] == ["head of government", "P131", "country"]
     assert ADA == before
-
-
-def test_name_facts_of_rows_of_a_tensor(processor):
-    (triple,) = processor.name_facts(torch.tensor([[0, 1, 1, 0.75]], dtype=torch.float64), ADA)
-    assert (triple["head"]["name"], triple["relation"], triple["tail"]["name"]) == ("Ada", "P17", "London")
-    assert triple["score"] == 0.75
 
 
 def test_no_facts(processor):
