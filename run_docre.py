@@ -43,12 +43,12 @@ from modeling_docre_ii import (
     score_facts,
     score_relations,
     summarize_runs,
+    to_submission,
     write_error_report,
     write_submission,
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments, card_kwargs, parse_arguments, resolve_path
 from modeling_docre_ii.documents import with_relation_ids
-from modeling_docre_ii.evaluation.submission import submission
 from modeling_docre_ii.evaluation.tables import (
     comparison_table,
     iteration_names,
@@ -59,9 +59,10 @@ from modeling_docre_ii.evaluation.tables import (
 )
 from modeling_docre_ii.hub.training_record import TrainedStage
 from modeling_docre_ii.pipeline_docre_ii import check_label_map
+from modeling_docre_ii.training.metrics import ignored_pairs
 from modeling_docre_ii.training.precision import reuse_precision_of_stages
-from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
-from modeling_docre_ii.utils.atomic_write import write_whole
+from modeling_docre_ii.training.predictions import unpack_facts
+from modeling_docre_ii.utils.atomic_write import atomic_write
 
 
 logger = logging.getLogger("run_docre")
@@ -198,7 +199,7 @@ def train(trainer: DocREIITrainer, corpus: Corpus, checkpoint: str | None) -> No
     result = trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.args.calibrate_threshold:
         result.metrics["threshold_shift"] = trainer.calibrate_threshold(
-            uncounted=uncounted_pairs(list(corpus.documents("validation")))
+            ignored_pairs=ignored_pairs(list(corpus.documents("validation")))
         )
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
@@ -254,11 +255,13 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
         return
     names = iteration_names(len(predictions))
     path = Path(trainer.args.output_dir) / "report.html"
-    all_facts = {name: facts_by_document(facts) for name, facts in zip(names, predictions)}
     write_error_report(
         path,
         documents,
-        {name: submission(facts, documents, corpus.relations, with_scores=True) for name, facts in all_facts.items()},
+        {
+            name: to_submission(unpack_facts(packed, corpus.relations, len(documents)), documents)
+            for name, packed in zip(names, predictions)
+        },
         corpus.relation_names,
         corpus.documents("train"),
         heading=f"{trainer.args.output_dir} on the validation documents",
@@ -293,18 +296,19 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     """Predicts the test documents, or the validation documents where there are none, and writes the triples."""
     split = corpus.predicted_split
     dataset = encode(corpus, split, processor, data_args, has_labels=False)
-    facts = facts_by_document(trainer.predict(dataset, metric_key_prefix="predict").predictions[-1])
+    packed = trainer.predict(dataset, metric_key_prefix="predict").predictions[-1]
     if not trainer.is_world_process_zero():
         return
     documents = list(corpus.documents(split))
+    facts = unpack_facts(packed, corpus.relations, len(documents))
     predictions = [
-        {"title": document["title"], "triples": processor.name_facts(facts.get(index, []), document)}
-        for index, document in enumerate(documents)
+        {"title": document["title"], "triples": processor.name_facts(of_document, document)}
+        for of_document, document in zip(facts, documents)
     ]
     output_dir = Path(trainer.args.output_dir)
-    with write_whole(output_dir / "predictions.json") as partial:
+    with atomic_write(output_dir / "predictions.json") as partial:
         partial.write_text(json.dumps(predictions, ensure_ascii=False, indent=1), encoding="utf-8")
-    result = submission(facts, documents, corpus.relations)
+    result = to_submission(facts, documents)
     for name in ("result.json", "result.zip"):
         write_submission(output_dir / name, result)
     if split == "test" and any(document["labels"] for document in documents):
@@ -319,9 +323,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
             print(f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}")
     if trainer.model.config.num_iterations and trainer.model.config.cross_attention == "extended":
         print_explanation(trainer, processor, documents[: data_args.num_printed_documents])
-    print(
-        f"\nAll {sum(map(len, facts.values()))} triples of the {split} documents are in {output_dir}/predictions.json"
-    )
+    print(f"\nAll {sum(map(len, facts))} triples of the {split} documents are in {output_dir}/predictions.json")
 
 
 def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:

@@ -16,7 +16,7 @@ from transformers.utils import logging
 from ..documents import DocumentError, check_document
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import atomic_write
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
 from .extraction_precision import settle_precision
 from .extraction_run import ExtractionRun, describe_run
@@ -285,7 +285,7 @@ def _write_shard(
     # What a process that was killed has left of it, which nobody else would take away.
     for left in folder.glob(f"{path.name}.*.partial"):
         left.unlink()
-    with write_whole(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+    with atomic_write(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         # `datasets` fails on a row group without a row, but not on a file without a row group.
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))

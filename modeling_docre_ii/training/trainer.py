@@ -1,35 +1,30 @@
 """Trainer of DocRE-II."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from huggingface_hub import ModelCard
 from torch.utils.data import Dataset, Sampler
-from transformers import EvalPrediction, Trainer
+from transformers import Trainer
 
 from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
-from ..evaluation.scores import NamedFact, score_facts
-from ..evaluation.submission import submission
-from ..evaluation.tables import iteration_names
 from ..hub.model_card import is_hub_id, license_on_hub, make_model_card
 from ..hub.training_record import TrainedStage, TrainingRecord, final_scores
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from .batching import budget_sampler, without_repeated
-from .calibration import best_threshold
+from .calibration import best_threshold, f1_at_threshold
+from .metrics import scored_predictions
 from .precision import PrecisionRecord
+from .predictions import pack_facts
 from .sharding import as_own_class
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
 _CALIBRATION_REACH = 4.0
-
-_SCORES_OF_ITERATIONS = ("f1", "filtered_f1", "infer_f1", "calibrated_f1")
 
 
 class DocREIITrainer(Trainer):
@@ -51,7 +46,7 @@ class DocREIITrainer(Trainer):
     iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
     relation, score. The document is the `document_index` of the feature, so that the order of evaluation does not
     matter. With `calibrate_threshold`, relations somewhat below the threshold, with a score below 0.5, are among them.
-    [`facts_by_document`] unpacks what is predicted.
+    [`unpack_facts`] returns what is predicted as [`PredictedFact`]s.
 
     Args:
         args ([`DocREIITrainingArguments`]):
@@ -153,8 +148,8 @@ class DocREIITrainer(Trainer):
             return loss, None, None
         base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
         predictions = tuple(
-            _pack_facts(
-                predicted_facts(
+            pack_facts(
+                *predicted_facts(
                     logits,
                     getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR),
                     pair_mask=inputs["pair_mask"].to(logits.device),
@@ -180,7 +175,7 @@ class DocREIITrainer(Trainer):
         return output
 
     def calibrate_threshold(
-        self, eval_dataset: Dataset | None = None, uncounted: set[tuple[int, int, int]] = frozenset()
+        self, eval_dataset: Dataset | None = None, ignored_pairs: Collection[tuple[int, int, int]] = ()
     ) -> float:
         """
         Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
@@ -193,8 +188,8 @@ class DocREIITrainer(Trainer):
         Args:
             eval_dataset (`Dataset`, *optional*):
                 Encoded documents with labels. Defaults to the `eval_dataset` of the Trainer.
-            uncounted (`set[tuple[int, int, int]]`, *optional*):
-                Pairs that are not to count, from [`uncounted_pairs`].
+            ignored_pairs (`Collection[tuple[int, int, int]]`, *optional*):
+                Pairs that do not count, from [`ignored_pairs`].
 
         Returns:
             `float`: what was added to the bias, below 0 where more is predicted than before.
@@ -208,9 +203,9 @@ class DocREIITrainer(Trainer):
         try:
             for _ in range(3 if has_inference else 1):
                 output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
-                scored = _scored(output.predictions[-1], output.label_ids, uncounted)
+                scored = scored_predictions(output.predictions[-1], output.label_ids, ignored_pairs)
                 shift, calibrated_f1 = best_threshold(*scored)
-                here = calibrated_f1 if not has_inference else _f1(*scored)
+                here = calibrated_f1 if not has_inference else f1_at_threshold(*scored)
                 if here > best_f1:
                     best_f1, best_bias = here, bias[0].item() + (0.0 if has_inference else shift)
                 with torch.no_grad():
@@ -312,86 +307,6 @@ class DocREIITrainer(Trainer):
         super()._push_from_checkpoint(checkpoint_folder)
 
 
-def facts_by_document(predictions: np.ndarray) -> dict[int, list[tuple[int, int, int, float]]]:
-    """
-    Unpacks gathered predictions, those above the threshold.
-
-    Args:
-        predictions (`np.ndarray` of shape `(num_documents, most_facts, 5)`):
-            Predictions of [`DocREIITrainer`], of the base module or of one iteration.
-
-    Returns:
-        `dict[int, list[tuple]]`: head, tail, relation and score of the facts, by document index. A document without a
-        prediction is not there.
-    """
-    facts: dict[int, list[tuple[int, int, int, float]]] = {}
-    for document, head, tail, relation, score in predictions[predictions[..., 4] > 0.5]:
-        facts.setdefault(int(document), []).append((int(head), int(tail), int(relation), float(score)))
-    return facts
-
-
-def make_compute_metrics(
-    documents: Sequence[Mapping[str, Any]],
-    relations: Sequence[str],
-    train_facts: set[NamedFact] | None = None,
-    distant_facts: set[NamedFact] | None = None,
-) -> Callable[[EvalPrediction], dict[str, float]]:
-    """
-    Makes the `compute_metrics` of a [`DocREIITrainer`] that evaluates on `documents`.
-
-    It gives the scores of [`score_facts`] for the last predictions; with an inference module, `base_f1`,
-    `iteration_1_f1` and so on; and beside every F1 a `calibrated_f1`, the F1 at the threshold where it is best on
-    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is
-    a `filtered_f1` without them beside every F1, and the threshold is the one that is best without them.
-
-    Args:
-        documents (`Sequence[dict]`):
-            The validation documents with labels, by document index.
-        relations (`Sequence[str]`):
-            Relation ids in the order of the model's classes.
-        train_facts (`set[tuple[str, str, str]]`, *optional*):
-            Facts of the training set from [`~metrics.named_facts`], for Ign F1.
-        distant_facts (`set[tuple[str, str, str]]`, *optional*):
-            Facts of the distantly supervised training set, for the Ign F1 of that.
-    """
-
-    uncounted = uncounted_pairs(documents)
-
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        all_scores = [
-            score_facts(
-                submission(facts_by_document(predictions), documents, relations), documents, train_facts, distant_facts
-            )
-            | {"calibrated_f1": best_threshold(*_scored(predictions, prediction.label_ids, uncounted))[1]}
-            for predictions in prediction.predictions
-        ]
-        metrics = dict(all_scores[-1])
-        if len(all_scores) > 1:
-            for name, scores in zip(iteration_names(len(all_scores)), all_scores):
-                metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}
-        return metrics
-
-    return compute_metrics
-
-
-def uncounted_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
-    """
-    Finds the pairs that the protocol of a corpus does not count.
-
-    Args:
-        documents (`Sequence[dict]`):
-            The documents, by document index.
-
-    Returns:
-        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
-    """
-    return {
-        (index, pair["h"], pair["t"])
-        for index, document in enumerate(documents)
-        for pair in document.get("uncounted") or ()
-    }
-
-
 def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
     """The model itself, inside of what accelerate or peft have put around it."""
     return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
@@ -411,41 +326,4 @@ def _split_groups(groups: list[dict], pretrained: set[int], learning_rate: float
     return [group for group in split if group["params"]]
 
 
-def _pack_facts(predicted: tuple[torch.Tensor, torch.Tensor], document_index: torch.Tensor) -> torch.Tensor:
-    facts, scores = predicted
-    count = torch.bincount(facts[:, 0], minlength=len(document_index))
-    place = torch.arange(len(facts), device=facts.device) - (count.cumsum(0) - count)[facts[:, 0]]
-    # At least one row, so that a batch without a prediction keeps its shape.
-    packed = torch.full((len(document_index), max(int(count.max()), 1), 5), -100.0, dtype=torch.float64)
-    packed = packed.to(facts.device)
-    values = [document_index.to(facts.device)[facts[:, 0]], *facts[:, 1:].unbind(-1), scores]
-    packed[facts[:, 0], place] = torch.stack([value.double() for value in values], dim=-1)
-    return packed
-
-
-def _scored(
-    predictions: np.ndarray, label_ids: np.ndarray, uncounted: set[tuple[int, int, int]]
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores of the predictions that count, whether each is a fact, and the number of facts."""
-    row, place = np.nonzero(predictions[..., 0] >= 0)
-    gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
-    facts, gold = predictions[row, place], label_ids[gold_row, gold_place]
-    if uncounted:
-        counts = np.array([tuple(pair) not in uncounted for pair in facts[:, :3].astype(np.int64)], dtype=bool)
-        row, facts = row[counts], facts[counts]
-    triples = facts[:, 1:4].astype(np.int64)
-    size = 1 + max(int(values.max(initial=0)) for values in (triples, gold))
-
-    def keys(rows, triples):
-        return ((rows * size + triples[:, 0]) * size + triples[:, 1]) * size + triples[:, 2]
-
-    gold_keys = np.unique(keys(gold_row, gold))
-    return facts[:, 4], np.isin(keys(row, triples), gold_keys), len(gold_keys)
-
-
-def _f1(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
-    is_predicted = scores > 0.5
-    return 200 * float((is_predicted & is_correct).sum()) / max(int(is_predicted.sum()) + num_gold, 1)
-
-
-__all__ = ["DocREIITrainer", "facts_by_document", "iteration_names", "make_compute_metrics", "uncounted_pairs"]
+__all__ = ["DocREIITrainer"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii import BiomedicalMetric, DocumentError, score_facts
+from modeling_docre_ii import BiomedicalMetric, PredictionError, score_facts
 
 
 METRIC = Path(__file__).parents[3] / "modeling_docre_ii" / "evaluation" / "biomedical_metric.py"
@@ -81,7 +81,7 @@ def test_whole_documents_score_as_with_the_function(sample_documents):
 
 
 def test_an_unknown_entity_is_an_error():
-    with pytest.raises(DocumentError, match="document '2': predicted .0, 2, 'CID'., but it has 2 entities"):
+    with pytest.raises(PredictionError, match="document '2': predicted .0, 2, 'CID'., but it has 2 entities"):
         BiomedicalMetric().compute(predictions=[facts((0, 2))], references=[ASPIRIN])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii import DocREDMetric, DocumentError, named_facts, score_facts
+from modeling_docre_ii import DocREDMetric, PredictionError, named_facts, score_facts
 
 
 METRIC = Path(__file__).parents[3] / "modeling_docre_ii" / "evaluation" / "docred_metric.py"
@@ -82,7 +82,7 @@ def test_sentences_and_evidence_may_be_missing():
     ],
 )
 def test_what_cannot_be_scored_is_an_error(sample_documents, fact, message):
-    with pytest.raises(DocumentError, match=message):
+    with pytest.raises(PredictionError, match=message):
         DocREDMetric().compute(predictions=[[fact]], references=sample_documents["dev"][:1])
 
 
