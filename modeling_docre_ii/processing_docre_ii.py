@@ -82,9 +82,8 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError(f"`max_labels_per_pair` must be an integer of at least 1, got {max_labels_per_pair!r}")
         self.relations = _check_relations(relations)
         super().__init__(tokenizer)
-        if isinstance(relations, Mapping):
-            relation_names = {**relations, **(relation_names or {})}
-        self.relation_names = dict(relation_names or {})
+        named = {**(relation_names or {}), **(relations if isinstance(relations, Mapping) else {})}
+        self.relation_names = {relation: named[relation] for relation in self.relations if relation in named}
         self.candidate_types = _check_candidate_types(candidate_types)
         self.marker = marker
         self.mark_types = mark_types

@@ -1,12 +1,13 @@
 """Encoding: documents -> the features that a Trainer reads, with the documents kept for scoring."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import datasets
 from torch.utils.data import Dataset
 
-from ..documents import DocumentError, with_relation_ids
+from ..documents import with_relation_ids
 from ..processing_docre_ii import DocREIIProcessor
 from ..text_documents import document_of
 
@@ -22,13 +23,13 @@ class EncodedDocuments(Dataset):
     Args:
         features (`datasets.Dataset`):
             What [`DocREIIProcessor`] makes of the documents, and the `document_index` of each.
-        documents (`Sequence[dict]`):
-            The documents in DocRED's form, relations as ids.
+        source (`Sequence[dict]`):
+            The documents in DocRED's form, relations as ids. They may be read from disk one at a time.
     """
 
-    def __init__(self, features: datasets.Dataset, documents: Sequence[Mapping[str, Any]]):
+    def __init__(self, features: datasets.Dataset, source: Sequence[Mapping[str, Any]]):
         self.features = features
-        self.documents = documents
+        self.source = source
 
     def __len__(self) -> int:
         return len(self.features)
@@ -36,9 +37,10 @@ class EncodedDocuments(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.features[index]
 
-    @property
-    def column_names(self) -> list[str]:
-        return self.features.column_names
+    @cached_property
+    def documents(self) -> list[Mapping[str, Any]]:
+        """`list[dict]`: the documents, in memory from when they are first asked for, as for scoring."""
+        return list(self.source)
 
 
 def is_encoded(dataset: Any) -> bool:
@@ -93,7 +95,7 @@ def encode_documents(
         return EncodedDocuments(datasets.Dataset.from_list(indexed), documents)
 
     kept = DatasetDocuments(documents)
-    has_labels = "labels" in documents.column_names and any(map(len, documents["labels"]))
+    has_labels = "labels" in documents.column_names and any(documents["labels"])
 
     def encode_batch(batch: Mapping[str, list], indices: list[int]) -> dict[str, list]:
         rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
@@ -157,4 +159,4 @@ def _encode(
     return [dict(zip(features, values)) for values in zip(*features.values())]
 
 
-__all__ = ["DatasetDocuments", "DocumentError", "EncodedDocuments", "encode_documents", "is_encoded"]
+__all__ = ["DatasetDocuments", "EncodedDocuments", "encode_documents", "is_encoded"]

@@ -1,23 +1,32 @@
 """Trainer of DocRE-II."""
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import datasets
 import torch
 from huggingface_hub import ModelCard
-from torch.utils.data import Dataset, Sampler
-from transformers import Trainer
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers.trainer_utils import TrainOutput
 
+from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
+from ..evaluation.scores import NamedFact, named_facts
 from ..hub.model_card import is_hub_id, license_on_hub, make_model_card
 from ..hub.training_record import TrainedStage, TrainingRecord, final_scores
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..processing_docre_ii import DocREIIProcessor
+from .arguments import DocREIITrainingArguments
 from .batching import budget_sampler, without_repeated
 from .calibration import best_threshold, f1_at_threshold
-from .metrics import scored_predictions
+from .encoding import EncodedDocuments, encode_documents, is_encoded
+from .metrics import ignored_pairs, make_compute_metrics, scored_predictions
 from .precision import PrecisionRecord
 from .predictions import pack_facts
 from .sharding import as_own_class
@@ -27,18 +36,27 @@ from .sharding import as_own_class
 _CALIBRATION_REACH = 4.0
 
 
+# Documents in DocRED's form, plain texts with entities, or what the processor has made of them.
+Documents = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
+
+
 class DocREIITrainer(Trainer):
     """
     [`Trainer`] for [`DocREIIForRelationExtraction`], in either stage of its training.
 
-    Its own are:
+    `train()` trains the stage that the model is in: stage 1 without an inference module (`num_iterations=0`), stage 2
+    with one, as from [`~DocREIIForRelationExtraction.from_base_pretrained`]. Datasets are documents. The Trainer
+    encodes them, collates them and scores predictions on them; features from a [`DocREIIProcessor`] work as well.
 
-    - learning rates by module: encoder and new modules for a model without an inference module (stage 1), base and
-      inference module for one with it (stage 2), each split by weight decay as transformers does it;
+    It adds:
+
+    - learning rates by module: encoder and new modules in stage 1, base and inference module in stage 2, each split by
+      weight decay as in transformers;
     - a log of all parts of the loss by name;
     - the average of the losses over the candidate pairs of all batches of an optimizer step, whatever the accumulation
       and the number of processes;
     - predictions gathered as triples, not as dense logits;
+    - the threshold calibrated after training, if `calibrate_threshold` is set;
     - a model card that says what this model is and how it is used, with what `record`, a [`TrainingRecord`], tells of
       its corpus, its scores and its stages.
 
@@ -49,18 +67,72 @@ class DocREIITrainer(Trainer):
     [`unpack_facts`] returns what is predicted as [`PredictedFact`]s.
 
     Args:
-        args ([`DocREIITrainingArguments`]):
+        model ([`DocREIIForRelationExtraction`]):
+            The model to train or evaluate.
+        args ([`DocREIITrainingArguments`], *optional*):
             Training arguments, with the learning rates.
+        data_collator (`Callable`, *optional*):
+            Defaults to [`DataCollatorForRelationExtraction`].
+        train_dataset (`Sequence[dict]` or `Dataset`, *optional*):
+            Training documents with labels.
+        eval_dataset (`Sequence[dict]`, `Dataset` or a `dict` of them, *optional*):
+            Documents with labels to score.
+        processing_class ([`DocREIIProcessor`], *optional*):
+            Processor of the model, which is saved with every checkpoint. Needed for datasets of documents.
+        compute_metrics (`Callable`, *optional*):
+            Defaults to the scores of [`make_compute_metrics`] on the documents that are evaluated.
+        train_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts that Ign F1 ignores, from [`named_facts`]. Defaults to those of the training documents.
+        distant_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of distantly supervised documents, for the Ign F1 that ignores those.
         kwargs:
-            As for [`Trainer`]. `processing_class` is the [`DocREIIProcessor`], which is then saved with each
-            checkpoint.
+            Further arguments of [`Trainer`].
 
     Raises:
+        [`DocumentError`]: a document is malformed or has an unknown relation.
         `ValueError`: `freeze_base` for a model without an inference module.
+
+    Example:
+
+    ```python
+    >>> trainer = DocREIITrainer(
+    ...     model=model, args=args, train_dataset=documents, eval_dataset=dev_documents, processing_class=processor
+    ... )
+    >>> trainer.train()
+    ```
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        model: PreTrainedModel | torch.nn.Module | None = None,
+        args: DocREIITrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        train_dataset: Documents | None = None,
+        eval_dataset: Documents | dict[str, Documents] | None = None,
+        processing_class: DocREIIProcessor | None = None,
+        *,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        train_facts: set[NamedFact] | None = None,
+        distant_facts: set[NamedFact] | None = None,
+        **kwargs: Any,
+    ):
+        args = args or DocREIITrainingArguments(output_dir="tmp_trainer")
+        self.args, self.processing_class = args, processing_class
+        self._given_train_facts, self.distant_facts = train_facts, distant_facts
+        self._evaluated_documents: list[Mapping[str, Any]] | None = None
+        if processing_class is not None:
+            data_collator = data_collator or DataCollatorForRelationExtraction(processing_class.tokenizer)
+            compute_metrics = compute_metrics or self._score_documents
+        super().__init__(
+            model,
+            args,
+            data_collator,
+            self._encoded(train_dataset, for_training=True),
+            self._encoded(eval_dataset),
+            processing_class,
+            compute_metrics=compute_metrics,
+            **kwargs,
+        )
         # Sums since the last log, and the step they begin at.
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
@@ -72,12 +144,52 @@ class DocREIITrainer(Trainer):
                 raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
             _docre_ii_of(self.model).base_model.requires_grad_(False)
 
-    def train(self, *args, **kwargs):
+    @cached_property
+    def train_facts(self) -> set[NamedFact] | None:
+        """Facts that Ign F1 ignores; `None` without training documents."""
+        if self._given_train_facts is None and isinstance(self.train_dataset, EncodedDocuments):
+            return named_facts(self.train_dataset.source)
+        return self._given_train_facts
+
+    def _encoded(self, dataset: Any, for_training: bool = False) -> Any:
+        """Encodes a dataset of documents; features stay as they are."""
+        if isinstance(dataset, dict):
+            return {name: self._encoded(documents) for name, documents in dataset.items()}
+        if is_encoded(dataset):
+            return dataset
+        if self.processing_class is None:
+            raise ValueError("documents need a `processing_class`, the DocREIIProcessor that encodes them")
+        # The first process encodes a `datasets.Dataset`, the others read what it has cached.
+        with self.args.main_process_first(desc="encoding the documents"):
+            return encode_documents(dataset, self.processing_class, for_training)
+
+    def _score_documents(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Scores of [`make_compute_metrics`] on the documents under evaluation; none if there are only features."""
+        if self._evaluated_documents is None:
+            return {}
+        relations = self.processing_class.relations
+        documents, facts = self._evaluated_documents, (self.train_facts, self.distant_facts)
+        return make_compute_metrics(documents, relations, *facts)(prediction)
+
+    def get_eval_dataloader(self, eval_dataset: str | Documents | None = None) -> DataLoader:
+        return super().get_eval_dataloader(
+            eval_dataset if isinstance(eval_dataset, str) else self._encoded(eval_dataset)
+        )
+
+    def get_test_dataloader(self, test_dataset: Documents) -> DataLoader:
+        return super().get_test_dataloader(self._encoded(test_dataset))
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        if self.args.calibrate_threshold and self.eval_dataset is None:
+            raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
         self._loss_parts = {}
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Prepared for evaluation only, accelerate would take it for ready, and no process knew others' gradients.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
-        return super().train(*args, **kwargs)
+        result = super().train(*args, **kwargs)
+        if self.args.calibrate_threshold:
+            result.metrics["threshold_shift"] = self.calibrate_threshold()
+        return result
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -102,6 +214,7 @@ class DocREIITrainer(Trainer):
         return optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        inputs = {name: value for name, value in inputs.items() if name != "document_index"}
         # In evaluation, the average over the pairs of this batch.
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch if model.training else None)
         names = ("base_loss", "inference_loss", "contrastive_loss")
@@ -165,9 +278,11 @@ class DocREIITrainer(Trainer):
             for values in (predictions, labels)
         )
 
-    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+    def evaluation_loop(self, dataloader, *args, metric_key_prefix: str = "eval", **kwargs):
+        dataset = dataloader.dataset
+        self._evaluated_documents = dataset.documents if isinstance(dataset, EncodedDocuments) else None
         self._evaluated = torch.zeros(2, dtype=torch.float64)
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
         if f"{metric_key_prefix}_loss" in output.metrics:
             # As in training, over all candidate pairs; Trainer has the average of the averages of batches.
@@ -175,25 +290,28 @@ class DocREIITrainer(Trainer):
         return output
 
     def calibrate_threshold(
-        self, eval_dataset: Dataset | None = None, ignored_pairs: Collection[tuple[int, int, int]] = ()
+        self, eval_dataset: Documents | None = None, ignored: Collection[tuple[int, int, int]] | None = None
     ) -> float:
         """
-        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
-        predictions to be there, `args.calibrate_threshold` has to be set.
+        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents.
+        `train()` ends with it if `args.calibrate_threshold` is set, which also gathers the predictions it needs.
 
         Nothing else of the model changes, and nothing in decoding: a relation is still predicted when its logit is
-        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so that
-        the bias is moved a second time; whichever of the three has the best F1 is kept.
+        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so the
+        bias is moved a second time, and the best of the three is kept.
 
         Args:
-            eval_dataset (`Dataset`, *optional*):
-                Encoded documents with labels. Defaults to the `eval_dataset` of the Trainer.
-            ignored_pairs (`Collection[tuple[int, int, int]]`, *optional*):
-                Pairs that do not count, from [`ignored_pairs`].
+            eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
+                Documents with labels, or their features. Defaults to the `eval_dataset` of the Trainer.
+            ignored (`Collection[tuple[int, int, int]]`, *optional*):
+                Pairs that do not count, from [`ignored_pairs`]. Defaults to those in `uncounted` of the documents.
 
         Returns:
             `float`: what was added to the bias, below 0 where more is predicted than before.
         """
+        eval_dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
+        if ignored is None:
+            ignored = ignored_pairs(eval_dataset.documents) if isinstance(eval_dataset, EncodedDocuments) else ()
         model = _docre_ii_of(self.model)
         has_inference = bool(model.config.num_iterations)
         bias = (model.inference_module if has_inference else model.base_model).classifier.bias
@@ -202,8 +320,8 @@ class DocREIITrainer(Trainer):
         best_f1, best_bias, kept_bias = -1.0, start, start
         try:
             for _ in range(3 if has_inference else 1):
-                output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
-                scored = scored_predictions(output.predictions[-1], output.label_ids, ignored_pairs)
+                output = self.predict(eval_dataset)
+                scored = scored_predictions(output.predictions[-1], output.label_ids, ignored)
                 shift, calibrated_f1 = best_threshold(*scored)
                 here = calibrated_f1 if not has_inference else f1_at_threshold(*scored)
                 if here > best_f1:

@@ -123,7 +123,7 @@ def test_uncounted_pairs_count_neither_in_the_filtered_score_nor_for_the_thresho
         assert metrics[f"eval_{name}_calibrated_f1"] == pytest.approx(naive_best_f1(counted, gold))
     assert metrics["eval_base_filtered_f1"] > metrics["eval_base_f1"]
 
-    trainer.calibrate_threshold(ignored_pairs=uncounted)
+    trainer.calibrate_threshold(ignored=uncounted)
     assert trainer.evaluate()["eval_filtered_f1"] >= metrics["eval_filtered_f1"]
 
 
@@ -139,7 +139,7 @@ def test_threshold_of_the_base_is_put_where_the_counted_pairs_are_best(
         document["uncounted"] = [{"h": head, "t": tail} for head, tail in free[::2]]
     trainer = make_trainer(model, evaluation=related, documents=documents, calibrate_threshold=True)
     best = trainer.evaluate()["eval_calibrated_f1"]
-    trainer.calibrate_threshold(ignored_pairs=ignored_pairs(documents))
+    trainer.calibrate_threshold(ignored=ignored_pairs(documents))
     assert trainer.evaluate()["eval_filtered_f1"] == pytest.approx(best)
 
 
