@@ -7,7 +7,9 @@ import torch
 
 class PredictedFact(NamedTuple):
     """
-    A predicted fact of one document: the form of predictions between the model and the scores.
+    A predicted fact of one document.
+
+    This is the form of predictions between the model and the scores.
 
     Args:
         head, tail (`int`):

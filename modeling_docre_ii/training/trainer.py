@@ -176,12 +176,12 @@ class DocREIITrainer(Trainer):
         self, eval_dataset: Dataset | None = None, ignored_pairs: Collection[tuple[int, int, int]] = ()
     ) -> float:
         """
-        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
-        predictions to be there, `args.calibrate_threshold` has to be set.
+        Moves the threshold to where F1 is best on labeled documents.
 
-        Nothing else of the model changes, and nothing in decoding: a relation is still predicted when its logit is
-        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so that
-        the bias is moved a second time; whichever of the three has the best F1 is kept.
+        The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted
+        when its logit is above that of class 0. An inference module reads its own predictions, which depend on the
+        threshold, so the bias is moved a second time, and the best of the three is kept. Relations below the threshold
+        are gathered only if `args.calibrate_threshold` is set.
 
         Args:
             eval_dataset (`Dataset`, *optional*):
