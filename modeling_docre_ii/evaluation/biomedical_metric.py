@@ -32,8 +32,9 @@ _KINDS = ("", "intra_", "inter_", "filtered_", "filtered_intra_", "filtered_inte
 
 class BiomedicalMetric(DocumentInputs, evaluate.Metric):
     """
-    The scores of [`score_facts`] that papers on CDR and GDA report, as an `evaluate` metric: a list of predictions and
-    one reference for each document.
+    Computes the scores that papers on CDR and GDA report, with `evaluate`.
+
+    It takes a list of predictions and one reference for each document; see [`score_facts`] for the scores.
 
     A prediction has `h_idx`, `t_idx` and `r`. A reference is the gold document: `title`, `vertexSet` with the `name`
     and the `sent_id` of each mention, `labels` with `h`, `t` and `r`, and perhaps `uncounted`, the pairs that the

@@ -18,7 +18,9 @@ Ign F1 and evidence F1, and those of intra-sentence, inter-sentence and inferred
 
 class DocREDMetric(DocumentInputs, evaluate.Metric):
     """
-    [`score_facts`] as an `evaluate` metric: a list of predictions and one reference for each document.
+    Computes the scores of [`score_facts`] with `evaluate`.
+
+    It takes a list of predictions and one reference for each document.
 
     A prediction has `h_idx`, `t_idx`, `r` and, optionally, `evidence`. A reference is the gold document: `title`,
     `vertexSet` with the `name` and, optionally, the `sent_id` of each mention, and `labels` with `h`, `t`, `r` and,

@@ -1,4 +1,4 @@
-"""The error report: one HTML file with the triples of every document, right and wrong, and summaries."""
+"""The error report: every document with its right and wrong triples, as HTML."""
 
 import json
 from collections import Counter, defaultdict
@@ -26,8 +26,12 @@ CorpusFact = tuple[int, int, int, str]
 
 class _Facts(NamedTuple):
     """
-    Gold facts with their evidence, the facts of each iteration with their scores, and the pairs that do not count:
-    `None` if the corpus has none.
+    The facts of all documents.
+
+    Args:
+        gold: Gold facts and their evidence.
+        predicted: For each iteration, predicted facts and their scores.
+        uncounted: Document, head and tail of the pairs that do not count; `None` if no document lists such pairs.
     """
 
     gold: dict[CorpusFact, list[int]]
@@ -44,7 +48,7 @@ def write_error_report(
     heading: str = "What the model got right and wrong",
 ) -> None:
     """
-    Writes a page with all documents and predictions, which any browser opens offline.
+    Writes a page with all documents and predictions, for any browser, offline.
 
     Args:
         path (`str` or `Path`):
@@ -174,7 +178,7 @@ def _relation_frequencies(documents) -> Counter:
 
 
 def _frequency_groups(relations: set[str], frequencies: Counter, source: str) -> dict[str, str]:
-    """The group of each relation, the most frequent first. Equally frequent ones are ranked by their id."""
+    """Returns the group of each relation, most frequent first, ties by id."""
     ranked = sorted(relations | set(frequencies), key=lambda relation: (-frequencies[relation], relation))
     groups = {}
     for rank, relation in enumerate(ranked, start=1):
@@ -218,8 +222,8 @@ def _outcome(fact: CorpusFact, facts: _Facts) -> str:
 
 
 def _history(found: Sequence[int], iterations: Sequence[str]) -> str:
-    """For example "found by base, lost in iteration 2"."""
-    events = []
+    """Returns for example "found by base, lost in iteration 2"."""
+    events: list[str] = []
     for index, name in enumerate(iterations):
         if index in found and index - 1 not in found:
             events.append(f"back in {name}" if events else f"found {'in' if index else 'by'} {name}")
@@ -244,7 +248,7 @@ def _document(document: Mapping[str, Any], triples: list[dict[str, Any]]) -> dic
 
 
 def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str, Any]]:
-    """Scores of each iteration, and what it changed against the one before. The base has changed nothing."""
+    """Returns the scores of each iteration and its changes to the one before."""
     rows = []
     for index, label in enumerate(iterations):
         row = {"label": label, **_scores(facts.predicted[index], facts.gold, facts.uncounted), "changes": None}
@@ -262,7 +266,7 @@ def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str,
 
 
 def _table(facts: _Facts, labels: Sequence[str], label_of: Callable[[CorpusFact], str]) -> list[dict[str, Any]]:
-    """Scores of the result by the label of a fact, and the F1 of each iteration."""
+    """Returns the scores of the result by label, and the F1 of each iteration."""
     gold, predicted = _grouped(facts.gold, label_of), [_grouped(rows, label_of) for rows in facts.predicted]
     rows = []
     for label in labels:
@@ -279,7 +283,7 @@ def _grouped(facts: Iterable[CorpusFact], label_of: Callable[[CorpusFact], str])
 
 
 def _scores(predicted: Iterable[CorpusFact], gold: Iterable[CorpusFact], uncounted: set | None) -> dict[str, Any]:
-    """Returns counts and scores of a row of a table, also `filtered` by the pairs that do not count."""
+    """Returns a row of a table, also `filtered` without the uncounted pairs."""
     predicted, gold = set(predicted), set(gold)
     scores = _counts_and_scores(predicted, gold)
     if uncounted is not None:

@@ -20,7 +20,7 @@ UNKNOWN_TITLES = ("error", "wrong")
 
 
 class PredictionError(ValueError):
-    """Predictions that are malformed, or that cannot be scored against the gold documents."""
+    """Predictions that are malformed or do not fit the gold documents."""
 
 
 class MatchedPredictions(NamedTuple):
@@ -88,11 +88,14 @@ def match_predictions(
 
 def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]]]:
     """
-    Returns the facts of a document and the labels of each: more than one where a label is repeated.
+    Returns the facts of a document, and the labels of each.
 
     Args:
         document (`dict`):
             A document in DocRED's form. Only `title`, `vertexSet` and `labels` are read.
+
+    Returns:
+        `dict`: (head, tail, relation) -> its labels, more than one where a label is repeated.
 
     Raises:
         [`PredictionError`]: A label is on an entity that the document does not have.

@@ -1,4 +1,4 @@
-"""Inputs of the `evaluate` metrics: whole documents, of which a metric keeps the fields that it declares."""
+"""Inputs of the `evaluate` metrics: whole documents and their predictions."""
 
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,9 @@ from .matching import PredictionError
 
 class DocumentInputs:
     """
-    Lets a metric take whole documents. List it before [`evaluate.Metric`] among the bases: `evaluate` alone rejects
-    mappings with more or fewer keys than the metric declares.
+    Lets a metric take whole documents, with more or fewer fields than declared.
+
+    `evaluate` alone rejects such mappings. List this class before [`evaluate.Metric`] among the bases.
     """
 
     def add_batch(self, *, predictions=None, references=None):

@@ -1,4 +1,4 @@
-"""The scores of relation extraction from documents: DocRED's official ones and those of the literature."""
+"""Scores: F1, Ign F1 and the other scores of DocRED, CDR, GDA and their papers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,11 +27,11 @@ NamedFact = tuple[str, str, str]
 
 def named_facts(documents: Iterable[Mapping[str, Any]]) -> set[NamedFact]:
     """
-    Returns the facts of a training set as triples of names, over all pairs of mentions of their entities.
+    Returns facts as triples of names, over all pairs of mentions.
 
     Args:
         documents (`Iterable[dict]`):
-            Documents in DocRED's form, with labels.
+            Documents in DocRED's form, with labels: the training set, for Ign F1.
 
     Returns:
         `set[tuple[str, str, str]]`: (name of a head mention, name of a tail mention, relation).
@@ -80,8 +80,9 @@ def count_facts(
     unknown_titles: str = "error",
 ) -> dict[str, np.ndarray]:
     r"""
-    Counts, by document, the facts behind the scores of [`score_facts`]. Every score is a function of sums over
-    documents, [`micro_scores`], so that resampled documents need no second count.
+    Counts the facts behind the scores of [`score_facts`], document by document.
+
+    Every score is a function of sums over documents, [`micro_scores`], so resampled documents need no second count.
 
     Predictions and gold facts are sets over (title, head, tail, relation): repetitions count once. The scores differ
     in which facts count, gold and predicted alike:
@@ -178,7 +179,7 @@ def score_facts(
     Raises:
         [`PredictionError`], `ValueError`: As [`count_facts`].
     """
-    scores = {}
+    scores: dict[str, float] = {}
     for name, counts in count_facts(predictions, documents, train_facts, distant_facts, unknown_titles).items():
         f1, precision, recall = map(float, micro_scores(*counts.sum(axis=0)))
         prefix = name.removesuffix("f1")
@@ -228,7 +229,7 @@ def _count_document(
     seen: Mapping[str, set[NamedFact]],
     has_sentences: bool,
 ) -> dict[str, list[int]]:
-    """Counts correct, predicted, gold and in train of one document, by the name of the F1."""
+    """Counts correct, predicted, gold and in train of one document, by F1."""
     gold = gold_facts(document)
     correct = predicted.keys() & gold.keys()
     counts = {"f1": [len(correct), len(predicted), len(gold), 0]}
@@ -269,7 +270,7 @@ def _intra_pairs(document, pairs) -> set[tuple[int, int]]:
 
 
 def _inferred_pairs(gold, pairs) -> set[tuple[int, int]]:
-    """Returns the pairs (h, t) with gold facts (h, r1, o) and (o, r2, t), o neither h nor t."""
+    """Returns the pairs (h, t) with gold (h, r1, o), (o, r2, t), o not h or t."""
     tails, heads = defaultdict(set), defaultdict(set)
     for head, tail, _ in gold:
         tails[head].add(tail)

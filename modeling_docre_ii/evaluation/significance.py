@@ -1,4 +1,4 @@
-"""Significance of a difference in scores: a paired bootstrap over documents, and the spread over runs."""
+"""Significance of a difference in scores: paired bootstrap, spread over runs."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,11 +90,11 @@ def paired_bootstrap(
 
 def summarize_runs(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
     """
-    Computes mean and standard deviation of the scores of several runs, for example with different seeds.
+    Computes mean and standard deviation of the scores of several runs.
 
     Args:
         runs (`Sequence[dict[str, float]]`):
-            The scores of each run by name.
+            The scores of each run by name, for example of runs with different seeds.
 
     Returns:
         `dict[str, dict]`: by the name of the score, in order of appearance, its `mean`, its `std` and `runs`, the
@@ -119,8 +119,11 @@ def _resampled_differences(
     paired: np.ndarray, in_every_resample: np.ndarray, num_resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
     """
-    Computes the difference of the F1s on each resample, from counts of shape `(num_documents, 2, 4)` and those that
-    are added to each resample, of shape `(2, 4)`.
+    Computes the difference of the F1s on each resample.
+
+    Args:
+        paired: Counts of both systems by document, of shape `(num_documents, 2, 4)`.
+        in_every_resample: Counts that are added to each resample, of shape `(2, 4)`.
     """
     num_documents = len(paired)
     differences = []

@@ -1,4 +1,4 @@
-"""DocRED's submission form: made of predicted facts, read, and written for CodaLab."""
+"""DocRED's submission form: from predicted facts, from files and to files."""
 
 import json
 import os

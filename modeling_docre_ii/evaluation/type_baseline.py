@@ -1,4 +1,4 @@
-"""A baseline that never reads the text: the relations frequent for a pair of entity types."""
+"""A baseline that reads entity types, not text."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from .scores import micro_scores
 
 class TypePairBaseline:
     """
-    Predicts for every pair of entities the relations that are frequent between entities of their types.
+    Predicts the relations that are frequent between two entity types.
 
     Any gain over this baseline comes from the text. A relation is predicted if it holds for a large enough share of
     the pairs of these types: the share with the best F1 on the training documents.
@@ -60,7 +60,7 @@ def _types(document) -> list[str]:
 
 
 def _best_cut(rules: Sequence[tuple[str, str, str]], facts: Counter, pairs: Counter) -> int:
-    """Returns how many rules, the most precise first, give the best F1 on the training documents."""
+    """Returns how many of the rules, most precise first, give the best F1."""
     if not rules:
         return 0
     correct = np.cumsum([facts[rule] for rule in rules])

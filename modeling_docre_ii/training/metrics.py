@@ -1,4 +1,4 @@
-"""Metrics of the Trainer: `compute_metrics`, and the predictions that calibration scores."""
+"""Metrics of the Trainer: `compute_metrics`, and what calibration scores."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ def make_compute_metrics(
     distant_facts: set[NamedFact] | None = None,
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """
-    Returns the `compute_metrics` of a [`DocREIITrainer`] that evaluates on `documents`.
+    Returns a `compute_metrics` for a [`DocREIITrainer`].
 
     It computes the scores of [`score_facts`] for the last predictions and, with an inference module, `base_f1`,
     `iteration_1_f1` and so on. Beside every F1 there is a `calibrated_f1`: the F1 at the threshold that is best on
@@ -49,7 +49,8 @@ def make_compute_metrics(
         return scores
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        all_scores = [scores_of(packed, prediction.label_ids) for packed in prediction.predictions]
+        label_ids = np.asarray(prediction.label_ids)
+        all_scores = [scores_of(packed, label_ids) for packed in prediction.predictions]
         metrics = dict(all_scores[-1])
         if len(all_scores) > 1:
             for name, scores in zip(iteration_names(len(all_scores)), all_scores):
@@ -99,7 +100,9 @@ def scored_predictions(
     packed: np.ndarray, label_ids: np.ndarray, ignored: Collection[tuple[int, int, int]] = ()
 ) -> ScoredPredictions:
     """
-    Compares gathered predictions with gathered labels, including predictions below the threshold.
+    Compares gathered predictions with gathered labels.
+
+    Predictions below the threshold are included.
 
     Args:
         packed (`np.ndarray` of shape `(num_documents, most_facts, 5)`):

@@ -1,4 +1,4 @@
-"""Predictions as arrays that can be gathered across processes: packed from facts, and unpacked to facts."""
+"""Predictions packed into arrays for gathering across processes, and unpacked."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,9 @@ def pack_facts(facts: torch.Tensor, scores: torch.Tensor, document_index: torch.
 
 def unpack_facts(packed: np.ndarray, relations: Sequence[str], num_documents: int) -> list[list[PredictedFact]]:
     """
-    Unpacks gathered predictions, leaving out those that were gathered below the threshold.
+    Unpacks gathered predictions.
+
+    Those that were gathered below the threshold, for calibration, are left out.
 
     Args:
         packed (`np.ndarray` of shape `(num_rows, most_facts, 5)`):

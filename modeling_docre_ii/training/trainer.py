@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 import torch
@@ -33,11 +33,11 @@ from .sharding import as_own_class
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
-_CALIBRATION_REACH = 4.0
+_CALIBRATION_MARGIN = 4.0
 
 
 # Documents in DocRED's form, plain texts with entities, or what the processor has made of them.
-Documents = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
+Documents: TypeAlias = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
 
 
 class DocREIITrainer(Trainer):
@@ -266,7 +266,7 @@ class DocREIITrainer(Trainer):
                     logits,
                     getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR),
                     pair_mask=inputs["pair_mask"].to(logits.device),
-                    margin=_CALIBRATION_REACH if self.args.calibrate_threshold else 0.0,
+                    margin=_CALIBRATION_MARGIN if self.args.calibrate_threshold else 0.0,
                 ),
                 document_index,
             )
@@ -293,12 +293,12 @@ class DocREIITrainer(Trainer):
         self, eval_dataset: Documents | None = None, ignored: Collection[tuple[int, int, int]] | None = None
     ) -> float:
         """
-        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents.
-        `train()` ends with it if `args.calibrate_threshold` is set, which also gathers the predictions it needs.
+        Moves the threshold to where F1 is best on labeled documents. `train()` ends with it if
+        `args.calibrate_threshold` is set, without which the relations below the threshold are not gathered.
 
-        Nothing else of the model changes, and nothing in decoding: a relation is still predicted when its logit is
-        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so the
-        bias is moved a second time, and the best of the three is kept.
+        The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted
+        when its logit is above that of class 0. An inference module reads its own predictions, which depend on the
+        threshold, so the bias is moved a second time, and the best of the three is kept.
 
         Args:
             eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):

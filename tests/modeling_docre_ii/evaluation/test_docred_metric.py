@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,13 +99,14 @@ print(json.dumps({"scores": scores, "package": "modeling_docre_ii" in sys.module
 
 
 def test_loaded_from_its_file_elsewhere(sample_documents, tmp_path):
-    """In a process of its own: `evaluate.load` copies the files of the metric, and the package is not imported."""
+    """From a copy of its folder alone, in a process of its own that does not import the package."""
     documents, predictions = sample_documents["dev"], predictions_of(sample_documents["dev"])
     train_facts = named_facts(documents[:5])
     inputs = {"predictions": predictions, "references": documents, "train_facts": sorted(train_facts)}
     (tmp_path / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", SCRIPT, str(METRIC)]
+    shutil.copytree(METRIC.parent, tmp_path / "metrics", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "metrics" / METRIC.name)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = score_facts(flat(predictions, documents), documents, train_facts)
