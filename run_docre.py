@@ -13,14 +13,14 @@ The configuration file (YAML or JSON) holds any of the arguments below; argument
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from datasets import Dataset
+import datasets
 from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from dataset_scripts.corpus import Corpus
 from modeling_docre_ii import (
-    DataCollatorForRelationExtraction,
     DocREIIForRelationExtraction,
     DocREIIProcessor,
     DocREIITrainer,
@@ -28,8 +28,8 @@ from modeling_docre_ii import (
     DocumentError,
     TypePairBaseline,
     extract_to_parquet,
-    make_compute_metrics,
     score_facts,
+    to_submission,
     write_error_report,
     write_submission,
 )
@@ -42,12 +42,11 @@ from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
 from modeling_docre_ii.cli.scoring import print_scores
 from modeling_docre_ii.cli.stages import stages_of
 from modeling_docre_ii.cli.starting_model import load_model
-from modeling_docre_ii.documents import with_relation_ids
-from modeling_docre_ii.evaluation.submission import submission
 from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
+from modeling_docre_ii.training.encoding import EncodedDocuments, encode_documents
+from modeling_docre_ii.training.predictions import unpack_facts
 from modeling_docre_ii.training.stage_record import record_stage
-from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
 
 
 def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
@@ -72,7 +71,7 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
         if args.do_train:
             num_parameters = model.num_parameters(only_trainable=True)
             logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")
-            train(trainer, corpus, stage.checkpoint)
+            train(trainer, stage.checkpoint)
         if args.do_eval:
             evaluate(trainer, corpus)
     if args.do_predict and data_args.triples_dir is not None:
@@ -85,31 +84,15 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
 
 
 def encode(
-    corpus: Corpus,
-    split: str,
+    rows: datasets.Dataset,
     processor: DocREIIProcessor,
     data_args: DataArguments,
-    has_labels: bool = True,
-    skip_uncounted: bool = False,
-) -> Dataset:
-    """Encodes the documents of a split, each with its index."""
-    relations = corpus.relations
-
-    def encode_batch(batch, indices):
-        rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
-        documents = [with_relation_ids(row, relations) for row in rows]
-        features = processor(documents, return_labels=has_labels, skip_uncounted=skip_uncounted)
-        return {**features, "document_index": indices}
-
-    return corpus.splits[split].map(
-        encode_batch,
-        batched=True,
-        batch_size=100,
-        with_indices=True,
-        num_proc=data_args.preprocessing_num_workers,
-        remove_columns=corpus.splits[split].column_names,
-        desc=f"Tokenizing {split}",
-    )
+    training_args: DocREIITrainingArguments,
+    for_training: bool = False,
+) -> EncodedDocuments:
+    """Encodes documents in the main process; the others read what it has cached."""
+    with training_args.main_process_first(desc="encoding the documents"):
+        return encode_documents(rows, processor, for_training, data_args.preprocessing_num_workers)
 
 
 def make_trainer(
@@ -120,33 +103,20 @@ def make_trainer(
     training_args: DocREIITrainingArguments,
 ) -> DocREIITrainer:
     """Encodes the documents for training and evaluation and makes the Trainer of a stage."""
-    train_dataset, eval_dataset, compute_metrics = None, None, None
+    data: dict[str, Any] = {}
     if training_args.do_train:
-        train_dataset = encode(corpus, "train", processor, data_args, skip_uncounted=True)
-        train_dataset = train_dataset.remove_columns("document_index")
+        rows = corpus.splits["train"]
+        data["train_dataset"] = encode(rows, processor, data_args, training_args, for_training=True)
     if "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
-        eval_dataset = encode(corpus, "validation", processor, data_args)
-        compute_metrics = make_compute_metrics(
-            list(corpus.documents("validation")), corpus.relations, corpus.train_facts, corpus.distant_facts
-        )
-    return DocREIITrainer(
-        model=model,
-        args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
-        data_collator=DataCollatorForRelationExtraction(processor.tokenizer),
-        processing_class=processor,
-        compute_metrics=compute_metrics,
-    )
+        rows = corpus.splits["validation"]
+        data["eval_dataset"] = encode(rows, processor, data_args, training_args)
+        data |= {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
+    return DocREIITrainer(model=model, args=training_args, processing_class=processor, **data)
 
 
-def train(trainer: DocREIITrainer, corpus: Corpus, checkpoint: str | None) -> None:
+def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     """Trains a stage, from a checkpoint if there is one, and saves model, processor and logs."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    if trainer.args.calibrate_threshold:
-        result.metrics["threshold_shift"] = trainer.calibrate_threshold(
-            uncounted=uncounted_pairs(list(corpus.documents("validation")))
-        )
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -160,7 +130,7 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     Scores the model on the validation documents, next to a baseline that only knows the entity types, and writes a
     report of correct, wrong and missed triples.
     """
-    documents = list(corpus.documents("validation"))
+    documents = trainer.eval_dataset.documents
     predictions, _, metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
     if "train" in corpus.splits:
         scores = score_facts(TypePairBaseline(corpus.documents("train")).predict(documents), documents)
@@ -171,14 +141,11 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     if not trainer.is_world_process_zero():
         return
     names, path = iteration_names(len(predictions)), Path(trainer.args.output_dir) / "report.html"
-    facts = {name: facts_by_document(of_iteration) for name, of_iteration in zip(names, predictions)}
+    facts = [unpack_facts(packed, corpus.relations, len(documents)) for packed in predictions]
     write_error_report(
         path,
         documents,
-        {
-            name: submission(by_index, documents, corpus.relations, with_scores=True)
-            for name, by_index in facts.items()
-        },
+        {name: to_submission(of_iteration, documents) for name, of_iteration in zip(names, facts)},
         corpus.relation_names,
         corpus.documents("train"),
         heading=f"{trainer.args.output_dir} on the validation documents",
@@ -191,18 +158,20 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     Predicts the test documents, or the validation documents if there are none, and writes the triples. Test documents
     with labels are scored.
     """
-    split = corpus.predicted_split
-    dataset = encode(corpus, split, processor, data_args, has_labels=False)
-    facts = facts_by_document(trainer.predict(dataset, metric_key_prefix="predict").predictions[-1])
+    split, output_dir = corpus.predicted_split, Path(trainer.args.output_dir)
+    rows = corpus.splits[split]
+    rows = rows.remove_columns([name for name in rows.column_names if name == "labels"])
+    packed = trainer.predict(encode(rows, processor, data_args, trainer.args), metric_key_prefix="predict")
     if not trainer.is_world_process_zero():
         return
-    documents, output_dir = list(corpus.documents(split)), Path(trainer.args.output_dir)
+    documents = list(corpus.documents(split))
+    facts = unpack_facts(packed.predictions[-1], corpus.relations, len(documents))
     predictions = [
-        {"title": document["title"], "triples": processor.name_facts(facts.get(index, []), document)}
-        for index, document in enumerate(documents)
+        {"title": document["title"], "triples": processor.name_facts(of_document, document)}
+        for document, of_document in zip(documents, facts)
     ]
     write_predictions(output_dir / "predictions.json", predictions)
-    result = submission(facts, documents, corpus.relations)
+    result = to_submission(facts, documents)
     for name in ("result.json", "result.zip"):
         write_submission(output_dir / name, result)
     if split == "test" and any(document["labels"] for document in documents):
@@ -218,7 +187,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
 def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """Predicts the same documents shard by shard, read from disk, and writes the triples as Parquet files."""
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
-    settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.bf16)
+    settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
     rows = corpus.splits[corpus.predicted_split]
     found = extract_to_parquet(model, processor, rows, data_args.triples_dir, *settings)
     if trainer.is_world_process_zero():

@@ -106,12 +106,10 @@ def time_inference_module(model, inputs):
     return seconds
 
 
-def predictions_of(outputs, batches, processor, max_labels):
+def predictions_of(outputs, batches, processor):
     triples = []
     for (documents, _), output in zip(batches, outputs):
-        for document, rows in zip(
-            documents, processor.post_process_relation_extraction(output, documents, max_labels)
-        ):
+        for document, rows in zip(documents, processor.post_process_relation_extraction(output, documents)):
             triples += [
                 {
                     "title": document["title"],
@@ -166,9 +164,8 @@ def main():
     print(
         f"{'':12}{'seconds':>9}{'x eager':>9}{'MB':>7}{'F1':>7}{'facts':>7}{'off base logits':>17}{'off logits':>12}"
     )
-    max_labels = model.config.max_labels_per_pair
     for name in variants:
-        predictions = predictions_of(outputs[name], batches, processor, max_labels)
+        predictions = predictions_of(outputs[name], batches, processor)
         off = [
             max((mine[key] - theirs[key]).abs().max().item() for mine, theirs in zip(outputs[name], outputs["eager"]))
             for key in ("base_logits", "logits")

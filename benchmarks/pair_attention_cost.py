@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from modeling_docre_ii import DocREIIConfig
 from modeling_docre_ii.cross_attention import NUM_HEADS, ExtendedCrossAttention, PairLayout
+from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.inference_module import InferenceModule
 
 
@@ -50,7 +51,7 @@ def make_pair_mask(num_entities):
 
 
 def extended_attention(attention, query, key_value, pair_mask):
-    return attention(query, key_value, PairLayout.of_overlapping_pairs(pair_mask))[0]
+    return attention(query, key_value, PairLayout.of_overlapping_pairs(EntityPairs.from_mask(pair_mask)))[0]
 
 
 def naive_attention(attention, query, key_value, pair_mask):

@@ -1,38 +1,37 @@
 #!/usr/bin/env python
 """
-Own documents with own relations -> a checkpoint, in Python.
+Fine-tune DocRE-II on your own documents and relations, in Python.
 
-    python examples/finetune_own_corpus.py --model_name_or_path outputs/quickstart --output_dir outputs/own_corpus
-    python examples/finetune_own_corpus.py --model_name_or_path google-bert/bert-base-cased --output_dir outputs/own \
+    python examples/finetune_own_corpus.py --model_name_or_path google-bert/bert-base-cased --output_dir outputs/own
+    python examples/finetune_own_corpus.py --model_name_or_path outputs/quickstart --output_dir outputs/own \
         --push_to_hub true --hub_model_id org/docre-ii-companies
 
-Starts from a DocRE-II checkpoint, whose classifiers are made new for the relations, or from any text encoder of
-`AutoModel`: then this trains the base module alone. Both stages in one command, without a line of Python:
-`run_docre.py --relations_file RELATIONS.json` (see the README). Any of transformers' `TrainingArguments` can be given.
+A text encoder is trained in both stages. A DocRE-II checkpoint keeps all it has learned but its classifiers, which are
+made new for your relations. Any of transformers' `TrainingArguments` can be given. The same without a line of Python:
+`run_docre.py --relations_file RELATIONS.json` (see the README).
 """
 
+import copy
 import json
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, pipeline, set_seed
+from transformers import AutoConfig, HfArgumentParser, pipeline, set_seed
 
-from dataset_scripts.docred import DocRED
 from modeling_docre_ii import (
-    DataCollatorForRelationExtraction,
     DocREIIForRelationExtraction,
     DocREIIProcessor,
     DocREIITrainer,
     DocREIITrainingArguments,
-    make_compute_metrics,
 )
-from modeling_docre_ii.documents import with_relation_ids
 
 
 @dataclass
 class OwnCorpusArguments:
-    """What is trained on what."""
+    """Which model is trained on which documents."""
 
-    model_name_or_path: str = field(metadata={"help": "A DocRE-II checkpoint or a text encoder."})
+    model_name_or_path: str = field(metadata={"help": "A text encoder or a DocRE-II checkpoint."})
     train_file: str = field(
         default="examples/own_corpus/train.json",
         metadata={"help": "JSON list of documents: plain texts with character spans, or in DocRED's form."},
@@ -43,25 +42,35 @@ class OwnCorpusArguments:
     )
 
 
-def load_model(path: str, relation_names: dict[str, str]) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
-    relations = list(relation_names)
-    names = {"relations": relations, "relation_names": relation_names}
-    label_map = {
-        "id2label": dict(enumerate(relations)),
-        "label2id": {relation: index for index, relation in enumerate(relations)},
-    }
-    if AutoConfig.from_pretrained(path).model_type == "docre_ii":
-        model = DocREIIForRelationExtraction.from_pretrained(path, **label_map, ignore_mismatched_sizes=True)
-        return model, DocREIIProcessor.from_pretrained(path, **names)
-    processor = DocREIIProcessor(AutoTokenizer.from_pretrained(path), mention_anchor="token", **names)
-    model = DocREIIForRelationExtraction.from_encoder_pretrained(
-        path,
-        num_iterations=0,
-        num_prefix_tokens=processor.num_prefix_tokens,
-        num_suffix_tokens=processor.num_suffix_tokens,
-        **label_map,
+def train_encoder(encoder, relations, documents, dev_documents, args):
+    """Trains both stages, and returns the Trainer of the second."""
+    processor = DocREIIProcessor.from_encoder_pretrained(encoder, relations=relations)
+    data = {"train_dataset": documents, "eval_dataset": dev_documents, "processing_class": processor}
+
+    stage_1_args = copy.copy(args)
+    stage_1_args.output_dir, stage_1_args.push_to_hub = os.path.join(args.output_dir, "stage_1"), False
+    model = DocREIIForRelationExtraction.from_encoder_pretrained(encoder, processor=processor, num_iterations=0)
+    stage_1 = DocREIITrainer(model=model, args=stage_1_args, **data)
+    stage_1.train()
+    stage_1.save_model()
+
+    model = DocREIIForRelationExtraction.from_base_pretrained(stage_1_args.output_dir)
+    stage_2 = DocREIITrainer(model=model, args=args, **data)
+    stage_2.train()
+    return stage_2
+
+
+def train_checkpoint(checkpoint, relations, documents, dev_documents, args):
+    """Trains a DocRE-II model on other relations, and returns its Trainer."""
+    processor = DocREIIProcessor.from_pretrained(checkpoint, relations=relations)
+    model = DocREIIForRelationExtraction.from_pretrained(
+        checkpoint, **processor.label_maps, ignore_mismatched_sizes=True
     )
-    return model, processor
+    trainer = DocREIITrainer(
+        model=model, args=args, train_dataset=documents, eval_dataset=dev_documents, processing_class=processor
+    )
+    trainer.train()
+    return trainer
 
 
 def main() -> None:
@@ -70,46 +79,22 @@ def main() -> None:
     parser.set_defaults(encoder_learning_rate=1e-4, base_learning_rate=1e-4, learning_rate=5e-4)
     own, args = parser.parse_args_into_dataclasses()
     set_seed(args.seed)
-
-    with open(own.relations_file, encoding="utf-8") as file:
-        builder = DocRED(
-            relations=json.load(file), data_files={"train": own.train_file, "validation": own.validation_file}
-        )
-    builder.download_and_prepare()
-    relations = list(builder.relation_names)
-    documents = {
-        split: [with_relation_ids(row, relations) for row in rows] for split, rows in builder.as_dataset().items()
-    }
-    model, processor = load_model(own.model_name_or_path, builder.relation_names)
-
-    def encode(split):
-        features = processor(documents[split], return_labels=True)
-        rows = [dict(zip(features, values)) for values in zip(*features.values())]
-        return [row | {"document_index": index} for index, row in enumerate(rows)]
-
-    trainer = DocREIITrainer(
-        model=model,
-        args=args,
-        train_dataset=[{key: row[key] for key in row if key != "document_index"} for row in encode("train")],
-        eval_dataset=encode("validation"),
-        data_collator=DataCollatorForRelationExtraction(processor.tokenizer),
-        processing_class=processor,
-        compute_metrics=make_compute_metrics(documents["validation"], relations),
+    relations, documents, dev_documents = (
+        json.loads(Path(path).read_text(encoding="utf-8"))
+        for path in (own.relations_file, own.train_file, own.validation_file)
     )
-    trainer.train()
-    metrics = trainer.evaluate()
-    print(f"F1 on {len(documents['validation'])} documents: {metrics['eval_f1']:.2f}")
+    is_checkpoint = AutoConfig.from_pretrained(own.model_name_or_path).model_type == "docre_ii"
+    train = train_checkpoint if is_checkpoint else train_encoder
+    trainer = train(own.model_name_or_path, relations, documents, dev_documents, args)
+    print(f"F1 on {len(dev_documents)} documents: {trainer.evaluate()['eval_f1']:.2f}")
     trainer.save_model()
     if args.push_to_hub:
         trainer.push_to_hub()
 
-    # Back as anyone would load it.
-    extractor = pipeline(
-        "document-relation-extraction", model=args.hub_model_id if args.push_to_hub else args.output_dir
-    )
-    with open(own.validation_file, encoding="utf-8") as file:
-        document = json.load(file)[0]
-    for triple in extractor(document):
+    # Anyone can now load it:
+    model = args.hub_model_id if args.push_to_hub else args.output_dir
+    extractor = pipeline("document-relation-extraction", model=model)
+    for triple in extractor(dev_documents[0]):
         head, tail = triple["head"]["name"], triple["tail"]["name"]
         print(f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}")
 

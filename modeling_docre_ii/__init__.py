@@ -8,6 +8,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_docre_ii import DocREIIConfig
 from .data_collator import DataCollatorForRelationExtraction
+from .decoding import PredictedFact
 from .documents import DocumentError, check_document, count_documents
 from .explanation import describe_explanation
 from .inference_module import InferenceModule
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from .evaluation.biomedical_metric import BiomedicalMetric
     from .evaluation.docred_metric import DocREDMetric
     from .evaluation.error_report import write_error_report
+    from .evaluation.matching import PredictionError
     from .evaluation.scores import named_facts, score_facts, score_relations
     from .evaluation.significance import paired_bootstrap, summarize_runs
-    from .evaluation.submission_files import read_submission, write_submission
+    from .evaluation.submission import read_submission, to_submission, write_submission
     from .evaluation.type_baseline import TypePairBaseline
     from .training.arguments import DocREIITrainingArguments
-    from .training.trainer import DocREIITrainer, make_compute_metrics
+    from .training.metrics import make_compute_metrics
+    from .training.trainer import DocREIITrainer
 
 
 # What the rooms below export. A room is imported when one of its names is first asked for, so that using a model does
@@ -41,18 +44,20 @@ _ROOM_OF_NAME = {
     "DocREIIONNXModel": "deployment.onnx_model",
     "DocREIITrainer": "training.trainer",
     "DocREIITrainingArguments": "training.arguments",
+    "PredictionError": "evaluation.matching",
     "TypePairBaseline": "evaluation.type_baseline",
     "export_onnx": "deployment.onnx_export",
     "extract_to_parquet": "deployment.bulk_extraction",
-    "make_compute_metrics": "training.trainer",
+    "make_compute_metrics": "training.metrics",
     "named_facts": "evaluation.scores",
     "paired_bootstrap": "evaluation.significance",
-    "read_submission": "evaluation.submission_files",
+    "read_submission": "evaluation.submission",
     "score_facts": "evaluation.scores",
     "score_relations": "evaluation.scores",
     "summarize_runs": "evaluation.significance",
+    "to_submission": "evaluation.submission",
     "write_error_report": "evaluation.error_report",
-    "write_submission": "evaluation.submission_files",
+    "write_submission": "evaluation.submission",
 }
 
 __all__ = [
@@ -72,6 +77,8 @@ __all__ = [
     "DocumentError",
     "DocumentRelationExtractionPipeline",
     "InferenceModule",
+    "PredictedFact",
+    "PredictionError",
     "TypePairBaseline",
     "check_document",
     "count_documents",
@@ -86,6 +93,7 @@ __all__ = [
     "score_facts",
     "score_relations",
     "summarize_runs",
+    "to_submission",
     "write_error_report",
     "write_submission",
 ]

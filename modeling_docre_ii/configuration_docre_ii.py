@@ -31,6 +31,9 @@ _CUSTOM_PIPELINES = {
         "pt": ["AutoModel"],
     }
 }
+# What the processor decodes unless told otherwise. Until 0.1.0 the number stood in the configuration.
+_FORMER_MAX_LABELS_PER_PAIR = 4
+
 _IS_REMOTE_CODE = __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
 
 
@@ -43,6 +46,10 @@ class DocREIIConfig(PreTrainedConfig):
 
     Class 0 of the label map is always the threshold class TH of the adaptive threshold loss, "no relation" in the
     corpora (`Na` in DocRED). A relation is predicted when its logit is above that of class 0.
+
+    The defaults are the recommended settings; `configuration/docred_bert.yaml` has the paper's. The five options from
+    `relation_embedding` to `negatives_per_positive` are variants of the authors' released code, which
+    `configuration/docred_bert_released_code.yaml` sets together.
 
     Args:
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):
@@ -61,7 +68,7 @@ class DocREIIConfig(PreTrainedConfig):
         pair_bilinear_rank (`int`, *optional*, defaults to 768):
             Number of element-wise products of `"low_rank_bilinear"`.
         pair_block_size (`int`, *optional*, defaults to 64):
-            Side of the blocks of `"grouped_bilinear"`; has to divide `pair_hidden_size`.
+            Side of the blocks of `"grouped_bilinear"`; must divide `pair_hidden_size`.
         pair_feature_size (`int`, *optional*, defaults to 768):
             Width of the feature vector of a pair, F in the paper.
         pair_dropout (`float`, *optional*, defaults to 0.0):
@@ -84,32 +91,16 @@ class DocREIIConfig(PreTrainedConfig):
         use_fusion (`bool`, *optional*, defaults to `True`):
             Whether the gate of equations 8 and 9 joins the two attention units; without it (Table 4, "w/o fusion
             sub-layer") F and R are each updated from their own unit.
-        relation_embedding (`str`, *optional*, defaults to `"argmax"`):
-            What the relation matrix holds for a pair:
-
-            - `"argmax"`: the embedding of its most probable class, as in the paper;
-            - `"multi_label"`: the sum of the embeddings of all its predicted relations, as in the released code.
-        iteration_update (`str`, *optional*, defaults to `"replace"`):
-            - `"replace"`: the logits of an iteration replace those before, as in the paper;
-            - `"accumulate"`: they are added to those before, the base module's first, as in the released code.
         add_base_logits (`bool`, *optional*, defaults to `False`):
             Whether the classifier of equation 12 gives a correction of the base module's logits, in training as well,
             rather than logits of its own.
         max_noise_rate (`float`, *optional*, defaults to 0.4):
             In training, r ~ U(0, `max_noise_rate`) of the pairs of a document get a wrong relation in the relation
             matrix.
-        relation_noise (`str`, *optional*, defaults to `"uniform"`):
-            - `"uniform"`: that noise, as in the paper;
-            - `"by_label"`: 20 to 50% of the pairs with and 5 to 15% of those without a relation, as in the released
-              code.
-        training_relations (`str`, *optional*, defaults to `"predicted"`):
-            What the relation matrix is made of in training, before the noise:
-
-            - `"predicted"`: the predictions of the base module, as in the paper;
-            - `"gold"`: the labels, as in the released code.
-        negatives_per_positive (`int`, *optional*):
-            In training with the inference module, take the adaptive threshold loss of the pairs with a relation and of
-            that many pairs without for each of them, drawn at random: 5 in the released code. All pairs by default.
+        base_loss_weight, contrastive_loss_weight (`float`, *optional*, defaults to 1.0):
+            Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
+            module's. Without `contrastive_loss_weight` (0: Table 4, "w/o contrastive loss") the second view of the
+            pairs is not computed.
         contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
             - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
             - `"simclr"`: pushes different pairs apart as well (Table 4, "w/ negative pairs").
@@ -117,25 +108,38 @@ class DocREIIConfig(PreTrainedConfig):
             Temperature of `"simclr"`.
         contrastive_hidden_size (`int`, *optional*, defaults to 256):
             Width inside the MLP of equation 14.
-        base_loss_weight, contrastive_loss_weight (`float`, *optional*, defaults to 1.0):
-            Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
-            module's. Without `contrastive_loss_weight` (0: Table 4, "w/o contrastive loss") the second view of the
-            pairs is not computed.
-        max_labels_per_pair (`int`, *optional*, defaults to 4):
-            Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
+        relation_embedding (`str`, *optional*, defaults to `"argmax"`):
+            What the relation matrix holds for a pair:
+
+            - `"argmax"`: the embedding of its most probable class, as in the paper;
+            - `"multi_label"`: the sum of the embeddings of its predicted relations, the 4 most probable at most, as in
+              the released code.
+        iteration_update (`str`, *optional*, defaults to `"replace"`):
+            - `"replace"`: the logits of an iteration replace those before, as in the paper;
+            - `"accumulate"`: they are added to those before, the base module's first, as in the released code.
+        training_relations (`str`, *optional*, defaults to `"predicted"`):
+            What the relation matrix is made of in training, before the noise:
+
+            - `"predicted"`: the predictions of the base module, as in the paper;
+            - `"gold"`: the labels, as in the released code.
+        relation_noise (`str`, *optional*, defaults to `"uniform"`):
+            - `"uniform"`: noise on `max_noise_rate` of all pairs at most, as in the paper;
+            - `"by_label"`: on 20 to 50% of the pairs with a relation, and 5 to 15% of those without that
+              `negatives_per_positive` draws, as in the released code.
+        negatives_per_positive (`int`, *optional*):
+            In training with the inference module, take the adaptive threshold loss of the pairs with a relation and of
+            that many pairs without for each of them, drawn at random: 5 in the released code. All pairs by default.
         window_size (`int`, *optional*):
             Longest sequence, special tokens included, that the encoder is given at once. Longer documents are read
             through overlapping windows. Defaults to the number of positions the encoder has.
         window_overlap (`int`, *optional*, defaults to 128):
-            Smallest number of tokens that two neighbouring windows of a document share.
-        num_prefix_tokens (`int`, *optional*, defaults to 1):
-            Number of special tokens before the text (`[CLS]`, `<s>`), repeated in front of every window.
-        num_suffix_tokens (`int`, *optional*, defaults to 1):
-            Number of special tokens after the text (`[SEP]`, `</s>`), repeated behind every window.
+            Smallest number of tokens that two neighboring windows of a document share.
+        num_prefix_tokens, num_suffix_tokens (`int`, *optional*, defaults to 1):
+            Number of special tokens before the text (`[CLS]`, `<s>`) and after it (`[SEP]`, `</s>`), repeated around
+            every window. The tokenizer knows them: [`~DocREIIPreTrainedModel.from_encoder_pretrained`] takes them from
+            the processor.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the normal distribution that new weight matrices are drawn from.
-        pad_token_id, bos_token_id, eos_token_id (`int`, *optional*):
-            Special tokens, those of the encoder unless given.
 
     Raises:
         `huggingface_hub.errors.StrictDataclassError`: a field has a wrong type, a size is not positive, the label map
@@ -155,6 +159,8 @@ class DocREIIConfig(PreTrainedConfig):
     sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
 
     encoder_config: PreTrainedConfig | dict | None = None
+
+    # The base module.
     pair_encoder: Literal["concat", "grouped_bilinear", "low_rank_bilinear"] = "low_rank_bilinear"
     pair_hidden_size: int = 768
     pair_intermediate_size: int = 768
@@ -162,6 +168,8 @@ class DocREIIConfig(PreTrainedConfig):
     pair_block_size: int = 64
     pair_feature_size: int = 768
     pair_dropout: float | int = 0.0
+
+    # The inference module.
     num_iterations: int = 3
     num_inference_layers: int = 2
     inference_hidden_size: int = 512
@@ -169,41 +177,54 @@ class DocREIIConfig(PreTrainedConfig):
     inference_dropout: float | int = 0.1
     cross_attention: Literal["extended", "full"] = "extended"
     use_fusion: bool = True
-    relation_embedding: Literal["argmax", "multi_label"] = "argmax"
-    iteration_update: Literal["replace", "accumulate"] = "replace"
     add_base_logits: bool = False
+
+    # Its training.
     max_noise_rate: float | int = 0.4
-    relation_noise: Literal["uniform", "by_label"] = "uniform"
-    training_relations: Literal["predicted", "gold"] = "predicted"
-    negatives_per_positive: int | None = None
+    base_loss_weight: float | int = 1.0
+    contrastive_loss_weight: float | int = 1.0
     contrastive_loss: Literal["simsiam", "simclr"] = "simsiam"
     contrastive_temperature: float | int = 0.1
     contrastive_hidden_size: int = 256
-    base_loss_weight: float | int = 1.0
-    contrastive_loss_weight: float | int = 1.0
-    max_labels_per_pair: int = 4
+
+    # Variants of the authors' released code; the defaults are the paper's.
+    relation_embedding: Literal["argmax", "multi_label"] = "argmax"
+    iteration_update: Literal["replace", "accumulate"] = "replace"
+    training_relations: Literal["predicted", "gold"] = "predicted"
+    relation_noise: Literal["uniform", "by_label"] = "uniform"
+    negatives_per_positive: int | None = None
+
+    # Windows over long documents.
     window_size: int | None = None
     window_overlap: int = 128
     num_prefix_tokens: int = 1
     num_suffix_tokens: int = 1
+
     initializer_range: float = 0.02
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
         # `pipeline` wants `trust_remote_code=True` for a configuration with this attribute. Where the package is
-        # installed, there is no remote code to be trusted: its own pipeline is registered.
+        # installed, there is no remote code to trust: its own pipeline is registered.
         if not _IS_REMOTE_CODE:
             kwargs.pop("custom_pipelines", None)
+        self._drop_former_fields(kwargs)
         if self.id2label is None and self.label2id is not None:
             self.id2label = {index: label for label, index in self.label2id.items()}
         super().__post_init__(**kwargs)
         if self.label2id is None:
             self.label2id = {label: index for index, label in self.id2label.items()}
+
+    def _drop_former_fields(self, kwargs: dict[str, Any]):
+        """Drops fields of checkpoints saved by earlier versions, where nothing is lost by it."""
+        most = kwargs.pop("max_labels_per_pair", None)
+        num_relations = len(self.id2label or self.label2id or ()) - 1
+        if most is not None and most != _FORMER_MAX_LABELS_PER_PAIR and most < num_relations:
+            raise ValueError(
+                f"`max_labels_per_pair` ({most}) belongs to the processor, no longer to the configuration: rewrite "
+                "the checkpoint with `docre-ii convert OLD_FOLDER NEW_FOLDER`"
+            )
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(self.encoder_config, name, None))
+            kwargs.pop(name, None)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "DocREIIConfig":
@@ -260,7 +281,7 @@ class DocREIIConfig(PreTrainedConfig):
         return positions
 
     def validate_sizes(self):
-        """Every width and count has to be positive, and a dropout a probability."""
+        """Every width and count must be positive, and a dropout a probability."""
         for name in (
             "pair_hidden_size",
             "pair_intermediate_size",
@@ -271,44 +292,43 @@ class DocREIIConfig(PreTrainedConfig):
             "inference_hidden_size",
             "inference_intermediate_size",
             "contrastive_hidden_size",
-            "max_labels_per_pair",
         ):
             if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` has to be at least 1, got {getattr(self, name)}")
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
         for name in ("pair_dropout", "inference_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`{name}` has to lie in [0, 1), got {getattr(self, name)}")
+                raise ValueError(f"`{name}` must lie in [0, 1), got {getattr(self, name)}")
         if self.pair_encoder == "grouped_bilinear" and self.pair_hidden_size % self.pair_block_size:
             raise ValueError(
-                f"`pair_block_size` has to divide `pair_hidden_size`, got {self.pair_block_size} and "
+                f"`pair_block_size` must divide `pair_hidden_size`, got {self.pair_block_size} and "
                 f"{self.pair_hidden_size}"
             )
 
     def validate_inference(self):
-        """The numbers of the inference module and of its losses have to make sense."""
+        """The numbers of the inference module and of its losses must make sense."""
         if self.num_iterations < 0:
             raise ValueError(f"`num_iterations` cannot be negative, got {self.num_iterations}")
         if self.inference_hidden_size % 4:
             raise ValueError(
-                f"`inference_hidden_size` has to be a multiple of the 4 heads, got {self.inference_hidden_size}"
+                f"`inference_hidden_size` must be a multiple of the 4 heads, got {self.inference_hidden_size}"
             )
         if self.add_base_logits and self.iteration_update == "accumulate":
             raise ValueError("`add_base_logits` and `iteration_update='accumulate'` would add the base's logits twice")
         if self.negatives_per_positive is not None and self.negatives_per_positive < 1:
-            raise ValueError(f"`negatives_per_positive` has to be at least 1, got {self.negatives_per_positive}")
+            raise ValueError(f"`negatives_per_positive` must be at least 1, got {self.negatives_per_positive}")
         if not 0 <= self.max_noise_rate <= 1:
-            raise ValueError(f"`max_noise_rate` has to lie in [0, 1], got {self.max_noise_rate}")
+            raise ValueError(f"`max_noise_rate` must lie in [0, 1], got {self.max_noise_rate}")
         if not self.contrastive_temperature > 0:
-            raise ValueError(f"`contrastive_temperature` has to be positive, got {self.contrastive_temperature}")
+            raise ValueError(f"`contrastive_temperature` must be positive, got {self.contrastive_temperature}")
         for name in ("base_loss_weight", "contrastive_loss_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 
     def validate_label_map(self):
-        """`id2label` has to number distinct labels from 0, with the threshold class and at least one relation."""
+        """`id2label` must number distinct labels from 0, with the threshold class and at least one relation."""
         indices, labels = sorted(self.id2label), list(self.id2label.values())
         if indices != list(range(len(labels))):
-            raise ValueError(f"`id2label` has to number the labels from 0 without a gap, got the indices {indices}")
+            raise ValueError(f"`id2label` must number the labels from 0 without a gap, got the indices {indices}")
         if len(labels) < 2:
             raise ValueError(
                 f"`id2label` needs the threshold class (index 0) and at least one relation, got {self.id2label}"
@@ -320,7 +340,7 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError("`label2id` is not the inverse of `id2label`")
 
     def validate_windows(self):
-        """A window has to fit the encoder and to move forward over the document."""
+        """A window must fit the encoder and to move forward over the document."""
         positions, size = self._encoder_positions, self.max_window_size
         if size is None:
             raise ValueError(f"`window_size` is needed: {self.encoder_config.model_type!r} encoders name no limit")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
+from .entity_pairs import EntityPairs
 
 
 # Row s, column s, row o and column o of the matrix of pairs, for a pair (s, o).
@@ -34,39 +35,41 @@ class PairLayout:
     query_slots: torch.LongTensor
 
     @classmethod
-    def of_overlapping_pairs(cls, pair_mask: torch.Tensor) -> "PairLayout":
+    def of_overlapping_pairs(cls, pairs: EntityPairs) -> "PairLayout":
         """
-        Pair (s, o) attends to row s, column s, row o and column o, of which it is itself a part, as equation 5 has it:
-        4 N lines of N pairs for each document of `pair_mask`, of shape `(batch_size, num_entities, num_entities)`.
+        Lays out Extended Cross Attention. Pair (s, o) attends to row s, column s, row o and column o, of which it is
+        itself a part, as in equation 5: 4 N lines of N pairs for each document.
         """
-        size = pair_mask.shape[1]
-        document, head, tail = pair_mask.nonzero(as_tuple=True)
-        rows = _numbers(pair_mask)
-        columns, has_column = rows.transpose(1, 2), pair_mask.transpose(1, 2)
-        # Pairs are asked by the line of their head s in the first two heads, by that of their tail o in the others.
-        line, place = torch.stack([head, head, tail, tail], 1), torch.stack([tail, tail, head, head], 1)
+        size, mask = pairs.num_entities, pairs.mask
+        rows = _numbers(mask)
+        columns, has_column = rows.transpose(1, 2), mask.transpose(1, 2)
+        # Pairs query from the line of their head s in the first two heads, from that of their tail o in the others.
+        line = torch.stack([pairs.head, pairs.head, pairs.tail, pairs.tail], 1)
+        place = torch.stack([pairs.tail, pairs.tail, pairs.head, pairs.head], 1)
         return cls(
             queries=torch.stack([rows, rows, columns, columns], 1),
             keys=torch.stack([rows, columns, rows, columns], 1),
-            has_key=torch.stack([pair_mask, has_column, pair_mask, has_column], 1),
-            query_slots=(_first_of_each_head(document) * size + line) * size + place,
+            has_key=torch.stack([mask, has_column, mask, has_column], 1),
+            query_slots=(_first_of_each_head(pairs.document) * size + line) * size + place,
         )
 
     @classmethod
-    def of_all_pairs(cls, pair_mask: torch.Tensor) -> "PairLayout":
-        """Every pair attends to all pairs of its document with each head (the paper's ablation without ECA): 4 lines
-        of as many pairs as a document has at most."""
-        document = pair_mask.nonzero(as_tuple=True)[0]
-        count = pair_mask.sum((1, 2))
+    def of_all_pairs(cls, pairs: EntityPairs) -> "PairLayout":
+        """
+        Lays out full attention. Every pair attends to all pairs of its document with each head (the paper's ablation
+        without ECA): 4 lines of as many pairs as a document has at most.
+        """
+        document, mask = pairs.document, pairs.mask
+        count = mask.sum((1, 2))
         # A graph that is compiled or exported cannot have a size that depends on values, and has room for all pairs.
-        length = pair_mask[0].numel() if torch.compiler.is_compiling() else max(int(count.max()), 1)
+        length = mask[0].numel() if torch.compiler.is_compiling() else max(int(count.max()), 1)
         first, place = count.cumsum(0) - count, torch.arange(length, device=document.device)
         has_key = place < count[:, None]
-        pairs = torch.where(has_key, first[:, None] + place, count.sum())[:, None, None].expand(-1, NUM_HEADS, -1, -1)
+        keys = torch.where(has_key, first[:, None] + place, count.sum())[:, None, None].expand(-1, NUM_HEADS, -1, -1)
         number = torch.arange(document.shape[0], device=document.device)
         return cls(
-            queries=pairs,
-            keys=pairs,
+            queries=keys,
+            keys=keys,
             has_key=has_key[:, None, None].expand(-1, NUM_HEADS, -1, -1),
             query_slots=_first_of_each_head(document) * length + (number - first[document])[:, None],
         )
@@ -93,7 +96,7 @@ class PairLayout:
 
 
 def _numbers(pair_mask: torch.Tensor) -> torch.Tensor:
-    """The place of each candidate pair in `pair_mask.nonzero()`, the number of all where there is none."""
+    """Returns the row of each candidate pair, the number of all rows where there is none."""
     number = pair_mask.flatten().cumsum(0)
     return torch.where(pair_mask, number.view_as(pair_mask) - 1, number[-1])
 
@@ -149,7 +152,7 @@ class ExtendedCrossAttention(nn.Module):
         (query,) = layout.place(query, layout.queries)
         key, value = layout.place(key_value, layout.keys, num_parts=2)
         has_key = layout.has_key.flatten(0, 1)[:, :, None]
-        # Where a line holds no candidate all is open: softmax stays finite, and the values there are zeros.
+        # Lines without candidates attend everywhere, so the softmax stays finite; the values there are zeros.
         mask = has_key | ~has_key.any(-1, keepdim=True)
         context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         attentions = None

@@ -1,36 +1,42 @@
-"""Facts as index triples (head, tail, relation): from labels to dense tensors, and from logits to predictions."""
+"""Decoding: relation logits -> predicted facts."""
+
+from typing import NamedTuple
 
 import torch
 
 
-def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> torch.Tensor:
+# Largest number of relations decoded for one pair: ATLOP's on DocRED. It has no effect with fewer relations.
+MAX_LABELS_PER_PAIR = 4
+
+
+class PredictedFact(NamedTuple):
     """
-    Makes labels dense on their own device.
+    A predicted fact of one document, on its way from the model to names, scores and files.
 
     Args:
-        facts (`torch.LongTensor` of shape `(batch_size, num_facts, 3)`):
-            Head, tail and relation of each fact, -100 for padding.
-        num_entities (`int`):
-            N.
-        num_labels (`int`):
-            R, the threshold class included.
-
-    Returns:
-        `torch.BoolTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`.
+        head, tail (`int`):
+            Entities, as indices into `vertexSet`.
+        relation (`str`):
+            Id of the relation.
+        score (`float`, *optional*, defaults to 1.0):
+            Probability of the relation against the threshold class, sigmoid(logit_r - logit_TH).
+        evidence (`tuple[int, ...]`, *optional*):
+            Indices of the sentences that state the fact. DocRE-II predicts none.
     """
-    dense = torch.zeros(facts.shape[0], num_entities, num_entities, num_labels, dtype=torch.bool, device=facts.device)
-    document, fact = (facts[..., 0] >= 0).nonzero(as_tuple=True)
-    head, tail, relation = facts[document, fact].unbind(-1)
-    dense[document, head, tail, relation] = True
-    return dense
+
+    head: int
+    tail: int
+    relation: str
+    score: float = 1.0
+    evidence: tuple[int, ...] = ()
 
 
 def predicted_facts(
-    logits: torch.Tensor, max_labels_per_pair: int, pair_mask: torch.Tensor | None = None, reach: float = 0.0
+    logits: torch.Tensor, max_labels_per_pair: int, pair_mask: torch.Tensor | None = None, margin: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Reads predictions from relation logits: of every pair the relations above the threshold class, the
-    `max_labels_per_pair` highest at most. Pairs that are no candidates have equal logits, and so no predictions.
+    Decodes relation logits: the relations of every pair above the threshold class, at most the `max_labels_per_pair`
+    highest. Pairs that are not candidates have equal logits, and so no predictions.
 
     Args:
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
@@ -38,20 +44,20 @@ def predicted_facts(
         max_labels_per_pair (`int`):
             Largest number of relations of one pair.
         pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`, *optional*):
-            Candidate pairs, needed with `reach`.
-        reach (`float`, *optional*, defaults to 0.0):
-            How far below the threshold class, in logits, relations are read as well.
+            Candidate pairs, needed with a `margin`.
+        margin (`float`, *optional*, defaults to 0.0):
+            Relations down to this far below the threshold class, in logits, are decoded as well.
 
     Returns:
         `tuple(torch.Tensor)`: the facts, of shape `(num_facts, 4)`: document, head, tail, relation; and their scores,
-        of shape `(num_facts,)`: the probability of the relation against the threshold class alone,
-        sigmoid(logit_r - logit_TH), above 0.5 for a prediction. Ordered by document, head, tail, then falling score.
+        of shape `(num_facts,)`: sigmoid(logit_r - logit_TH), above 0.5 for a prediction. Ordered by document, head,
+        tail, then falling score.
     """
     margins = logits[..., 1:].float() - logits[..., :1].float()
     margins, relations = margins.topk(min(max_labels_per_pair, margins.shape[-1]), dim=-1)
-    is_read = margins > -reach
+    is_decoded = margins > -margin
     if pair_mask is not None:
-        is_read &= pair_mask[..., None]
-    document, head, tail, rank = is_read.nonzero(as_tuple=True)
+        is_decoded &= pair_mask[..., None]
+    document, head, tail, rank = is_decoded.nonzero(as_tuple=True)
     relation = relations[document, head, tail, rank] + 1
     return torch.stack([document, head, tail, relation], dim=-1), margins[document, head, tail, rank].sigmoid()

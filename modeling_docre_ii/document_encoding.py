@@ -1,4 +1,4 @@
-"""From token ids of documents of any length to hidden states and the attention of their mentions."""
+"""Document encoding: documents of any length -> hidden states and the attention of their mentions."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 
-# What the attention layers of an encoder run in place of sdpa: sdpa, and the last layer's probabilities of mentions.
-# The name must not hold "sdpa" or "flash", which transformers gives a special treatment.
+# Name of the attention function that encoders run in place of sdpa: sdpa that also returns the last layer's rows of
+# the mentions. It must not contain "sdpa" or "flash", which transformers treats specially.
 MENTION_ROWS = "docre_ii_mention_rows"
 
 
 @dataclass
 class DocumentEncoding:
     """
-    What the encoder makes of a batch of documents.
+    Output of the encoder for a batch of documents.
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
@@ -39,7 +39,7 @@ class DocumentEncoding:
 @dataclass
 class MentionAttention:
     """
-    What is asked of the last attention layer, and its answer.
+    Request to the last attention layer, and its answer.
 
     Args:
         rows (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
@@ -83,7 +83,7 @@ AttentionMaskInterface.register(MENTION_ROWS, sdpa_mask)
 
 
 class _MentionRowsConfig:
-    """A configuration as the attention layers see it: `"sdpa"` is [`MENTION_ROWS`], all else is as it is there."""
+    """View of a configuration for attention layers, in which `"sdpa"` reads as [`MENTION_ROWS`]."""
 
     def __init__(self, config: PreTrainedConfig):
         self.config = config
@@ -99,12 +99,12 @@ class _MentionRowsConfig:
         return getattr(self.config, name)
 
 
-def hand_out_mention_rows(encoder: PreTrainedModel):
+def register_mention_attention(encoder: PreTrainedModel):
     """
-    Has the attention layers of an encoder run [`MENTION_ROWS`] wherever its configuration says sdpa.
+    Makes an encoder return the attention of mentions: its layers run [`MENTION_ROWS`] where it is set to sdpa.
 
-    The configuration itself is left as it is: to users, and to all that transformers does with it, this encoder runs
-    sdpa. Any other implementation may be set at any time, and is what runs then.
+    The configuration itself is not changed: to users and to transformers, this encoder runs sdpa. Any other
+    implementation can be set at any time.
     """
     view = _MentionRowsConfig(encoder.config)
     for module in encoder.modules():
@@ -148,13 +148,16 @@ def encode_documents(
     Runs the encoder over documents of any length.
 
     A document that fits the encoder is read at once. A longer one is read through windows of `window_size` tokens,
-    each with the document's own special tokens in front and behind. The last window ends where the document ends, and
-    neighbours share at least `window_overlap` tokens. A token's hidden state is the mean over the windows that hold
-    it, and so is a mention's attention row, which therefore still sums to 1 over the document.
+    each with the document's special tokens in front and behind. The last window ends where the document ends, and
+    neighbors share at least `window_overlap` tokens.
+
+    A token's hidden state is averaged over the windows that hold it. A mention's attention is summed over its windows
+    and normalized to 1. Special tokens that only a window has are not text of the document: the attention they get is
+    dropped, as in ATLOP. The first window has the document's own prefix, the last its own suffix.
 
     Args:
         encoder (`PreTrainedModel`):
-            The text encoder, running eager attention or, after [`hand_out_mention_rows`], sdpa.
+            The text encoder, running eager attention or, after [`register_mention_attention`], sdpa.
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Whole documents with their special tokens, padded on the right.
         attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
@@ -191,10 +194,10 @@ def encode_documents(
             attentions=output.attentions if output_attentions else None,
         )
 
-    documents, positions, mask = split_into_windows(
+    documents, positions, mask, of_document = split_into_windows(
         attention_mask.sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
     )
-    mentions, rows = _mentions_of_windows(mention_positions[documents], positions, mask)
+    mentions, rows = _mentions_of_windows(mention_positions[documents], positions, of_document)
     if inputs_embeds is None:
         inputs = {"input_ids": input_ids[documents[:, None], positions].masked_fill(~mask, _padding_id(encoder))}
     else:
@@ -202,12 +205,12 @@ def encode_documents(
     output, attention = _encode(encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states)
 
     def merge(states):
-        return None if states is None else _merge_states(states, documents, positions, mask, shape)
+        return None if states is None else _merge_states(states, documents, positions, of_document, shape)
 
     return DocumentEncoding(
         last_hidden_state=merge(output.last_hidden_state),
         mention_attention=_merge_attention(
-            attention, documents, positions, mask, mentions, (*mention_positions.shape, shape[1])
+            attention, documents, positions, of_document, mentions, (*mention_positions.shape, shape[1])
         ),
         hidden_states=tuple(merge(states) for states in output.hidden_states) if output_hidden_states else None,
     )
@@ -215,9 +218,9 @@ def encode_documents(
 
 def split_into_windows(
     lengths: torch.Tensor, window_size: int, window_overlap: int, num_prefix_tokens: int, num_suffix_tokens: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    Says which tokens of which document make up each window.
+    Splits documents into overlapping windows.
 
     Args:
         lengths (`torch.LongTensor` of shape `(batch_size,)`):
@@ -227,8 +230,8 @@ def split_into_windows(
 
     Returns:
         `tuple(torch.Tensor)`: the document of each window, of shape `(num_windows,)`; the positions of its tokens in
-        the document, of shape `(num_windows, longest_window)`, 0 for padding; and a mask of the same shape, `True`
-        for tokens.
+        the document, of shape `(num_windows, longest_window)`, 0 for padding; and two masks of the same shape: `True`
+        for tokens, and `True` for tokens of the document, without the special tokens that a window repeats.
     """
     special = num_prefix_tokens + num_suffix_tokens
     room = window_size - special
@@ -237,16 +240,18 @@ def split_into_windows(
     num_windows = 1 + ((text - room).clamp(min=0) + step - 1) // step
     documents = torch.arange(len(lengths), device=lengths.device).repeat_interleave(num_windows)
     number = torch.arange(len(documents), device=lengths.device) - (num_windows.cumsum(0) - num_windows)[documents]
+    is_first, is_last = (number == 0)[:, None], (number == num_windows[documents] - 1)[:, None]
 
     text, lengths = text[documents], lengths[documents]
     start = torch.minimum(number * step, (text - room).clamp(min=0))
     end = num_prefix_tokens + text.clamp(max=room)
     slot = torch.arange(int(end.max()) + num_suffix_tokens, device=lengths.device)[None]
-    positions = torch.where(slot < num_prefix_tokens, slot, slot + start[:, None])
-    is_suffix = slot >= end[:, None]
+    is_prefix, is_suffix = slot < num_prefix_tokens, slot >= end[:, None]
+    positions = torch.where(is_prefix, slot, slot + start[:, None])
     positions = torch.where(is_suffix, slot - end[:, None] + (lengths - num_suffix_tokens)[:, None], positions)
     mask = slot < (end + num_suffix_tokens)[:, None]
-    return documents, positions.masked_fill(~mask, 0), mask
+    of_document = mask & (~is_prefix | is_first) & (~is_suffix | is_last)
+    return documents, positions.masked_fill(~mask, 0), mask, of_document
 
 
 def _encode(encoder, inputs, rows, output_hidden_states):
@@ -300,12 +305,13 @@ def _merge_states(states, documents, positions, mask, shape):
 def _merge_attention(attention, documents, positions, mask, mentions, shape):
     batch_size, num_mentions, length = shape
     heads = attention.shape[1]
-    # One spare row takes what padded mentions attend to; padded tokens get no attention at all.
+    # One spare row takes what padded mentions attend to.
     spare = batch_size * num_mentions
     row = torch.where(mentions >= 0, documents[:, None] * num_mentions + mentions, spare)
     index = row[:, :, None] * length + positions[:, None, :]
     source = attention.float().permute(0, 2, 3, 1) * mask[:, None, :, None]
     total = source.new_zeros((spare + 1) * length, heads).index_add(0, index.flatten(), source.flatten(0, 2))
-    count = source.new_zeros(spare + 1).index_add(0, row.flatten(), source.new_ones(row.numel()))
-    total = total.view(spare + 1, length, heads) / count.clamp(min=1)[:, None, None]
-    return total[:spare].view(batch_size, num_mentions, length, heads).permute(0, 3, 1, 2)
+    total = total.view(spare + 1, length, heads)[:spare]
+    mass = total.sum(1, keepdim=True)
+    total = total / torch.where(mass > 0, mass, 1.0)
+    return total.view(batch_size, num_mentions, length, heads).permute(0, 3, 1, 2)

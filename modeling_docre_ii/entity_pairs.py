@@ -1,41 +1,141 @@
-"""Candidate pairs as rows of their own, and as entries of the matrix of all pairs."""
+"""Candidate pairs of entities: which there are, and one index for their rows and matrices."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 
-def pairs_to_matrix(values: torch.Tensor, pair_mask: torch.Tensor) -> torch.Tensor:
+class EntityPairs(NamedTuple):
     """
-    Lays rows of candidate pairs out as a matrix.
+    Index of the candidate pairs of a batch, in the order of `mask.nonzero()`.
+
+    Features, logits and labels are rows, one a candidate pair, from the base module to the losses. Matrices are what
+    users see in [`DocREIIOutput`]. [`EntityPairs.to_matrix`] and [`EntityPairs.to_rows`] convert between the two.
 
     Args:
-        values (`torch.Tensor` of shape `(num_pairs, width)`):
-            One row a candidate pair, in the order of `pair_mask.nonzero()`.
-        pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
-            Candidate pairs.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, num_entities, num_entities, width)`, zeros elsewhere.
+        mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
+            Candidate pairs (head, tail).
+        document, head, tail (`torch.LongTensor` of shape `(num_pairs,)`):
+            Document, head and tail of each candidate pair.
+        place (`torch.LongTensor` of shape `(num_pairs,)`):
+            Place of each candidate pair in the flattened matrices of all documents.
     """
-    values = values.to(pair_mask.device)  # with `device_map`, a module may be elsewhere
-    matrix = values.new_zeros(pair_mask.numel(), values.shape[-1]).index_copy(0, _places(pair_mask), values)
-    return matrix.view(*pair_mask.shape, values.shape[-1])
+
+    mask: torch.Tensor
+    document: torch.Tensor
+    head: torch.Tensor
+    tail: torch.Tensor
+    place: torch.Tensor
+
+    @classmethod
+    def from_mask(cls, mask: torch.Tensor) -> "EntityPairs":
+        """Indexes candidate pairs of shape `(batch_size, num_entities, num_entities)`."""
+        mask = mask.bool()
+        document, head, tail = mask.nonzero(as_tuple=True)
+        num_entities = mask.shape[1]
+        return cls(mask, document, head, tail, (document * num_entities + head) * num_entities + tail)
+
+    @property
+    def num_documents(self) -> int:
+        return self.mask.shape[0]
+
+    @property
+    def num_entities(self) -> int:
+        """N, the largest number of entities of a document in the batch."""
+        return self.mask.shape[1]
+
+    def to_matrix(self, rows: torch.Tensor) -> torch.Tensor:
+        """
+        Lays rows out as matrices: `(num_pairs, width)` -> `(batch_size, num_entities, num_entities, width)`, zeros
+        outside the candidate pairs.
+        """
+        rows = rows.to(self.place.device)  # with `device_map`, a module may be elsewhere
+        matrix = rows.new_zeros(self.mask.numel(), rows.shape[-1]).index_copy(0, self.place, rows)
+        return matrix.view(*self.mask.shape, rows.shape[-1])
+
+    def to_rows(self, matrix: torch.Tensor) -> torch.Tensor:
+        """
+        Takes the candidate pairs out of matrices: `(batch_size, num_entities, num_entities, width)` -> `(num_pairs,
+        width)`. This is `matrix[mask]`, with a faster gradient.
+        """
+        return matrix.flatten(0, 2).index_select(0, self.place)
+
+    def of_documents(self, chosen: torch.Tensor) -> "EntityPairs":
+        """Indexes the pairs of some of the documents: those chosen in a `torch.BoolTensor` of shape
+        `(batch_size,)`."""
+        return EntityPairs.from_mask(self.mask[chosen])
+
+    def unordered(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Finds the unordered pairs. The context of (s, o) is that of (o, s), so it is projected once for both.
+
+        Returns:
+            `tuple(torch.LongTensor)`: the place of every unordered pair in the flattened matrices of all documents, of
+            shape `(num_unordered,)`, and the unordered pair of every candidate pair, of shape `(num_pairs,)`.
+        """
+        first, second = torch.minimum(self.head, self.tail), torch.maximum(self.head, self.tail)
+        place = (self.document * self.num_entities + first) * self.num_entities + second
+        is_used = torch.zeros(self.mask.numel(), dtype=torch.bool, device=place.device)
+        is_used = is_used.index_put((place,), is_used.new_ones(()))
+        return is_used.nonzero()[:, 0], (is_used.cumsum(0) - 1).index_select(0, place)
 
 
-def matrix_to_pairs(matrix: torch.Tensor, pair_mask: torch.Tensor) -> torch.Tensor:
+def candidate_pairs(
+    document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None, skip_uncounted: bool = False
+) -> list[list[bool]]:
     """
-    Takes the rows of candidate pairs out of a matrix: what `matrix[pair_mask]` gives, whose gradient is slow.
+    Finds the pairs of entities of a document that can be related.
 
     Args:
-        matrix (`torch.Tensor` of shape `(batch_size, num_entities, num_entities, width)`):
-            One entry a pair.
-        pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
-            Candidate pairs.
+        document (`dict`):
+            A document in DocRED's form.
+        candidate_types (`list[list[str]]`, *optional*):
+            Allowed types (head, tail); every pair of different entities without it.
+        skip_uncounted (`bool`, *optional*, defaults to `False`):
+            Whether to leave out the pairs in `uncounted`.
 
     Returns:
-        `torch.Tensor` of shape `(num_pairs, width)`.
+        `list[list[bool]]`: a matrix of N rows (heads) and N columns (tails), the diagonal `False`.
     """
-    return matrix.flatten(0, 2).index_select(0, _places(pair_mask))
+    pair_mask = _allowed_pairs(document, candidate_types)
+    for pair in (document.get("uncounted") or ()) if skip_uncounted else ():
+        pair_mask[pair["h"]][pair["t"]] = False
+    return pair_mask
 
 
-def _places(pair_mask: torch.Tensor) -> torch.Tensor:
-    return pair_mask.flatten().nonzero()[:, 0]
+def _allowed_pairs(document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None) -> list[list[bool]]:
+    num_entities = len(document["vertexSet"])
+    if candidate_types is None:
+        return [[head != tail for tail in range(num_entities)] for head in range(num_entities)]
+    types = [{mention["type"] for mention in mentions} for mentions in document["vertexSet"]]
+    allowed = [tuple(pair) for pair in candidate_types]
+    return [
+        [
+            head != tail and any(first in types[head] and second in types[tail] for first, second in allowed)
+            for tail in range(num_entities)
+        ]
+        for head in range(num_entities)
+    ]
+
+
+def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> torch.Tensor:
+    """
+    Makes labels dense on their own device.
+
+    Args:
+        facts (`torch.LongTensor` of shape `(batch_size, num_facts, 3)`):
+            Head, tail and relation of each fact, -100 for padding.
+        num_entities (`int`):
+            N, the largest number of entities of a document in the batch.
+        num_labels (`int`):
+            R, the threshold class included.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`.
+    """
+    dense = torch.zeros(facts.shape[0], num_entities, num_entities, num_labels, dtype=torch.bool, device=facts.device)
+    document, fact = (facts[..., 0] >= 0).nonzero(as_tuple=True)
+    head, tail, relation = facts[document, fact].unbind(-1)
+    dense[document, head, tail, relation] = True
+    return dense

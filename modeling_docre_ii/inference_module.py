@@ -1,4 +1,4 @@
-"""The inference module: layers of feature- and relation-level inference, and the iteration (section 2.2)."""
+"""The inference module: its layers, the iteration (section 2.2) and the noisy pass of training (section 2.3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,6 +8,9 @@ from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
 from .cross_attention import ExtendedCrossAttention, PairLayout
+from .entity_pairs import EntityPairs
+from .losses import sample_pairs
+from .relation_matrix import RelationEmbeddings, corrupt_relations, draw_noise_rates, read_relations
 
 
 class Projections(NamedTuple):
@@ -134,7 +137,7 @@ class InferenceLayer(nn.Module):
 
 class InferenceOutput(NamedTuple):
     """
-    What the iteration gives.
+    Output of the iteration.
 
     Args:
         logits (`tuple(torch.FloatTensor)`, one of shape `(num_pairs, num_labels)` an iteration):
@@ -148,10 +151,29 @@ class InferenceOutput(NamedTuple):
     attentions: tuple[torch.Tensor, ...] | None
 
 
+class NoisyPass(NamedTuple):
+    """
+    Output of the pass of training.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            Relation logits of the first view.
+        views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or none):
+            `[F, R]` after the top layer, in the first view and in the second, which was given features and relations
+            in reverse order.
+        sample (`torch.BoolTensor` of shape `(num_pairs,)`, or `None` for all):
+            Pairs whose adaptive threshold loss is taken.
+    """
+
+    logits: torch.Tensor
+    views: tuple[torch.Tensor, ...]
+    sample: torch.Tensor | None
+
+
 class InferenceModule(nn.Module):
     r"""
     Refines relation predictions of entity pairs from their feature vectors and the predictions themselves
-    (section 2.2). It knows nothing of the base module but its feature matrix and its logits.
+    (section 2.2). All it knows of the base module is the feature matrix and the logits, so it works on top of any.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -163,72 +185,18 @@ class InferenceModule(nn.Module):
     def __init__(self, config: DocREIIConfig, feature_size: int):
         super().__init__()
         width = config.inference_hidden_size
-        self.num_iterations = config.num_iterations
-        self.accumulates = config.iteration_update == "accumulate"
-        self.adds_base_logits = config.add_base_logits
-        self.relation_embedding = config.relation_embedding
-        self.cross_attention = config.cross_attention
+        self.config = config
         self.feature_projection = nn.Identity() if feature_size == width else nn.Linear(feature_size, width)
-        self.relation_embeddings = nn.Embedding(config.num_labels, width)
+        self.relation_embeddings = RelationEmbeddings(config)
         self.layers = nn.ModuleList([InferenceLayer(config) for _ in range(config.num_inference_layers)])
         self.dropout = nn.Dropout(config.inference_dropout)
         self.classifier = nn.Linear(2 * width, config.num_labels)
 
-    def read_relations(self, logits: torch.Tensor) -> torch.Tensor:
-        """
-        The relations of each pair that its entry in the relation matrix embeds.
-
-        Args:
-            logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
-                Relation logits, the threshold class first.
-
-        Returns:
-            `torch.BoolTensor` of shape `(num_pairs, num_labels)`: the class with the highest logit (`"argmax"`, the
-            paper), or all relations above the threshold class (`"multi_label"`, the released code); class 0 where
-            there is none.
-        """
-        if self.relation_embedding == "argmax":
-            return nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
-        relations = logits > logits[:, :1]
-        relations[:, 0] = ~relations.any(-1)
-        return relations
-
-    def layout(self, pair_mask: torch.Tensor) -> PairLayout:
-        """Which pairs attend to which, for candidate pairs of shape `(batch_size, num_entities, num_entities)`."""
-        if self.cross_attention == "extended":
-            return PairLayout.of_overlapping_pairs(pair_mask)
-        return PairLayout.of_all_pairs(pair_mask)
-
-    def project_features(self, features: torch.Tensor) -> Projections:
-        """What the first layer makes of F_0, of shape `(num_pairs, feature_size)`: the same in all iterations."""
-        return self.layers[0].project_features(self.feature_projection(features))
-
-    def project_relations(self, relations: torch.Tensor) -> Projections:
-        """
-        What the first layer makes of the relation matrix R_0. It is linear in the embeddings, and so computed for the
-        table of embeddings and not for the pairs.
-
-        Args:
-            relations (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
-                Relations of each pair, from [`~InferenceModule.read_relations`].
-        """
-        return self._look_up(self.layers[0].project_relations(self._embeddings(relations.device)), relations)
-
-    def embed(self, relations: torch.Tensor) -> torch.Tensor:
-        """R_0, the sum of the embeddings of the relations of each pair: `(num_pairs, num_labels)` -> `(num_pairs,
-        width)`."""
-        embeddings = self._embeddings(relations.device)
-        return relations.to(embeddings.dtype) @ embeddings
-
-    def _embeddings(self, device: torch.device) -> torch.Tensor:
-        # By a call of the module, which has the weights there when they are kept on the disk or another device.
-        return self.relation_embeddings(torch.arange(self.relation_embeddings.num_embeddings, device=device))
-
-    def _look_up(self, table: Projections, relations: torch.Tensor) -> Projections:
-        if self.relation_embedding == "argmax":
-            classes = relations.int().argmax(-1)
-            return table.map(lambda rows: rows.index_select(0, classes))
-        return table.map(lambda rows: relations.to(rows.dtype) @ rows)
+    def layout(self, pairs: EntityPairs) -> PairLayout:
+        """Lays out which pairs attend to which."""
+        if self.config.cross_attention == "extended":
+            return PairLayout.of_overlapping_pairs(pairs)
+        return PairLayout.of_all_pairs(pairs)
 
     def encode(
         self, features: Projections, relations: Projections, layout: PairLayout, output_attentions: bool = False
@@ -260,58 +228,106 @@ class InferenceModule(nn.Module):
         """W_c [F_{N_I}, R_{N_I}] + b_c, equation 12 before the sigmoid: `(num_pairs, 2 * width)` -> `(num_pairs,
         num_labels)`."""
         logits = self.classifier(self.dropout(encoded))
-        return logits + base_logits if self.adds_base_logits else logits
+        return logits + base_logits if self.config.add_base_logits else logits
 
     def forward(
         self,
         features: torch.Tensor,
         base_logits: torch.Tensor,
-        pair_mask: torch.Tensor,
+        pairs: EntityPairs,
         output_attentions: bool = False,
     ) -> InferenceOutput:
         """
         Iterates K times from the predictions of the base module.
 
         A document whose relation matrix is that of the iteration before has reached its fixed point: the layers would
-        give what they gave then, which is used again.
+        return what they returned then, so that result is used again. What the first layer makes of F_0, and of the
+        table of relation embeddings, is the same in all iterations and computed once.
 
         Args:
             features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`):
-                F_0 of the candidate pairs, in the order of `pair_mask.nonzero()`.
+                F_0 of the candidate pairs.
             base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
                 Predictions of the base module.
-            pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
-                Candidate pairs.
+            pairs ([`EntityPairs`]):
+                Index of the candidate pairs.
             output_attentions (`bool`, *optional*, defaults to `False`):
                 Whether to return the attention of all layers and iterations.
 
         Returns:
             [`InferenceOutput`].
         """
-        layout = self.layout(pair_mask)
-        projected = self.project_features(features)
-        table = self.layers[0].project_relations(self._embeddings(features.device))
+        layout, first_layer = self.layout(pairs), self.layers[0]
+        projected = first_layer.project_features(self.feature_projection(features))
+        table = first_layer.project_relations(self.relation_embeddings.table(features.device))
         logits, relations = base_logits, None
         update, probabilities = None, None
         all_logits, all_attentions = [], []
-        for _ in range(self.num_iterations):
-            previous, relations = relations, self.read_relations(logits)
-            documents, pairs = _changed_documents(previous, relations, pair_mask)
-            is_all = isinstance(documents, slice)
-            if is_all or documents.any():
-                encoded, found = self.encode(
-                    projected.select(pairs),
-                    self._look_up(table, relations[pairs]),
-                    layout if is_all else self.layout(pair_mask[documents]),
+        for _ in range(self.config.num_iterations):
+            previous, relations = relations, read_relations(logits, self.config.relation_embedding)
+            documents, rows = _changed_documents(previous, relations, pairs)
+            if isinstance(documents, slice) or documents.any():
+                found = relations[rows]
+                encoded, attentions = self.encode(
+                    projected.select(rows),
+                    table.map(lambda values, found=found: self.relation_embeddings.look_up(values, found)),
+                    layout if isinstance(documents, slice) else self.layout(pairs.of_documents(documents)),
                     output_attentions,
                 )
-                update = _replace_rows(update, pairs, self.classify(encoded, base_logits[pairs]))
+                update = _replace_rows(update, rows, self.classify(encoded, base_logits[rows]))
                 if output_attentions:
-                    probabilities = _replace_rows(probabilities, pairs, found)
-            logits = logits + update if self.accumulates else update
+                    probabilities = _replace_rows(probabilities, rows, attentions)
+            logits = logits + update if self.config.iteration_update == "accumulate" else update
             all_logits.append(logits)
             all_attentions.append(probabilities)
         return InferenceOutput(tuple(all_logits), tuple(all_attentions) if output_attentions else None)
+
+    def noisy_pass(
+        self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, labels: torch.Tensor
+    ) -> NoisyPass:
+        """
+        Runs the layers once over a relation matrix with noise, as in training (section 2.3).
+
+        With a contrastive loss they run a second time, over other noise and with F and R exchanged: the two views that
+        equation 14 compares.
+
+        Args:
+            features, base_logits, pairs:
+                As for [`InferenceModule.forward`].
+            labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
+                Relations that hold.
+
+        Returns:
+            [`NoisyPass`].
+        """
+        config, layout, embeddings = self.config, self.layout(pairs), self.relation_embeddings
+        sample = sample_pairs(labels, config.negatives_per_positive) if config.negatives_per_positive else None
+        source = labels.float() if config.training_relations == "gold" else base_logits.detach()
+        relations = read_relations(source, config.relation_embedding)
+        # The released code corrupts pairs of its sample alone.
+        exposed = sample if config.relation_noise == "by_label" else None
+
+        def corrupted() -> torch.Tensor:
+            rates = draw_noise_rates(pairs.num_documents, config, labels.device)
+            return corrupt_relations(relations, labels, pairs.document, rates, exposed)
+
+        first_layer, feature_vectors = self.layers[0], self.feature_projection(features)
+        noisy = corrupted()
+        table = first_layer.project_relations(embeddings.table(labels.device))
+        encoded, _ = self.encode(
+            first_layer.project_features(feature_vectors),
+            table.map(lambda values: embeddings.look_up(values, noisy)),
+            layout,
+        )
+        logits = self.classify(encoded, base_logits)
+        if not config.contrastive_loss_weight:
+            return NoisyPass(logits, (), sample)
+        reversed_encoded, _ = self.encode(
+            first_layer.project_features(embeddings.look_up(embeddings.table(labels.device), corrupted())),
+            first_layer.project_relations(feature_vectors),
+            layout,
+        )
+        return NoisyPass(logits, (encoded, reversed_encoded), sample)
 
 
 @torch.no_grad()
@@ -332,20 +348,19 @@ def classifier_weights(module: InferenceModule) -> dict[str, float]:
 
 
 def _changed_documents(
-    previous: torch.Tensor | None, relations: torch.Tensor, pair_mask: torch.Tensor
+    previous: torch.Tensor | None, relations: torch.Tensor, pairs: EntityPairs
 ) -> tuple[torch.Tensor | slice, torch.Tensor | slice]:
     """
-    Which documents have another relation matrix than in the iteration before, `(batch_size,)`, bool, and which pairs
-    are theirs, `(num_pairs,)`, bool; two slices of all where all have, and in a graph that is compiled or exported,
+    Returns the documents whose relation matrix is not that of the iteration before, `(batch_size,)`, bool, and their
+    pairs, `(num_pairs,)`, bool; two slices of all where all have changed, and in a graph that is compiled or exported,
     which cannot depend on values.
     """
     everything = slice(None), slice(None)
     if previous is None or torch.compiler.is_compiling():
         return everything
-    document = pair_mask.nonzero(as_tuple=True)[0]
-    changed = torch.zeros(len(pair_mask), dtype=torch.bool, device=relations.device)
-    changed[document[(previous != relations).any(-1)]] = True
-    return everything if changed.all() else (changed, changed[document])
+    changed = torch.zeros(pairs.num_documents, dtype=torch.bool, device=relations.device)
+    changed[pairs.document[(previous != relations).any(-1)]] = True
+    return everything if changed.all() else (changed, changed[pairs.document])
 
 
 def _replace_rows(values: torch.Tensor | None, rows: torch.Tensor | slice, new: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What the model reads of a document: its text with the mentions marked, and its candidate pairs."""
+"""Marking of mentions: a document -> the text that the encoder reads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def mark_mentions(
         document (`dict`):
             A document in DocRED's form.
         marker (`str`):
-            What is put before and after every distinct span.
+            Token before and after every distinct span.
         mark_types (`bool`, *optional*, defaults to `False`):
             Whether the type follows the opening marker; that of the first mention where several share a span.
         mention_anchor (`str`, *optional*, defaults to `"marker"`):
@@ -63,41 +63,3 @@ def mark_mentions(
             characters.append(character_of_token[span[:2]] if mention_anchor == "token" else character_of_span[span])
             entities.append(entity)
     return " ".join(pieces), characters, entities
-
-
-def candidate_pairs(
-    document: Mapping[str, Any], candidate_types: list[list[str]] | None, skip_uncounted: bool = False
-) -> list[list[bool]]:
-    """
-    Says which pairs of entities can be related.
-
-    Args:
-        document (`dict`):
-            A document in DocRED's form.
-        candidate_types (`list[list[str]]`, *optional*):
-            Allowed types (head, tail); every pair of different entities without it.
-        skip_uncounted (`bool`, *optional*, defaults to `False`):
-            Whether the pairs in `uncounted` are none.
-
-    Returns:
-        `list[list[bool]]`: a matrix of N rows (heads) and N columns (tails), the diagonal `False`.
-    """
-    pair_mask = _allowed_pairs(document, candidate_types)
-    for pair in (document.get("uncounted") or ()) if skip_uncounted else ():
-        pair_mask[pair["h"]][pair["t"]] = False
-    return pair_mask
-
-
-def _allowed_pairs(document, candidate_types) -> list[list[bool]]:
-    num_entities = len(document["vertexSet"])
-    if candidate_types is None:
-        return [[head != tail for tail in range(num_entities)] for head in range(num_entities)]
-    types = [{mention["type"] for mention in mentions} for mentions in document["vertexSet"]]
-    allowed = [tuple(pair) for pair in candidate_types]
-    return [
-        [
-            head != tail and any(first in types[head] and second in types[tail] for first, second in allowed)
-            for tail in range(num_entities)
-        ]
-        for head in range(num_entities)
-    ]

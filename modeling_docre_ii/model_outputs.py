@@ -1,4 +1,4 @@
-"""What the models return."""
+"""Outputs of the models."""
 
 from dataclasses import dataclass
 
@@ -18,17 +18,23 @@ class DocREIIModelOutput(ModelOutput):
             Relation logits of the base module before the sigmoid of equation 4, zeros outside the candidate pairs.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
             Hidden states of the encoder, those of the embeddings and of every layer, each of shape `(batch_size,
-            sequence_length, hidden_size)`. Of a document read through windows, the mean over the windows.
+            sequence_length, hidden_size)`. Long documents: averaged over windows.
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
             Attention of the encoder, of every layer of shape `(batch_size, num_heads, sequence_length,
-            sequence_length)`. There is none unless the encoder runs eager attention, and none of documents that are
-            read through windows, where no layer attends to a whole document.
+            sequence_length)`. Only with eager attention, and only for documents that fit one window: no layer attends
+            to the whole of a longer one.
+        pair_features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`, returned with `pairs`):
+            The feature vectors, one row a candidate pair, in place of `feature_matrix`.
+        pair_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`, returned with `pairs`):
+            The logits, one row a candidate pair, in place of `base_logits`.
     """
 
     feature_matrix: torch.FloatTensor | None = None
     base_logits: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
+    pair_features: torch.FloatTensor | None = None
+    pair_logits: torch.FloatTensor | None = None
 
 
 @dataclass

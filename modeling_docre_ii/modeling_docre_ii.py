@@ -1,7 +1,7 @@
 """PyTorch DocRE-II model."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -9,21 +9,19 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import can_return_tuple
 
 from .configuration_docre_ii import DocREIIConfig
-from .contrastive import ContrastivePredictor, contrastive_loss
-from .decoding import dense_labels
-from .document_encoding import encode_documents, hand_out_mention_rows
-from .entity_pairs import matrix_to_pairs, pairs_to_matrix
-from .inference_module import InferenceModule
-from .losses import adaptive_threshold_loss, sample_pairs
+from .document_encoding import DocumentEncoding, encode_documents, register_mention_attention
+from .entity_pairs import EntityPairs, dense_labels
+from .inference_module import InferenceModule, InferenceOutput
+from .losses import ContrastivePredictor, adaptive_threshold_loss, contrastive_loss
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .pair_features import PairFeatures
-from .relation_matrix import corrupt_relations, draw_noise_rates
 
 
 if TYPE_CHECKING:
-    # `save_pretrained` writes every file that is imported here into the checkpoint, for those who load it with
-    # `trust_remote_code`: with this line the pipeline that the configuration names is among them.
+    # `save_pretrained` copies every file that is imported here into the checkpoint, for users who load it with
+    # `trust_remote_code`. This line adds the pipeline that the configuration names, and what it imports.
     from .pipeline_docre_ii import DocumentRelationExtractionPipeline  # noqa: F401
+    from .processing_docre_ii import DocREIIProcessor
 
 
 class DocREIIPreTrainedModel(PreTrainedModel):
@@ -40,18 +38,28 @@ class DocREIIPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_encoder_pretrained(
-        cls, name_or_path: str, encoder_kwargs: dict | None = None, **config_kwargs
+        cls,
+        name_or_path: str,
+        processor: "DocREIIProcessor | None" = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        **config_kwargs: Any,
     ) -> "DocREIIPreTrainedModel":
         r"""
-        Starts a new model from a pretrained text encoder; all other weights are drawn at random.
+        Starts a new model from a pretrained text encoder. All other weights are initialized at random.
+
+        The defaults of [`DocREIIConfig`] are the recommended settings. Those of the paper are in
+        `configuration/docred_bert.yaml`.
 
         Args:
             name_or_path (`str`):
                 A model on the Hub or a local folder that `AutoModel` loads.
+            processor ([`DocREIIProcessor`], *optional*):
+                Processor of the model. The label map and the number of special tokens are taken from it.
             encoder_kwargs (`dict`, *optional*):
-                Changes of the encoder's configuration, as `attention_probs_dropout_prob`.
+                Changes of the encoder's configuration, such as `attention_probs_dropout_prob`.
             config_kwargs:
-                Fields of [`DocREIIConfig`], as `id2label` and `pair_encoder`.
+                Fields of [`DocREIIConfig`], such as `num_iterations=0` for the first stage of training, or `id2label`
+                without a processor.
 
         Raises:
             `OSError`: there is no such encoder.
@@ -60,8 +68,10 @@ class DocREIIPreTrainedModel(PreTrainedModel):
         Example:
 
         ```python
+        >>> relations = {"P17": "country", "P27": "country of citizenship"}
+        >>> processor = DocREIIProcessor.from_encoder_pretrained("google-bert/bert-base-cased", relations=relations)
         >>> model = DocREIIForRelationExtraction.from_encoder_pretrained(
-        ...     "google-bert/bert-base-uncased", id2label={0: "Na", 1: "P17", 2: "P27"}
+        ...     "google-bert/bert-base-cased", processor=processor
         ... )
         ```
         """
@@ -75,6 +85,13 @@ class DocREIIPreTrainedModel(PreTrainedModel):
         if os.path.isdir(name_or_path):
             # A folder of this machine is nothing that others should read in a published configuration.
             encoder_config._name_or_path = ""
+        if processor is not None:
+            config_kwargs = {
+                **processor.label_maps,
+                "num_prefix_tokens": processor.num_prefix_tokens,
+                "num_suffix_tokens": processor.num_suffix_tokens,
+                **config_kwargs,
+            }
         model = cls(cls.config_class(encoder_config=encoder_config, **config_kwargs))
         encoder = AutoModel.from_pretrained(name_or_path, config=encoder_config, dtype=torch.float32)
         weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("pooler.")}
@@ -101,7 +118,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
         self.pair_features = PairFeatures(config)
         self.dropout = nn.Dropout(config.pair_dropout)
         self.classifier = nn.Linear(config.pair_feature_size, config.num_labels)
-        hand_out_mention_rows(self.encoder)
+        register_mention_attention(self.encoder)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -121,6 +138,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | list[int] | None = None,
+        pairs: EntityPairs | None = None,
     ) -> tuple | DocREIIModelOutput:
         r"""
         Args:
@@ -142,9 +160,11 @@ class DocREIIModel(DocREIIPreTrainedModel):
             output_hidden_states (`bool` or `list[int]`, *optional*):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
+            pairs ([`EntityPairs`], *optional*):
+                Index of `pair_mask`, for callers that go on with one row a candidate pair: the output then has
+                `pair_features` and `pair_logits` in place of the matrices.
             return_dict (`bool`, *optional*):
-                Whether to return the output as it is described here, or as a tuple. Defaults to what the
-                configuration says.
+                Whether to return the output as described here, or as a tuple. Defaults to what the configuration says.
 
         Raises:
             `ValueError`: an input is missing.
@@ -169,23 +189,42 @@ class DocREIIModel(DocREIIPreTrainedModel):
             ),
             **config.windows,
         )
-        pair_mask = pair_mask.bool()
-        pairs = pair_mask.nonzero(as_tuple=True)
-        features = self.pair_features(
-            encoding.last_hidden_state,
-            encoding.mention_attention,
-            mention_positions,
-            mention_entities,
-            pairs,
-            pair_mask.shape[1],
-        )
-        logits = self.classifier(self.dropout(features))
+        of_encoder = {"hidden_states": encoding.hidden_states, "attentions": encoding.attentions}
+        if pairs is not None:
+            features, logits = self.encode_pairs(encoding, mention_positions, mention_entities, pairs)
+            return DocREIIModelOutput(pair_features=features, pair_logits=logits, **of_encoder)
+        pairs = EntityPairs.from_mask(pair_mask)
+        features, logits = self.encode_pairs(encoding, mention_positions, mention_entities, pairs)
         return DocREIIModelOutput(
-            feature_matrix=pairs_to_matrix(features, pair_mask),
-            base_logits=pairs_to_matrix(logits, pair_mask),
-            hidden_states=encoding.hidden_states,
-            attentions=encoding.attentions,
+            feature_matrix=pairs.to_matrix(features), base_logits=pairs.to_matrix(logits), **of_encoder
         )
+
+    def encode_pairs(
+        self,
+        encoding: DocumentEncoding,
+        mention_positions: torch.Tensor,
+        mention_entities: torch.Tensor,
+        pairs: EntityPairs,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Computes features and logits of the candidate pairs, equations 1 to 4.
+
+        Args:
+            encoding ([`DocumentEncoding`]):
+                Output of the encoder.
+            mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+                As for the forward pass.
+            pairs ([`EntityPairs`]):
+                Index of the candidate pairs.
+
+        Returns:
+            `tuple(torch.FloatTensor)`: features of shape `(num_pairs, pair_feature_size)` and relation logits of shape
+            `(num_pairs, num_labels)`.
+        """
+        features = self.pair_features(
+            encoding.last_hidden_state, encoding.mention_attention, mention_positions, mention_entities, pairs
+        )
+        return features, self.classifier(self.dropout(features))
 
 
 class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
@@ -297,6 +336,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
+        pairs = None if pair_mask is None else EntityPairs.from_mask(pair_mask)
         base = self.docre_ii(
             input_ids,
             attention_mask,
@@ -306,121 +346,117 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            pairs=pairs,
             return_dict=True,
         )
-        pair_mask = pair_mask.bool()
-        dense = None if labels is None else dense_labels(labels, pair_mask.shape[1], self.config.num_labels)[pair_mask]
-        output = self.infer(base, pair_mask, dense, output_attentions)
-        if dense is None:
-            return output
+        rows = (base.pair_features, base.pair_logits, pairs)
+        of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
+        if labels is None:
+            return DocREIIOutput(**self.infer(*rows, output_attentions), **of_encoder)
+        dense = pairs.to_rows(dense_labels(labels, pairs.num_entities, self.config.num_labels))
         num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
-        sample = slice(None)
-        if self.inference_module is not None and self.training and self.config.negatives_per_positive is not None:
-            sample = sample_pairs(dense, self.config.negatives_per_positive)
-        base_loss = _loss(matrix_to_pairs(base.base_logits, pair_mask), dense, num_pairs, sample)
-        if self.inference_module is None:
-            return DocREIIOutput(loss=base_loss, base_loss=base_loss, **output)
-        inference_loss = _loss(matrix_to_pairs(output.logits, pair_mask), dense, num_pairs, sample)
-        loss = self.config.base_loss_weight * base_loss + inference_loss
-        parts = {"base_loss": base_loss, "inference_loss": inference_loss}
-        if output.views is not None:
-            with torch.autocast(loss.device.type, enabled=False):
-                losses = contrastive_loss(output.predicted_views, output.views, pair_mask, self.config)
-            parts["contrastive_loss"] = losses.sum() / num_pairs
-            loss = loss + self.config.contrastive_loss_weight * parts["contrastive_loss"]
-        return DocREIIOutput(loss=loss, **parts, **output)
+        if self.training and self.inference_module is not None:
+            return DocREIIOutput(**self._train(*rows, dense, num_pairs), **of_encoder)
+        inferred = self._iterate(*rows, output_attentions)
+        losses = self._losses(base.pair_logits, inferred and inferred.logits[-1], dense, num_pairs)
+        return DocREIIOutput(**losses, **_as_matrices(base.pair_logits, inferred, pairs), **of_encoder)
 
     def infer(
         self,
-        base: DocREIIModelOutput,
-        pair_mask: torch.BoolTensor,
-        labels: torch.BoolTensor | None = None,
+        features: torch.Tensor,
+        base_logits: torch.Tensor,
+        pairs: EntityPairs,
         output_attentions: bool = False,
-    ) -> DocREIIOutput:
+    ) -> dict[str, Any]:
         r"""
-        Everything behind the base module.
+        Refines the predictions of a base module, this model's or any other.
 
         Args:
-            base ([`DocREIIModelOutput`]):
-                Feature matrix and logits of a base module, this model's or any other.
-            pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
-                Candidate pairs.
-            labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`, *optional*):
-                Relations of the candidate pairs. With them, a model in training mode makes its one noisy pass.
+            features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`):
+                Feature vectors of the candidate pairs.
+            base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+                Relation logits of the base module.
+            pairs ([`EntityPairs`]):
+                Index of the candidate pairs.
             output_attentions (`bool`, *optional*, defaults to `False`):
                 Whether to return the attention of the inference module, if it is Extended Cross Attention.
 
         Returns:
-            [`DocREIIOutput`] without losses.
+            `dict`: `logits`, `base_logits`, `iteration_logits` and `cross_attentions` as in [`DocREIIOutput`].
         """
-        of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
+        return _as_matrices(base_logits, self._iterate(features, base_logits, pairs, output_attentions), pairs)
+
+    def _iterate(
+        self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
+    ) -> InferenceOutput | None:
         if self.inference_module is None:
-            return DocREIIOutput(logits=base.base_logits, base_logits=base.base_logits, **of_encoder)
-        features = matrix_to_pairs(base.feature_matrix, pair_mask)
-        base_logits = matrix_to_pairs(base.base_logits, pair_mask)
-        if self.training and labels is not None:
-            logits, views = self._train_pass(features, base_logits, pair_mask, labels)
-            logits = pairs_to_matrix(logits, pair_mask)
-            output = DocREIIOutput(
-                logits=logits, base_logits=base.base_logits, iteration_logits=(logits,), **of_encoder
-            )
-            if views:
-                output.views = views
-                output.predicted_views = tuple(self.contrastive_predictor(view) for view in views)
-            return output
+            return None
         output_attentions = output_attentions and self.config.cross_attention == "extended"
-        inferred = self.inference_module(features, base_logits, pair_mask, output_attentions)
-        iteration_logits = tuple(pairs_to_matrix(logits, pair_mask) for logits in inferred.logits)
-        output = DocREIIOutput(
-            logits=iteration_logits[-1],
-            base_logits=base.base_logits,
-            iteration_logits=iteration_logits,
-            **of_encoder,
-        )
-        if output_attentions:
-            # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
-            output.cross_attentions = tuple(
-                pairs_to_matrix(weights.flatten(1), pair_mask)
-                .unflatten(-1, weights.shape[1:])
-                .permute(0, 3, 4, 5, 1, 2, 6)
-                for weights in inferred.attentions
-            )
+        return self.inference_module(features, base_logits, pairs, output_attentions)
+
+    def _train(
+        self,
+        features: torch.Tensor,
+        base_logits: torch.Tensor,
+        pairs: EntityPairs,
+        labels: torch.Tensor,
+        num_pairs: torch.Tensor | int,
+    ) -> dict[str, Any]:
+        """The pass over a relation matrix with noise, and its losses."""
+        noisy = self.inference_module.noisy_pass(features, base_logits, pairs, labels)
+        logits = pairs.to_matrix(noisy.logits)
+        output = {"logits": logits, "base_logits": pairs.to_matrix(base_logits), "iteration_logits": (logits,)}
+        output |= self._losses(base_logits, noisy.logits, labels, num_pairs, noisy.sample)
+        if noisy.views:
+            predicted_views = tuple(self.contrastive_predictor(view) for view in noisy.views)
+            with torch.autocast(labels.device.type, enabled=False):
+                losses = contrastive_loss(predicted_views, noisy.views, pairs.document, self.config)
+            output |= {"views": noisy.views, "predicted_views": predicted_views}
+            output["contrastive_loss"] = losses.sum() / num_pairs
+            output["loss"] = output["loss"] + self.config.contrastive_loss_weight * output["contrastive_loss"]
         return output
 
-    def _noise_rates(self, pair_mask: torch.Tensor) -> torch.Tensor:
-        return draw_noise_rates(len(pair_mask), self.config, pair_mask.device)
+    def _losses(
+        self,
+        base_logits: torch.Tensor,
+        logits: torch.Tensor | None,
+        labels: torch.Tensor,
+        num_pairs: torch.Tensor | int,
+        sample: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Adaptive threshold losses of both modules, and their weighted sum."""
+        base_loss = _mean_loss(base_logits, labels, num_pairs, sample)
+        if self.inference_module is None:
+            return {"loss": base_loss, "base_loss": base_loss}
+        inference_loss = _mean_loss(logits, labels, num_pairs, sample)
+        loss = self.config.base_loss_weight * base_loss + inference_loss
+        return {"loss": loss, "base_loss": base_loss, "inference_loss": inference_loss}
 
-    def _train_pass(
-        self, features: torch.Tensor, base_logits: torch.Tensor, pair_mask: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """One pass over relations with noise; for the contrastive loss a second one, with other noise and F and R
-        exchanged."""
-        module = self.inference_module
-        document = pair_mask.nonzero(as_tuple=True)[0]
-        layout = module.layout(pair_mask)
-        is_gold = self.config.training_relations == "gold"
-        relations = module.read_relations(labels.float() if is_gold else base_logits.detach())
 
-        noisy = corrupt_relations(relations, labels, document, self._noise_rates(pair_mask))
-        encoded, _ = module.encode(module.project_features(features), module.project_relations(noisy), layout)
-        logits = module.classify(encoded, base_logits)
-        if self.contrastive_predictor is None:
-            return logits, ()
-        noisy = corrupt_relations(relations, labels, document, self._noise_rates(pair_mask))
-        first_layer = module.layers[0]
-        reversed_encoded, _ = module.encode(
-            first_layer.project_features(module.embed(noisy)),
-            first_layer.project_relations(module.feature_projection(features)),
-            layout,
+def _as_matrices(
+    base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs
+) -> dict[str, torch.Tensor | tuple[torch.Tensor, ...]]:
+    """Rows of candidate pairs -> the matrices of [`DocREIIOutput`]."""
+    base_matrix = pairs.to_matrix(base_logits)
+    if inferred is None:
+        return {"logits": base_matrix, "base_logits": base_matrix}
+    iteration_logits = tuple(pairs.to_matrix(logits) for logits in inferred.logits)
+    output = {"logits": iteration_logits[-1], "base_logits": base_matrix, "iteration_logits": iteration_logits}
+    if inferred.attentions is not None:
+        # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
+        output["cross_attentions"] = tuple(
+            pairs.to_matrix(weights.flatten(1)).unflatten(-1, weights.shape[1:]).permute(0, 3, 4, 5, 1, 2, 6)
+            for weights in inferred.attentions
         )
-        return logits, (encoded, reversed_encoded)
+    return output
 
 
-def _loss(
-    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | slice
+def _mean_loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | None
 ) -> torch.Tensor:
     """The mean over the sampled pairs, weighed by all pairs of this batch among `num_pairs`."""
-    losses = adaptive_threshold_loss(logits[sample], labels[sample])
+    sampled = slice(None) if sample is None else sample
+    losses = adaptive_threshold_loss(logits[sampled], labels[sampled])
     return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
+from .entity_pairs import EntityPairs
 
 
 def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
@@ -80,29 +81,6 @@ def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tenso
     batch_size, num_entities = weights.shape[:2]
     context = weights.flatten(1, 2).to(hidden_states.dtype) @ hidden_states
     return context.view(batch_size, num_entities, num_entities, hidden_states.shape[-1])
-
-
-def unordered_pairs(
-    pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], num_documents: int, num_entities: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Finds the pairs that share a context: that of (s, o) is that of (o, s), and what W makes of it is computed once.
-
-    Args:
-        pairs (`tuple(torch.LongTensor)`, three of shape `(num_pairs,)`):
-            Document, head and tail of the candidate pairs.
-        num_documents, num_entities (`int`):
-            The number of documents of the batch, and N, the largest number of entities of one.
-
-    Returns:
-        `tuple(torch.LongTensor)`: for every unordered pair its place in the flattened matrices of all documents, of
-        shape `(num_contexts,)`, and for every candidate pair which of these it is, of shape `(num_pairs,)`.
-    """
-    document, head, tail = pairs
-    place = (document * num_entities + torch.minimum(head, tail)) * num_entities + torch.maximum(head, tail)
-    is_used = torch.zeros(num_documents * num_entities**2, dtype=torch.bool, device=place.device)
-    is_used = is_used.index_put((place,), is_used.new_ones(()))
-    return is_used.nonzero()[:, 0], (is_used.cumsum(0) - 1).index_select(0, place)
 
 
 class ContextAwareEntity(nn.Module):
@@ -238,8 +216,7 @@ class PairFeatures(nn.Module):
         mention_attention: torch.Tensor,
         mention_positions: torch.Tensor,
         mention_entities: torch.Tensor,
-        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        num_entities: int,
+        pairs: EntityPairs,
     ) -> torch.Tensor:
         """
         Args:
@@ -249,25 +226,23 @@ class PairFeatures(nn.Module):
                 The last layer's attention of the opening markers.
             mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
                 Opening marker and entity of each mention, -1 for padding.
-            pairs (`tuple(torch.LongTensor)`, three of shape `(num_pairs,)`):
-                Document, head and tail of the candidate pairs.
-            num_entities (`int`):
-                N, the largest number of entities of a document in the batch.
+            pairs ([`EntityPairs`]):
+                Index of the candidate pairs.
 
         Returns:
             `torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`.
         """
-        document_index, head_index, tail_index = pairs
+        num_entities = pairs.num_entities
         positions = mention_positions.clamp(min=0)[..., None].expand(-1, -1, hidden_states.shape[-1])
         # Pooling is done in float32 whatever the model runs in; back to the type of the weights.
         dtype = self.head.entity.weight.dtype
         entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities).to(dtype)
         hidden_states = hidden_states.to(dtype)
         attention = pool_attention(mention_attention, mention_entities, num_entities)
-        cells, context_index = unordered_pairs(pairs, len(hidden_states), num_entities)
-        context = localized_context(hidden_states, attention).flatten(0, 2).index_select(0, cells)
-        document, first_entity = hidden_states[:, 0], document_index * num_entities
+        places, context_index = pairs.unordered()
+        context = localized_context(hidden_states, attention).flatten(0, 2).index_select(0, places)
+        document, first_entity = hidden_states[:, 0], pairs.document * num_entities
         return self.pair_encoder(
-            self.head(entities, document, context, first_entity + head_index, context_index),
-            self.tail(entities, document, context, first_entity + tail_index, context_index),
+            self.head(entities, document, context, first_entity + pairs.head, context_index),
+            self.tail(entities, document, context, first_entity + pairs.tail, context_index),
         )

@@ -136,9 +136,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         inputs = self._ensure_tensor_on_device(collate([encoded.features for encoded in batch]), self.device)
         outputs = self.model(**inputs, output_attentions=explain)
         decode = self.processor.explain if explain else self.processor.post_process_relation_extraction
-        triples = decode(
-            outputs, [encoded.document for encoded in batch], self.model.config.max_labels_per_pair, **selection
-        )
+        triples = decode(outputs, [encoded.document for encoded in batch], **selection)
         triples = [_at_characters(rows, encoded.spans) for rows, encoded in zip(triples, batch)]
         return {"triples": triples if is_batch else triples[0]}
 

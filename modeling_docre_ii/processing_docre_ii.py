@@ -1,17 +1,20 @@
 """Processor of DocRE-II: documents -> model inputs, and model outputs -> triples with names."""
 
 import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from transformers import BatchFeature, ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
-from .decoding import predicted_facts
+from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document
+from .entity_pairs import candidate_pairs
 from .explanation import Support, explain_facts
-from .mention_marking import MENTION_ANCHORS, candidate_pairs, mark_mentions
+from .mention_marking import MENTION_ANCHORS, mark_mentions
+from .model_outputs import DocREIIOutput
 
 
 class DocREIIProcessor(ProcessorMixin):
@@ -27,55 +30,65 @@ class DocREIIProcessor(ProcessorMixin):
         tokenizer ([`PreTrainedTokenizerFast`]):
             Tokenizer of the encoder. It reads the document as plain text with single spaces, so that word-start spaces
             come out as in pretraining.
-        relations (`list[str]`):
-            Ids of the relations in the order of the model's classes, the no-relation class first, as `"Na"`, `"P17"`.
+        relations (`dict[str, str]` or `list[str]`):
+            The relations in the order of the model's classes: a mapping of id to readable name, such as `{"P17":
+            "country"}`, or a list of ids. The no-relation class `"Na"` is class 0 and is added where it is missing.
         relation_names (`dict[str, str]`, *optional*):
-            Readable names of the relations. A relation without one goes by its id.
+            Readable names of the relations in a list. A relation without one goes by its id.
         candidate_types (`list[list[str]]`, *optional*):
-            Pairs of entity types (head, tail) that can be related, as `[["Chemical", "Disease"]]`. An entity has the
-            types of all its mentions. Defaults to every pair of different entities.
+            Pairs of entity types (head, tail) that can be related, such as `[["Chemical", "Disease"]]`. An entity has
+            the types of all its mentions. Defaults to every pair of different entities.
         marker (`str`, *optional*, defaults to `"*"`):
-            What is put before and after a mention.
+            Token before and after a mention.
         mark_types (`bool`, *optional*, defaults to `False`):
             Whether the type of a mention follows its opening marker, as a word of the text: `* LOC Paris *`. The paper
             marks no types; its released code does, with tokens of its own.
+        mention_anchor (`str`, *optional*, defaults to `"marker"`):
+            Token whose hidden state and attention stand for a mention: its opening `"marker"`, as in the paper, or the
+            first `"token"` of its text, which learns faster from few documents.
+        max_labels_per_pair (`int`, *optional*, defaults to 4):
+            Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
 
     Raises:
-        `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not list
-            distinct classes, `candidate_types` does not list pairs of types, or `mention_anchor` is unknown.
+        `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not name
+            distinct classes, `candidate_types` does not list pairs of types, or `mention_anchor` or
+            `max_labels_per_pair` is out of range.
 
     Example:
 
     ```python
     >>> inputs = processor(document, return_tensors="pt")
     >>> outputs = model(**inputs)
-    >>> processor.post_process_relation_extraction(
-    ...     outputs, [document], max_labels_per_pair=model.config.max_labels_per_pair
-    ... )
+    >>> processor.post_process_relation_extraction(outputs, [document])
     ```
     """
 
     def __init__(
         self,
-        tokenizer,
-        relations=None,
-        relation_names=None,
-        candidate_types=None,
-        marker="*",
-        mark_types=False,
-        mention_anchor="marker",
+        tokenizer: PreTrainedTokenizerBase,
+        relations: Mapping[str, str] | Sequence[str] | None = None,
+        relation_names: Mapping[str, str] | None = None,
+        candidate_types: Sequence[Sequence[str]] | None = None,
+        marker: str = "*",
+        mark_types: bool = False,
+        mention_anchor: Literal["marker", "token"] = "marker",
+        max_labels_per_pair: int = MAX_LABELS_PER_PAIR,
     ):
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it cannot say where a marker went")
+        if mention_anchor not in MENTION_ANCHORS:
+            raise ValueError(f"`mention_anchor` must be one of {MENTION_ANCHORS}, got {mention_anchor!r}")
+        if type(max_labels_per_pair) is not int or max_labels_per_pair < 1:
+            raise ValueError(f"`max_labels_per_pair` must be an integer of at least 1, got {max_labels_per_pair!r}")
         self.relations = _check_relations(relations)
         super().__init__(tokenizer)
-        self.relation_names = dict(relation_names or {})
+        named = {**(relation_names or {}), **(relations if isinstance(relations, Mapping) else {})}
+        self.relation_names = {relation: named[relation] for relation in self.relations if relation in named}
         self.candidate_types = _check_candidate_types(candidate_types)
         self.marker = marker
         self.mark_types = mark_types
-        if mention_anchor not in MENTION_ANCHORS:
-            raise ValueError(f"`mention_anchor` has to be one of {MENTION_ANCHORS}, got {mention_anchor!r}")
         self.mention_anchor = mention_anchor
+        self.max_labels_per_pair = max_labels_per_pair
         self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
         self._known_relations = set(self.relations[1:])
         special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
@@ -83,6 +96,39 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError(f"the tokenizer reads nothing in the marker {marker!r}")
         self.num_prefix_tokens = special.index(0)
         self.num_suffix_tokens = special[::-1].index(0)
+
+    @classmethod
+    def from_encoder_pretrained(
+        cls,
+        name_or_path: str,
+        relations: Mapping[str, str] | Sequence[str],
+        mention_anchor: Literal["marker", "token"] = "token",
+        **kwargs: Any,
+    ) -> "DocREIIProcessor":
+        r"""
+        Makes the processor of a new model on a pretrained text encoder, with the recommended settings.
+
+        Args:
+            name_or_path (`str`):
+                A model on the Hub or a local folder that `AutoTokenizer` loads.
+            relations (`dict[str, str]` or `list[str]`):
+                The relations, see [`DocREIIProcessor`].
+            mention_anchor (`str`, *optional*, defaults to `"token"`):
+                Token that stands for a mention, see [`DocREIIProcessor`].
+            kwargs:
+                Further arguments of [`DocREIIProcessor`].
+
+        Raises:
+            `OSError`: there is no such tokenizer.
+            `ValueError`: as for [`DocREIIProcessor`].
+        """
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        return cls(tokenizer, relations, mention_anchor=mention_anchor, **kwargs)
+
+    @property
+    def label_maps(self) -> dict[str, dict]:
+        """`dict`: `id2label` and `label2id` of the model that goes with this processor."""
+        return {"id2label": dict(enumerate(self.relations)), "label2id": dict(self._relation_index)}
 
     def __call__(
         self,
@@ -96,10 +142,10 @@ class DocREIIProcessor(ProcessorMixin):
             documents (`dict` or `list[dict]`):
                 One document or several, in DocRED's form.
             return_labels (`bool`, *optional*, defaults to `False`):
-                Whether to return the facts in `labels`. A document without any is one without a fact then.
+                Whether to return the facts in `labels`. Documents without labels have no facts.
             skip_uncounted (`bool`, *optional*, defaults to `False`):
-                Whether the `uncounted` pairs of a document are no candidates. For training only: they are known from
-                the labels.
+                Whether to leave the `uncounted` pairs of a document out of the candidates. For training only: they are
+                known from the labels.
             return_tensors (`str`, *optional*):
                 `"pt"` for padded tensors, as the model takes them. By default, lists with one entry a document.
 
@@ -113,7 +159,7 @@ class DocREIIProcessor(ProcessorMixin):
             candidate.
         """
         if return_tensors not in (None, "pt"):
-            raise ValueError(f"`return_tensors` has to be 'pt' or None, got {return_tensors!r}")
+            raise ValueError(f"`return_tensors` must be 'pt' or None, got {return_tensors!r}")
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
         if not documents:
             raise ValueError("there are no documents to process")
@@ -165,9 +211,8 @@ class DocREIIProcessor(ProcessorMixin):
 
     def post_process_relation_extraction(
         self,
-        outputs,
-        documents: Sequence[Mapping[str, Any]],
-        max_labels_per_pair: int,
+        outputs: DocREIIOutput,
+        documents: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         threshold: float = 0.5,
         top_k: int | None = None,
     ) -> list[list[dict[str, Any]]]:
@@ -179,8 +224,6 @@ class DocREIIProcessor(ProcessorMixin):
                 Output of the model for these documents.
             documents (`dict` or `list[dict]`):
                 The documents, in the order of the batch.
-            max_labels_per_pair (`int`):
-                Largest number of relations of one pair, `model.config.max_labels_per_pair`.
             threshold (`float`, *optional*, defaults to 0.5):
                 Score above which a triple is returned, from 0 to below 1. At 0.5 a relation is as probable as "no
                 relation": what the model predicts. A lower one returns more triples, a higher one fewer.
@@ -194,6 +237,13 @@ class DocREIIProcessor(ProcessorMixin):
             `ValueError`: the number of documents is not that of the output, or `threshold` or `top_k` is out of range.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        facts = self._decode(outputs, documents, threshold, top_k)
+        return [self.name_facts(rows, document) for rows, document in zip(facts, documents)]
+
+    def _decode(
+        self, outputs: DocREIIOutput, documents: Sequence[Mapping[str, Any]], threshold: float, top_k: int | None
+    ) -> list[list[PredictedFact]]:
+        """The facts of each document with a score above the threshold, the highest score first."""
         if len(documents) != len(outputs.logits):
             raise ValueError(f"got {len(documents)} documents for the output of {len(outputs.logits)}")
         check_selection(threshold, top_k)
@@ -204,34 +254,31 @@ class DocREIIProcessor(ProcessorMixin):
             pair_mask[index, :num_entities, :num_entities] = pairs
         facts, scores = predicted_facts(
             outputs.logits,
-            max_labels_per_pair,
+            self.max_labels_per_pair,
             pair_mask.to(outputs.logits.device),
-            reach=math.log((1 - threshold) / threshold) if threshold else math.inf,
+            margin=math.log((1 - threshold) / threshold) if threshold else math.inf,
         )
-        by_document: list[list] = [[] for _ in documents]
-        for (document, *fact), score in zip(facts.tolist(), scores.tolist()):
-            by_document[document].append((*fact, score))
-        return [self.name_facts(rows, document)[:top_k] for rows, document in zip(by_document, documents)]
+        by_document: list[list[PredictedFact]] = [[] for _ in documents]
+        for (document, head, tail, relation), score in zip(facts.tolist(), scores.tolist()):
+            by_document[document].append(PredictedFact(head, tail, self.relations[relation], score))
+        return [sorted(rows, key=lambda fact: -fact.score)[:top_k] for rows in by_document]
 
     def explain(
         self,
-        outputs,
-        documents: Sequence[Mapping[str, Any]],
-        max_labels_per_pair: int,
+        outputs: DocREIIOutput,
+        documents: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         threshold: float = 0.5,
         top_k: int | None = None,
         num_support: int = 3,
     ) -> list[list[dict[str, Any]]]:
         """
-        As [`~DocREIIProcessor.post_process_relation_extraction`], with the reasons of every triple.
+        Extends [`~DocREIIProcessor.post_process_relation_extraction`] by the reasons of every triple.
 
         Args:
             outputs ([`DocREIIOutput`]):
                 Output of the model for these documents with `output_attentions=True`.
             documents (`dict` or `list[dict]`):
                 The documents, in the order of the batch.
-            max_labels_per_pair (`int`):
-                Largest number of relations of one pair, `model.config.max_labels_per_pair`.
             threshold, top_k (`float`, `int`, *optional*):
                 Which triples are returned, see [`~DocREIIProcessor.post_process_relation_extraction`].
             num_support (`int`, *optional*, defaults to 3):
@@ -244,15 +291,14 @@ class DocREIIProcessor(ProcessorMixin):
             their share of the attention.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
-        all_triples = self.post_process_relation_extraction(outputs, documents, max_labels_per_pair, threshold, top_k)
-        for index, (document, triples) in enumerate(zip(documents, all_triples)):
-            facts = [
-                (triple["head"]["entity"], triple["tail"]["entity"], self.relations.index(triple["relation"]))
-                for triple in triples
-            ]
-            for triple, explanation in zip(triples, explain_facts(outputs, index, facts, num_support)):
+        all_triples = []
+        for index, (document, facts) in enumerate(zip(documents, self._decode(outputs, documents, threshold, top_k))):
+            classes = [(fact.head, fact.tail, self._relation_index[fact.relation]) for fact in facts]
+            triples = self.name_facts(facts, document)
+            for triple, explanation in zip(triples, explain_facts(outputs, index, classes, num_support)):
                 triple["iteration"] = explanation.iteration
                 triple["support"] = [self._name_support(support, document) for support in explanation.support]
+            all_triples.append(triples)
         return all_triples
 
     def _name_support(self, support: Support, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,13 +311,13 @@ class DocREIIProcessor(ProcessorMixin):
             "weight": support.weight,
         }
 
-    def name_facts(self, facts: Iterable[Sequence[float]], document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def name_facts(self, facts: Iterable[PredictedFact], document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
         Names predicted facts of one document.
 
         Args:
-            facts (`Iterable` of head, tail, relation and score):
-                Predictions as indices of entities and classes.
+            facts (`Iterable[PredictedFact]`):
+                The predictions.
             document (`dict`):
                 The document they were made on.
 
@@ -281,19 +327,16 @@ class DocREIIProcessor(ProcessorMixin):
             `relation_name`, and `score`, the probability of the relation against "no relation".
         """
         entities = [_describe_entity(index, mentions) for index, mentions in enumerate(document["vertexSet"])]
-        triples = []
-        for head, tail, relation, score in sorted(facts, key=lambda fact: -fact[3]):
-            relation = self.relations[int(relation)]
-            triples.append(
-                {
-                    "head": entities[int(head)],
-                    "relation": relation,
-                    "relation_name": self.relation_names.get(relation, relation),
-                    "tail": entities[int(tail)],
-                    "score": float(score),
-                }
-            )
-        return triples
+        return [
+            {
+                "head": entities[fact.head],
+                "relation": fact.relation,
+                "relation_name": self.relation_names.get(fact.relation, fact.relation),
+                "tail": entities[fact.tail],
+                "score": fact.score,
+            }
+            for fact in sorted(facts, key=lambda fact: -fact.score)
+        ]
 
     @property
     def model_input_names(self) -> list[str]:
@@ -306,18 +349,22 @@ def check_selection(threshold: float, top_k: int | None) -> None:
         `ValueError`: `threshold` or `top_k` is out of range.
     """
     if not 0 <= threshold < 1:
-        raise ValueError(f"`threshold` has to be from 0 to below 1, got {threshold!r}")
+        raise ValueError(f"`threshold` must be from 0 to below 1, got {threshold!r}")
     if top_k is not None and top_k < 1:
-        raise ValueError(f"`top_k` has to be at least 1, got {top_k!r}")
+        raise ValueError(f"`top_k` must be at least 1, got {top_k!r}")
 
 
-def _check_relations(relations) -> list[str]:
-    is_list = isinstance(relations, (list, tuple)) and all(isinstance(relation, str) for relation in relations)
-    if not is_list or len(relations) < 2 or len(set(relations)) != len(relations) or NO_RELATION in relations[1:]:
+def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:
+    """The classes of the model, the no-relation class first."""
+    given = list(relations) if isinstance(relations, (Mapping, list, tuple)) else []
+    classes = given if NO_RELATION in given else [NO_RELATION, *given]
+    is_named = all(isinstance(relation, str) for relation in classes)
+    if not is_named or len(classes) < 2 or len(set(classes)) != len(classes) or classes[0] != NO_RELATION:
         raise ValueError(
-            f"`relations` has to list the no-relation class and at least one relation, each once: {relations!r}"
+            f"`relations` must name at least one relation, each once, and {NO_RELATION!r} first if at all: "
+            f"{reprlib.repr(relations)}"
         )
-    return list(relations)
+    return classes
 
 
 def _check_candidate_types(candidate_types) -> list[list[str]] | None:
@@ -325,7 +372,7 @@ def _check_candidate_types(candidate_types) -> list[list[str]] | None:
         return None
     for types in candidate_types:
         if not isinstance(types, (list, tuple)) or len(types) != 2:
-            raise ValueError(f"`candidate_types` has to list pairs of types [head, tail], got {types!r}")
+            raise ValueError(f"`candidate_types` must list pairs of types [head, tail], got {types!r}")
     return [list(types) for types in candidate_types]
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: the bundled real documents, and no network."""
+"""What all tests share: the bundled real documents, no network, and a choice of CPUs for bf16."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest  # noqa: E402
+
+from modeling_docre_ii.utils import cpu_bf16  # noqa: E402
 
 
 ROOT = Path(__file__).parents[1]
@@ -24,3 +26,30 @@ def sample_documents():
 def in_the_repository(monkeypatch):
     """The paths of the configurations begin at the root of the repository."""
     monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def set_bf16_trial(monkeypatch):
+    """Has this process find of bf16 what it would find on another CPU, and forget what it has warned of."""
+
+    def forget():
+        cpu_bf16.try_bf16.cache_clear()
+        cpu_bf16._worst_trial.cache_clear()
+        cpu_bf16.logger.warning_once.cache_clear()
+
+    def set_trial(trial):
+        for name in ("try_in_fork", "try_in_new_process"):
+            monkeypatch.setattr(cpu_bf16, name, lambda *args, **kwargs: trial)
+        forget()
+
+    yield set_trial
+    forget()
+
+
+@pytest.fixture
+def faster_in_bf16(set_bf16_trial):
+    """Has bf16 used, also where it is slower than float32. Where it does not work the test is skipped."""
+    found = cpu_bf16.try_bf16()
+    if not found.is_alive:
+        pytest.skip(str(found))
+    set_bf16_trial(cpu_bf16.BF16Trial(slowdown=0.5))

@@ -66,6 +66,12 @@ def test_it_says_what_represents_a_mention(path):
     assert read(path)["mention_anchor"] == ("marker" if path.stem in marker else "token")
 
 
+@every_configuration
+def test_corpora_of_one_relation_decode_one_a_pair(path):
+    most = parse_arguments([str(path)]).model.max_labels_per_pair
+    assert most == (1 if read(path)["dataset_name"] in ("cdr", "gda") else None)
+
+
 def test_configuration_of_the_released_code_has_all_of_its_variants():
     path = ROOT / "configuration" / "docred_bert_released_code.yaml"
     written, paper = read(path), read(ROOT / "configuration" / "docred_bert.yaml")

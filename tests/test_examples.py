@@ -104,11 +104,20 @@ def test_checkpoint_is_trained_on_own_relations(run, checkpoint, tmp_path):
     assert len([line for line in printed if any(f"--{name}-->" in line for name in names)]) == len(predicted)
 
 
-def test_encoder_is_trained_on_own_relations(run, encoder, tmp_path):
+def test_encoder_is_trained_on_own_relations_in_both_stages(run, encoder, tmp_path):
     folder = tmp_path / "own"
     run("finetune_own_corpus.py", "--model_name_or_path", encoder, *SMALL, folder)
 
-    model = DocREIIForRelationExtraction.from_pretrained(folder)
-    assert model.config.id2label == OWN_RELATIONS
-    assert model.config.num_iterations == 0
-    assert DocREIIProcessor.from_pretrained(folder).relation_names["owner"] == "subsidiary of"
+    stage_1, model = (DocREIIForRelationExtraction.from_pretrained(path) for path in (folder / "stage_1", folder))
+    assert stage_1.config.id2label == model.config.id2label == OWN_RELATIONS
+    assert (stage_1.config.num_iterations, model.config.num_iterations) == (0, 3)
+    processor = DocREIIProcessor.from_pretrained(folder)
+    assert processor.relation_names["owner"] == "subsidiary of"
+    assert processor.mention_anchor == "token"
+
+
+def test_both_stages_take_less_than_twenty_lines():
+    source = (EXAMPLES / "finetune_own_corpus.py").read_text(encoding="utf-8")
+    body = source[source.index("def train_encoder(") : source.index("def train_checkpoint(")]
+
+    assert len([line for line in body.splitlines() if line.strip()]) < 20

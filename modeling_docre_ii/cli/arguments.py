@@ -64,6 +64,10 @@ class ModelArguments:
             "choices": MENTION_ANCHORS,
         },
     )
+    max_labels_per_pair: int | None = field(
+        default=None,
+        metadata={"help": "Largest number of relations of a pair of entities. Default: 4, or that of the checkpoint."},
+    )
     ignore_mismatched_sizes: bool = field(
         default=False,
         metadata={
@@ -75,6 +79,9 @@ class ModelArguments:
     def __post_init__(self):
         self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
         self.model_kwargs = _read_mapping("model_kwargs", self.model_kwargs)
+        for name in self.model_kwargs:
+            if name in type(self).__dataclass_fields__:
+                raise ValueError(f"model_kwargs: {name!r} is an argument of its own: set it beside `model_kwargs`")
         check_names("model_kwargs", self.model_kwargs, DocREIIConfig.__dataclass_fields__)
 
 

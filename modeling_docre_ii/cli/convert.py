@@ -11,7 +11,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from .. import modeling_docre_ii
 from ..configuration_docre_ii import DocREIIConfig
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import atomic_write
 from .process_setup import one_line_errors
 
 
@@ -138,13 +138,13 @@ def _replace_code(folder: Path) -> None:
         text = card.read_text(encoding="utf-8")
         for earlier, now in _CARD_CODE.items():
             text = text.replace(earlier, now)
-        with write_whole(card) as partial:
+        with atomic_write(card) as partial:
             partial.write_text(text, encoding="utf-8")
 
 
-def _code_of(module: Path) -> list[Path]:
+def _code_of(module: Path) -> set[Path]:
     """A module of a checkpoint and all that it imports."""
-    return [module, *map(Path, get_relative_import_files(module))]
+    return {module, *map(Path, get_relative_import_files(module))}
 
 
 def _is_checkpoint(folder: Path) -> bool:
@@ -163,7 +163,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with write_whole(path) as partial:
+    with atomic_write(path) as partial:
         # Sorted as transformers writes it, but the label map inside by its numbers: "10" is not before "2".
         text = json.dumps(dict(sorted(content.items())), indent=2, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8")

@@ -47,6 +47,13 @@ _USUAL_TRAINING_ARGUMENTS = {
     "resume_from_checkpoint",
     "push_to_hub",
 }
+# Of the data arguments, those that only `--help-all` shows.
+_RARE_DATA_ARGUMENTS = {
+    "documents_per_shard",
+    "num_printed_documents",
+    "num_printed_triples",
+    "preprocessing_num_workers",
+}
 
 
 def parse_arguments(argv: list[str], description: str | None = None, prog: str = "run_docre.py") -> Arguments:
@@ -72,8 +79,9 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
     parser.add_argument("--help-all", action="help", help="Show every argument and exit.")
     if "--help-all" not in argv:
         for action in parser._actions:
-            is_of_card = action.container.title == CardArguments._argument_group_name
-            if is_of_card or (action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS):
+            group = action.container.title
+            is_rare = group == CardArguments._argument_group_name or action.dest in _RARE_DATA_ARGUMENTS
+            if is_rare or (group == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS):
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
         argv = _as_arguments(_read_configuration(argv[0])) + argv[1:]

@@ -11,7 +11,7 @@ from ..explanation import describe_explanation
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from ..training.trainer import DocREIITrainer
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import atomic_write
 
 
 def write_predictions(path: Path, predictions: Sequence[Mapping[str, Any]]) -> None:
@@ -24,7 +24,7 @@ def write_predictions(path: Path, predictions: Sequence[Mapping[str, Any]]) -> N
         predictions (`list[dict]`):
             `title` and `triples` of each document, the triples as [`~DocREIIProcessor.name_facts`] makes them.
     """
-    with write_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(predictions, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def print_explanation(
         inputs = processor(document, return_tensors="pt").to(model.device)
         with torch.no_grad(), trainer.compute_loss_context_manager():
             outputs = model(**inputs, output_attentions=True)
-        triples += processor.explain(outputs, [document], model.config.max_labels_per_pair)[0]
+        triples += processor.explain(outputs, [document])[0]
     supported = [triple for triple in triples if triple["support"]]
     if supported:
         print(f"\nWhy, for one of them:\n{describe_explanation(max(supported, key=lambda t: t['iteration']))}")

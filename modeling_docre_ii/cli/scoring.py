@@ -4,7 +4,7 @@ from dataset_scripts.corpus import Corpus
 
 from ..evaluation.scores import score_facts, score_relations
 from ..evaluation.significance import paired_bootstrap, summarize_runs
-from ..evaluation.submission_files import read_submission
+from ..evaluation.submission import read_submission
 from ..evaluation.tables import comparison_table, relation_table, runs_table, score_table
 from .arguments import DataArguments
 from .corpora import check_labels, read_corpus
@@ -57,27 +57,24 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
 
     Raises:
         `ValueError`: there are no validation documents with labels, or a file is not a submission about them
-            ([`DocumentError`]).
+            ([`PredictionError`]).
     """
     check_labels(corpus, "validation")
     documents = list(corpus.documents("validation"))
     files = [read_submission(path) for path in data_args.score_files]
-    options = {} if data_args.unknown_titles == "error" else {"unknown_titles": data_args.unknown_titles}
-    runs = [
-        score_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, **options)
-        for predictions in files
-    ]
+    facts, unknown = (corpus.train_facts, corpus.distant_facts), {"unknown_titles": data_args.unknown_titles}
+    runs = [score_facts(predictions, documents, *facts, **unknown) for predictions in files]
     for path, scores in zip(data_args.score_files, runs):
         print(f"\n{path}\n{score_table(scores)}")
     if len(runs) > 1:
         print(f"\n{len(runs)} runs\n{runs_table(summarize_runs(runs))}")
     elif data_args.compare_with is None:
-        by_relation = score_relations(files[0], documents, **options)
+        by_relation = score_relations(files[0], documents, **unknown)
         print(f"\n{relation_table(by_relation, corpus.relation_names)}")
     else:
         others = read_submission(data_args.compare_with)
         comparisons = {
-            name: paired_bootstrap(files[0], others, documents, name, train_facts=corpus.train_facts, **options)
+            name: paired_bootstrap(files[0], others, documents, name, train_facts=corpus.train_facts, **unknown)
             for name in runs[0]
             if name.endswith("f1") and name != "ign_distant_f1"
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..training.arguments import DocREIITrainingArguments
+from ..training.precision import reuse_precision_of_stages
 from .arguments import Arguments
 
 
@@ -35,7 +36,8 @@ class Stage:
 
 def stages_of(arguments: Arguments) -> list[Stage]:
     """
-    Returns the stages of a run, without those that a resumed run has finished. A run that does not train has one.
+    Returns the stages of a run, without those that a resumed run has finished. A run that does not train has one. A
+    resumed run keeps the precision it was started in.
 
     Args:
         arguments ([`Arguments`]):
@@ -45,13 +47,14 @@ def stages_of(arguments: Arguments) -> list[Stage]:
         `list[Stage]`
 
     Raises:
-        `ValueError`: the run is to be resumed and there is no checkpoint.
+        `ValueError`: the run is to be resumed and there is no checkpoint, or its precision does not work here.
     """
     training, start = arguments.training, arguments.model.model_name_or_path
     last = max(training)
     if not training[last].do_train:
         return [Stage(last, training[last], start)]
     first, checkpoint = find_resumption(training)
+    reuse_precision_of_stages(training, first, checkpoint)
     stages = [Stage(number, args, start) for number, args in training.items() if number >= first]
     stages[0].checkpoint = checkpoint
     if len(training) == 2:

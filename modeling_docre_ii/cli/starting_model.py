@@ -3,7 +3,7 @@
 from importlib import resources
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from dataset_scripts.corpus import Corpus
 
@@ -38,32 +38,28 @@ def load_model(
             `ignore_mismatched_sizes` is not set.
     """
     path, model_args = resolve_path(stage.start), arguments.model
-    relations = {
-        "relations": corpus.relations,
-        "relation_names": corpus.relation_names,
+    most = model_args.max_labels_per_pair
+    decoding = {} if most is None else {"max_labels_per_pair": most}
+    corpus_settings = {
+        "relations": corpus.relation_names,
         "candidate_types": arguments.data.candidate_types or corpus.candidate_types,
     }
     if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
         if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
-            return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path)
-        processor = DocREIIProcessor.from_pretrained(path, **relations)
-        id2label = dict(enumerate(corpus.relations))
-        label2id = {relation: index for index, relation in id2label.items()}
-        changes = {"id2label": id2label, "label2id": label2id, "ignore_mismatched_sizes": True}
+            return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path, **decoding)
+        processor = DocREIIProcessor.from_pretrained(path, **corpus_settings, **decoding)
+        changes = {**processor.label_maps, "ignore_mismatched_sizes": True}
         return _load_checkpoint(arguments, stage, path, **changes), processor
-    processor = DocREIIProcessor(
-        AutoTokenizer.from_pretrained(path),
-        **relations,
+    processor = DocREIIProcessor.from_encoder_pretrained(
+        path,
+        **corpus_settings,
+        **decoding,
         mark_types=model_args.mark_types,
         mention_anchor=model_args.mention_anchor,
     )
+    config_kwargs = model_args.model_kwargs | ({"num_iterations": 0} if stage.number == 1 else {})
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
-        path,
-        encoder_kwargs=model_args.encoder_kwargs,
-        id2label=dict(enumerate(corpus.relations)),
-        num_prefix_tokens=processor.num_prefix_tokens,
-        num_suffix_tokens=processor.num_suffix_tokens,
-        **(model_args.model_kwargs | ({"num_iterations": 0} if stage.number == 1 else {})),
+        path, processor=processor, encoder_kwargs=model_args.encoder_kwargs, **config_kwargs
     )
     return model, processor
 

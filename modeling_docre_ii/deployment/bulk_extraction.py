@@ -16,7 +16,9 @@ from transformers.utils import logging
 from ..documents import DocumentError, check_document
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import atomic_write
+from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
+from .extraction_precision import settle_precision
 from .extraction_run import ExtractionRun, describe_run
 
 
@@ -105,7 +107,8 @@ def extract_to_parquet(
         batch_size (`int`, *optional*, defaults to 8):
             Number of documents that go through the model at once. Those of a shard are sorted by length before.
         bf16 (`bool`, *optional*, defaults to `False`):
-            Whether the model runs under autocast to bfloat16.
+            Whether the model runs under autocast to bfloat16. On a CPU it does so only if bf16 works there and is
+            faster than float32. What the process that starts first decides holds for all shards.
         process_index, num_processes (`int`, *optional*):
             Which of how many processes this is, as in an array of jobs. Default to what accelerate says.
 
@@ -115,7 +118,8 @@ def extract_to_parquet(
     Raises:
         [`DocumentError`]: a document is malformed; the message has its index and its title. The shards before it are
             written.
-        `FileExistsError`: the folder holds triples of other documents, of another model or of shards of another size.
+        `FileExistsError`: the folder holds triples of other documents, of another model, of shards of another size or
+            with another `bf16`, or was started in bf16, which this CPU cannot run.
         `ValueError`: there are no documents, the processor is of another model, a number is out of range, or only one
             of `process_index` and `num_processes` is given.
 
@@ -127,7 +131,8 @@ def extract_to_parquet(
     >>> triples = datasets.load_dataset("parquet", data_dir="triples", split="train")
     ```
     """
-    if process_index is None and num_processes is None:
+    is_launched = process_index is None and num_processes is None
+    if is_launched:
         state = PartialState()
         process_index, num_processes = state.process_index, state.num_processes
     if process_index is None or num_processes is None or not 0 <= process_index < num_processes:
@@ -140,7 +145,12 @@ def extract_to_parquet(
     device = None if getattr(model, "hf_device_map", None) else model.device
     extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)
     folder = Path(folder)
+    trial = None
+    if bf16 and model.device.type == "cpu":
+        # Before the folder is read: processes of one launch wait for each other here, whatever they find there.
+        trial = try_bf16_in_all_processes() if is_launched else try_bf16()
     run = describe_run(model, processor, documents, documents_per_shard, bf16)
+    run = settle_precision(run, folder, _description_of_a_shard(folder), trial, should_log=process_index == 0)
     finished = finished_shards(folder, run)
     mine = range(process_index, run.num_shards, num_processes)
     model.eval()
@@ -154,7 +164,7 @@ def extract_to_parquet(
         for shard in (shard for shard in mine if shard not in finished):
             indices = run.documents_of(shard)
             read = [_read(documents[index], index) for index in indices]
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
                 triples = _predict(extractor, read, batch_size)
             _write_shard(folder, run, shard, read, triples)
             progress.update(len(indices))
@@ -189,7 +199,8 @@ def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
         metadata = _metadata_of(path)
         if metadata is None and path.name in shards:
             continue
-        written = json.loads(metadata.metadata.get(METADATA_KEY, b"{}")) if metadata and metadata.metadata else {}
+        # Shards from before there was a choice do not record what was requested.
+        written = {"bf16_requested": run.bf16_requested} | _description_in(metadata)
         differing = {name: value for name, value in asdict(run).items() if written.get(name) != value}
         if differing:
             described = ", ".join(f"`{name}` {written.get(name)}, here {value}" for name, value in differing.items())
@@ -206,6 +217,15 @@ def _metadata_of(path: Path) -> pq.FileMetaData | None:
         return pq.read_metadata(path)
     except pa.ArrowInvalid:  # it has no end
         return None
+
+
+def _description_in(metadata: pq.FileMetaData | None) -> dict[str, Any]:
+    return json.loads(metadata.metadata.get(METADATA_KEY, b"{}")) if metadata and metadata.metadata else {}
+
+
+def _description_of_a_shard(folder: Path) -> dict[str, Any] | None:
+    described = (_description_in(_metadata_of(path)) for path in sorted(folder.glob("triples-*.parquet")))
+    return next(filter(None, described), None)
 
 
 def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -265,7 +285,7 @@ def _write_shard(
     # What a process that was killed has left of it, which nobody else would take away.
     for left in folder.glob(f"{path.name}.*.partial"):
         left.unlink()
-    with write_whole(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+    with atomic_write(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         # `datasets` fails on a row group without a row, but not on a file without a row group.
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))

@@ -36,6 +36,7 @@ class ExtractionRun:
         num_documents (`int`): Number of documents.
         documents_per_shard (`int`): Number of documents of a shard; the last may have fewer.
         bf16 (`bool`): Whether the model runs under autocast to bfloat16.
+        bf16_requested (`bool`): Whether this was requested. On a CPU, bf16 can be requested and not used.
     """
 
     model: str
@@ -43,6 +44,7 @@ class ExtractionRun:
     num_documents: int
     documents_per_shard: int
     bf16: bool
+    bf16_requested: bool
 
     @property
     def num_shards(self) -> int:
@@ -69,7 +71,7 @@ def describe_run(
             As for [`extract_to_parquet`].
 
     Returns:
-        [`ExtractionRun`].
+        [`ExtractionRun`]: with `bf16` as requested, which [`settle_precision`] may change.
     """
     return ExtractionRun(
         model=_digest_of_model(model, processor),
@@ -77,6 +79,7 @@ def describe_run(
         num_documents=len(documents),
         documents_per_shard=documents_per_shard,
         bf16=bf16,
+        bf16_requested=bf16,
     )
 
 

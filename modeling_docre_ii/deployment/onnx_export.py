@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..document_encoding import encode_documents
-from ..entity_pairs import pairs_to_matrix
-from ..model_outputs import DocREIIModelOutput
+from ..document_encoding import DocumentEncoding, encode_documents
+from ..entity_pairs import EntityPairs
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
@@ -56,18 +55,13 @@ class RelationsGraph(nn.Module):
         self.outputs = ("base_logits", "iteration_logits") if model.config.num_iterations else ("base_logits",)
 
     def forward(self, last_hidden_state, mention_attention, mention_positions, mention_entities, pair_mask):
-        module, pairs = self.model.docre_ii, pair_mask.nonzero(as_tuple=True)
-        features = module.pair_features(
-            last_hidden_state, mention_attention, mention_positions, mention_entities, pairs, pair_mask.shape[1]
-        )
-        base = DocREIIModelOutput(
-            feature_matrix=pairs_to_matrix(features, pair_mask),
-            base_logits=pairs_to_matrix(module.classifier(features), pair_mask),
-        )
-        output = self.model.infer(base, pair_mask)
-        if output.iteration_logits is None:
-            return output.base_logits
-        return output.base_logits, torch.stack(output.iteration_logits)
+        pairs = EntityPairs.from_mask(pair_mask)
+        encoding = DocumentEncoding(last_hidden_state, mention_attention)
+        rows = self.model.docre_ii.encode_pairs(encoding, mention_positions, mention_entities, pairs)
+        output = self.model.infer(*rows, pairs)
+        if "iteration_logits" not in output:
+            return output["base_logits"]
+        return output["base_logits"], torch.stack(output["iteration_logits"])
 
 
 def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike):

@@ -3,11 +3,10 @@
 import datasets
 import evaluate
 
-# As in `docred_metric`: `evaluate.load` copies the files that are imported here, and not those that they import.
-from ..documents import DocumentError
-from .metric_inputs import DocumentInputs
+# All that the siblings need, for `evaluate.load`: see `docred_metric`.
+from .matching import PredictionError
+from .metric_inputs import DocumentInputs, with_titles
 from .scores import score_facts
-from .submission import with_titles
 
 
 _DESCRIPTION = """\
@@ -33,12 +32,13 @@ _KINDS = ("", "intra_", "inter_", "filtered_", "filtered_intra_", "filtered_inte
 
 class BiomedicalMetric(DocumentInputs, evaluate.Metric):
     """
-    The scores of [`score_facts`] that papers on CDR and GDA report, as an `evaluate` metric: a list of predictions and
-    one reference for each document.
+    Computes the scores that papers on CDR and GDA report, with `evaluate`.
+
+    It takes a list of predictions and one reference for each document; see [`score_facts`] for the scores.
 
     A prediction has `h_idx`, `t_idx` and `r`. A reference is the gold document: `title`, `vertexSet` with the `name`
     and the `sent_id` of each mention, `labels` with `h`, `t` and `r`, and perhaps `uncounted`, the pairs that the
-    filter leaves out, each with `h` and `t`. Other keys do not matter. Titles have to differ.
+    filter leaves out, each with `h` and `t`. Other keys are ignored. Titles must differ.
 
     `f1`, `intra_f1` and `inter_f1`, each with its precision and recall, count all predictions. `filtered_f1`,
     `filtered_intra_f1` and `filtered_inter_f1` do not count those on pairs of `uncounted`: what most papers report on
@@ -75,4 +75,4 @@ class BiomedicalMetric(DocumentInputs, evaluate.Metric):
         return {name: scores[name] for name in names if name in scores}
 
 
-__all__ = ["BiomedicalMetric", "DocumentError"]
+__all__ = ["BiomedicalMetric", "PredictionError"]

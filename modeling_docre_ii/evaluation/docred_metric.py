@@ -3,12 +3,11 @@
 import datasets
 import evaluate
 
-# `evaluate.load` copies the files that are imported here, and not those that they import in turn: `documents`, whose
-# error the metric raises, has to be named for `metrics` as well. It reads a comment behind an import as an address.
-from ..documents import DocumentError
-from .metric_inputs import DocumentInputs
+# `evaluate.load` copies the siblings that this file imports, but not what they import in turn: whatever they need must
+# be imported here too, and from this folder. It takes a comment on an import line for a URL.
+from .matching import PredictionError
+from .metric_inputs import DocumentInputs, with_titles
 from .scores import DOCRED_CITATION, score_facts
-from .submission import with_titles
 
 
 _DESCRIPTION = """\
@@ -19,12 +18,14 @@ Ign F1 and evidence F1, and those of intra-sentence, inter-sentence and inferred
 
 class DocREDMetric(DocumentInputs, evaluate.Metric):
     """
-    [`score_facts`] as an `evaluate` metric: a list of predictions and one reference for each document.
+    Computes the scores of [`score_facts`] with `evaluate`.
 
-    A prediction has `h_idx`, `t_idx`, `r` and perhaps `evidence`. A reference is the gold document: `title`,
-    `vertexSet` with the `name` and perhaps the `sent_id` of each mention, and `labels` with `h`, `t`, `r` and perhaps
-    `evidence`. Other keys do not matter. Titles have to differ. `compute` takes `train_facts` and `distant_facts`, as
-    [`score_facts`] does.
+    It takes a list of predictions and one reference for each document.
+
+    A prediction has `h_idx`, `t_idx`, `r` and, optionally, `evidence`. A reference is the gold document: `title`,
+    `vertexSet` with the `name` and, optionally, the `sent_id` of each mention, and `labels` with `h`, `t`, `r` and,
+    optionally, `evidence`. Other keys are ignored. Titles must differ. `compute` takes `train_facts` and
+    `distant_facts`, as [`score_facts`] does.
 
     Example:
 
@@ -62,4 +63,4 @@ class DocREDMetric(DocumentInputs, evaluate.Metric):
         return score_facts(with_titles(predictions, references), references, train_facts, distant_facts)
 
 
-__all__ = ["DocREDMetric", "DocumentError"]
+__all__ = ["DocREDMetric", "PredictionError"]

@@ -1,4 +1,4 @@
-"""What a model got right and wrong, as one HTML file: every document with its triples, and summaries."""
+"""The error report: every document with its right and wrong triples, as HTML."""
 
 import json
 from collections import Counter, defaultdict
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..documents import DocumentError, check_document
-from ..utils.atomic_write import write_whole
-from .submission import check_prediction
+from ..documents import check_document
+from ..utils.atomic_write import atomic_write
+from .matching import gold_facts, match_predictions
+from .scores import micro_scores
 
 
 TEMPLATE = Path(__file__).with_name("error_report.html")
@@ -20,17 +21,21 @@ OUTCOMES = ("correct", "wrong", "missed", "not counted", "removed")
 FREQUENCY_GROUPS = {"10 most frequent": 10, "rank 11 to 30": 30, "rank 31 and on": float("inf")}
 
 # Index of the document, head, tail, relation.
-Fact = tuple[int, int, int, str]
+CorpusFact = tuple[int, int, int, str]
 
 
 class _Facts(NamedTuple):
     """
-    Gold facts with their evidence, the facts of each iteration with their scores, and the pairs not to count, `None`
-    if the corpus has no such thing.
+    The facts of all documents.
+
+    Args:
+        gold: Gold facts and their evidence.
+        predicted: For each iteration, predicted facts and their scores.
+        uncounted: Document, head and tail of the pairs that do not count; `None` if no document lists such pairs.
     """
 
-    gold: dict[Fact, list[int]]
-    predicted: list[dict[Fact, float | None]]
+    gold: dict[CorpusFact, list[int]]
+    predicted: list[dict[CorpusFact, float | None]]
     uncounted: set[tuple[int, int, int]] | None
 
 
@@ -43,22 +48,22 @@ def write_error_report(
     heading: str = "What the model got right and wrong",
 ) -> None:
     """
-    Writes a page with all documents and predictions, that any browser opens without network.
+    Writes a page with all documents and predictions, for any browser, offline.
 
     Args:
         path (`str` or `Path`):
-            The HTML file. Its folder is made.
+            The HTML file. Its folder is created.
         documents, predictions, relation_names, train_documents, heading:
             See [`report_data`].
 
     Raises:
-        [`DocumentError`]: see [`report_data`]. Nothing is written then.
+        [`DocumentError`], [`PredictionError`], `ValueError`: see [`report_data`]. Nothing is written then.
     """
     data = report_data(documents, predictions, relation_names, train_documents, heading)
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACEHOLDER)
     # In JSON `<` is only ever part of a string. Without it no text ends the script element, or opens a comment in it.
     page = before + json.dumps(data, allow_nan=False).replace("<", "\\u003c") + after
-    with write_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
@@ -81,27 +86,28 @@ def report_data(
             The gold documents in DocRED's form, of different titles. With `uncounted`, a list of pairs (`h`, `t`),
             every score is given twice: over all pairs, and as `filtered` without the facts on those pairs.
         predictions (`dict[str, Iterable[dict]]`):
-            The predictions of `base`, `iteration_1` and so on, in order; the last are the result. Each has `title`,
-            `h_idx`, `t_idx`, `r` and, if known, `score`.
+            The predictions of `base`, `iteration_1` and so on, in order; the last are the result. They have DocRED's
+            submission form and, if known, a `score`, see [`to_submission`].
         relation_names (`dict[str, str]`):
             Relation id -> readable name.
         train_documents (`Iterable[dict]`, *optional*):
-            Training documents, which say how frequent a relation is. Without them the gold documents do.
+            Training documents, in which the relations are counted. Defaults to the gold documents.
         heading (`str`, *optional*):
             Heading of the page.
 
     Returns:
         `dict`: `heading`, `iterations` (names), `relations`, `types`, `documents` with their `triples`, `summary`
-        with the rows of four tables, `frequency_source` and `has_uncounted`. All of it can be written as JSON.
+        with the rows of four tables, `frequency_source` and `has_uncounted`, ready to be written as JSON.
 
     Raises:
-        [`DocumentError`]: a document is not in DocRED's form, two have one title, or a prediction is on an unknown
-            title or entity, or not in submission form.
-        `ValueError`: there is no list of predictions.
+        [`DocumentError`]: A document is not in DocRED's form.
+        [`PredictionError`]: Two documents have the same title, or a prediction is on an unknown title or entity, or
+            not in submission form.
+        `ValueError`: There are no predictions.
     """
     documents = list(documents)
     if not predictions:
-        raise ValueError("`predictions` has to hold at least the predictions of `base`")
+        raise ValueError("`predictions` must hold at least the predictions of `base`")
     iterations = [name.replace("_", " ") for name in predictions]
     facts = _read_facts(documents, predictions.values())
     frequencies = _relation_frequencies(train_documents)
@@ -134,39 +140,33 @@ def report_data(
     }
 
 
-def _read_facts(documents, predictions) -> _Facts:
-    index_of = {}
-    for index, document in enumerate(documents):
+def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[Iterable[Mapping[str, Any]]]) -> _Facts:
+    for document in documents:
         check_document(document)
-        if document["title"] in index_of:
-            raise DocumentError(f"document {document['title']!r} is there twice: predictions go by title")
-        index_of[document["title"]] = index
-    gold: dict[Fact, list[int]] = {}
-    for index, document in enumerate(documents):
-        for label in document.get("labels") or ():
-            evidence = gold.setdefault((index, label["h"], label["t"], label["r"]), [])
-            evidence[:] = sorted({*evidence, *(label.get("evidence") or ())})
-    pairs = ((index, pair) for index, document in enumerate(documents) for pair in document.get("uncounted") or ())
-    uncounted = {(index, pair["h"], pair["t"]) for index, pair in pairs}
-    if all(document.get("uncounted") is None for document in documents):
-        uncounted = None
-    return _Facts(gold, [_read_predictions(rows, documents, index_of) for rows in predictions], uncounted)
+    predicted = []
+    for rows in predictions:
+        by_document = match_predictions(rows, documents).by_document
+        predicted.append(
+            {(index, *fact): _score(row) for index, facts in enumerate(by_document) for fact, row in facts.items()}
+        )
+    gold = {
+        (index, *fact): sorted({sentence for label in labels for sentence in label.get("evidence") or ()})
+        for index, document in enumerate(documents)
+        for fact, labels in gold_facts(document).items()
+    }
+    uncounted = None
+    if any(document.get("uncounted") is not None for document in documents):
+        uncounted = {
+            (index, pair["h"], pair["t"])
+            for index, document in enumerate(documents)
+            for pair in document.get("uncounted") or ()
+        }
+    return _Facts(gold, predicted, uncounted)
 
 
-def _read_predictions(predictions, documents, index_of) -> dict[Fact, float | None]:
-    """What is predicted twice is one fact; it keeps the first score."""
-    facts = {}
-    for place, row in enumerate(predictions):
-        check_prediction(row, place)
-        title, head, tail, relation = row["title"], row["h_idx"], row["t_idx"], row["r"]
-        if title not in index_of:
-            raise DocumentError(f"document {title!r}: predicted {(head, tail, relation)}, but no gold document has it")
-        size = len(documents[index_of[title]]["vertexSet"])
-        if not (0 <= head < size and 0 <= tail < size):
-            raise DocumentError(f"document {title!r}: predicted {(head, tail, relation)}, but it has {size} entities")
-        score = row.get("score")
-        facts.setdefault((index_of[title], head, tail, relation), None if score is None else round(float(score), 4))
-    return facts
+def _score(row: Mapping[str, Any]) -> float | None:
+    score = row.get("score")
+    return None if score is None else round(float(score), 4)
 
 
 def _relation_frequencies(documents) -> Counter:
@@ -178,7 +178,7 @@ def _relation_frequencies(documents) -> Counter:
 
 
 def _frequency_groups(relations: set[str], frequencies: Counter, source: str) -> dict[str, str]:
-    """The group of each relation, the most frequent first. Equally frequent ones are ranked by their id."""
+    """Returns the group of each relation, most frequent first, ties by id."""
     ranked = sorted(relations | set(frequencies), key=lambda relation: (-frequencies[relation], relation))
     groups = {}
     for rank, relation in enumerate(ranked, start=1):
@@ -187,14 +187,14 @@ def _frequency_groups(relations: set[str], frequencies: Counter, source: str) ->
     return {relation: group for relation, group in groups.items() if relation in relations}
 
 
-def _inter_sentence_test(documents) -> Callable[[Fact], bool]:
+def _inter_sentence_test(documents) -> Callable[[CorpusFact], bool]:
     sentences = [
         [{mention["sent_id"] for mention in mentions} for mentions in document["vertexSet"]] for document in documents
     ]
     return lambda fact: sentences[fact[0]][fact[1]].isdisjoint(sentences[fact[0]][fact[2]])
 
 
-def _triple(fact: Fact, facts: _Facts, iterations: Sequence[str], is_inter: bool) -> dict[str, Any]:
+def _triple(fact: CorpusFact, facts: _Facts, iterations: Sequence[str], is_inter: bool) -> dict[str, Any]:
     found = [index for index, predicted in enumerate(facts.predicted) if fact in predicted]
     return {
         "h": fact[1],
@@ -212,7 +212,7 @@ def _triple(fact: Fact, facts: _Facts, iterations: Sequence[str], is_inter: bool
     }
 
 
-def _outcome(fact: Fact, facts: _Facts) -> str:
+def _outcome(fact: CorpusFact, facts: _Facts) -> str:
     is_result = fact in facts.predicted[-1]
     if fact in facts.gold:
         return "correct" if is_result else "missed"
@@ -222,8 +222,8 @@ def _outcome(fact: Fact, facts: _Facts) -> str:
 
 
 def _history(found: Sequence[int], iterations: Sequence[str]) -> str:
-    """For example "found by base, lost in iteration 2"."""
-    events = []
+    """Returns for example "found by base, lost in iteration 2"."""
+    events: list[str] = []
     for index, name in enumerate(iterations):
         if index in found and index - 1 not in found:
             events.append(f"back in {name}" if events else f"found {'in' if index else 'by'} {name}")
@@ -248,7 +248,7 @@ def _document(document: Mapping[str, Any], triples: list[dict[str, Any]]) -> dic
 
 
 def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str, Any]]:
-    """Scores of each iteration, and what it changed against the one before. The base has changed nothing."""
+    """Returns the scores of each iteration and its changes to the one before."""
     rows = []
     for index, label in enumerate(iterations):
         row = {"label": label, **_scores(facts.predicted[index], facts.gold, facts.uncounted), "changes": None}
@@ -265,8 +265,8 @@ def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str,
     return rows
 
 
-def _table(facts: _Facts, labels: Sequence[str], label_of: Callable[[Fact], str]) -> list[dict[str, Any]]:
-    """Scores of the result by the label of a fact, and the F1 of each iteration."""
+def _table(facts: _Facts, labels: Sequence[str], label_of: Callable[[CorpusFact], str]) -> list[dict[str, Any]]:
+    """Returns the scores of the result by label, and the F1 of each iteration."""
     gold, predicted = _grouped(facts.gold, label_of), [_grouped(rows, label_of) for rows in facts.predicted]
     rows = []
     for label in labels:
@@ -275,25 +275,25 @@ def _table(facts: _Facts, labels: Sequence[str], label_of: Callable[[Fact], str]
     return rows
 
 
-def _grouped(facts: Iterable[Fact], label_of: Callable[[Fact], str]) -> dict[str, set[Fact]]:
+def _grouped(facts: Iterable[CorpusFact], label_of: Callable[[CorpusFact], str]) -> dict[str, set[CorpusFact]]:
     groups = defaultdict(set)
     for fact in facts:
         groups[label_of(fact)].add(fact)
     return groups
 
 
-def _scores(predicted: Iterable[Fact], gold: Iterable[Fact], uncounted: set | None) -> dict[str, Any]:
-    """Every number of every table: counts, and scores in percent; a quotient of zeros is 0."""
+def _scores(predicted: Iterable[CorpusFact], gold: Iterable[CorpusFact], uncounted: set | None) -> dict[str, Any]:
+    """Returns a row of a table, also `filtered` without the uncounted pairs."""
     predicted, gold = set(predicted), set(gold)
-    scores = _ratios(len(predicted & gold), len(predicted), len(gold))
+    scores = _counts_and_scores(predicted, gold)
     if uncounted is not None:
-        predicted, gold = ({fact for fact in facts if fact[:3] not in uncounted} for facts in (predicted, gold))
-        scores["filtered"] = _ratios(len(predicted & gold), len(predicted), len(gold))
+        scores["filtered"] = _counts_and_scores(
+            *({fact for fact in facts if fact[:3] not in uncounted} for facts in (predicted, gold))
+        )
     return scores
 
 
-def _ratios(correct: int, predicted: int, gold: int) -> dict[str, Any]:
-    precision, recall = (100 * correct / whole if whole else 0.0 for whole in (predicted, gold))
-    f1 = 2 * precision * recall / (precision + recall) if correct else 0.0
-    counts = {"correct": correct, "predicted": predicted, "gold": gold}
+def _counts_and_scores(predicted: set[CorpusFact], gold: set[CorpusFact]) -> dict[str, Any]:
+    counts = {"correct": len(predicted & gold), "predicted": len(predicted), "gold": len(gold)}
+    f1, precision, recall = map(float, micro_scores(**counts))
     return {**counts, "precision": precision, "recall": recall, "f1": f1}

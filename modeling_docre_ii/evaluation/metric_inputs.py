@@ -1,18 +1,19 @@
-"""What the metrics of `evaluate` take: documents with keys beyond the declared ones, and without some of these."""
+"""Inputs of the `evaluate` metrics: whole documents and their predictions."""
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import datasets
 
-from ..documents import DocumentError
+from .matching import PredictionError
 
 
 class DocumentInputs:
     """
-    Lets a metric take any document, to be named before [`evaluate.Metric`] among its bases. evaluate alone fails on a
-    mapping that has not just the declared keys.
+    Lets a metric take whole documents, with more or fewer fields than declared.
+
+    `evaluate` alone rejects such mappings. List this class before [`evaluate.Metric`] among the bases.
     """
 
     def add_batch(self, *, predictions=None, references=None):
@@ -28,25 +29,47 @@ class DocumentInputs:
 
 def declared_fields(feature: Any, value: Any) -> Any:
     """
-    Brings a value into the form of a feature, at every level.
+    Keeps the declared keys of a value, at every level.
 
     Args:
         feature (`dict`, `datasets.List` or `datasets.Value`):
-            What is declared.
+            What the metric declares.
         value (`dict`, `list` or a plain value):
-            What is given.
+            What the user passes.
 
     Returns:
-        `dict`, `list` or a plain value: the value with just the declared keys. A list that it has not is empty, as
-            evaluate takes no `None` for a list of mappings; other values are `None`.
+        `dict`, `list` or a plain value: the value with exactly the declared keys. A missing list is empty, because
+        `evaluate` takes no `None` for a list of mappings; any other missing value is `None`.
 
     Raises:
-        [`DocumentError`]: The value has something else where a mapping is declared.
+        [`PredictionError`]: The value has something else where the metric declares a mapping.
     """
     if isinstance(feature, dict):
         if not isinstance(value, Mapping):
-            raise DocumentError(f"found {reprlib.repr(value)}, expected a mapping with {', '.join(feature)}")
+            raise PredictionError(f"found {reprlib.repr(value)}, expected a mapping with {', '.join(feature)}")
         return {name: declared_fields(of_name, value.get(name)) for name, of_name in feature.items()}
     if isinstance(feature, datasets.List):
         return [] if value is None else [declared_fields(feature.feature, item) for item in value]
     return value
+
+
+def with_titles(
+    predictions: Iterable[Iterable[Mapping[str, Any]]], references: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """
+    Returns predictions by document as one list in DocRED's submission form.
+
+    Args:
+        predictions (`Iterable[Iterable[dict]]`):
+            For each document, predictions with `h_idx`, `t_idx`, `r` and, optionally, `evidence`.
+        references (`Iterable[dict]`):
+            As many documents. Only `title` is read.
+
+    Returns:
+        `list[dict]`: each prediction with the title of its document, in the same order.
+    """
+    return [
+        {**fact, "title": document["title"]}
+        for facts, document in zip(predictions, references, strict=True)
+        for fact in facts
+    ]

@@ -1,13 +1,13 @@
-"""The scores of relation extraction from documents: DocRED's official ones and those of the literature."""
+"""Scores: F1, Ign F1 and the other scores of DocRED, CDR, GDA and their papers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..documents import DocumentError
-from .submission import check_prediction
+from .matching import Fact, PredictionError, gold_facts, match_predictions
 
 
 DOCRED_CITATION = """\
@@ -21,19 +21,17 @@ DOCRED_CITATION = """\
 }
 """
 
-# Names of the arguments and the relation: what makes a fact "seen in training".
+# Head name, tail name and relation: what makes a fact "seen in training".
 NamedFact = tuple[str, str, str]
-# Head, tail and relation: a fact of one document.
-Fact = tuple[int, int, str]
 
 
 def named_facts(documents: Iterable[Mapping[str, Any]]) -> set[NamedFact]:
     """
-    Facts of a training set as triples of names, over all pairs of mentions of their entities.
+    Returns facts as triples of names, over all pairs of mentions.
 
     Args:
         documents (`Iterable[dict]`):
-            Documents in DocRED's form, with labels.
+            Documents in DocRED's form, with labels: the training set, for Ign F1.
 
     Returns:
         `set[tuple[str, str, str]]`: (name of a head mention, name of a tail mention, relation).
@@ -46,56 +44,96 @@ def named_facts(documents: Iterable[Mapping[str, Any]]) -> set[NamedFact]:
     }
 
 
+def micro_scores(
+    correct: ArrayLike, predicted: ArrayLike, gold: ArrayLike, in_train: ArrayLike = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""
+    Computes F1, precision and recall from counts, in percent:
+
+        P = (correct - in_train) / (predicted - in_train),    R = correct / gold,    F1 = 2 P R / (P + R)
+
+    With `in_train` these are the precision and F1 of Ign F1, which keeps the plain recall. A quotient by zero is 0;
+    the 1e-5 that some scripts add to the denominator is left out. F1 takes a single division of integers, so that
+    counts with the same F1 give the same float, and a search for the best F1 finds ties.
+
+    Every F1 in this package comes from here.
+
+    Args:
+        correct, predicted, gold, in_train (`int` or integer `np.ndarray`):
+            Number of correct, predicted and gold facts, and of correct ones that the training set has. Arrays are
+            broadcast, so that many counts are scored at once.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray, np.ndarray]`: F1, precision and recall, each of the broadcast shape.
+    """
+    correct, predicted, gold, in_train = np.broadcast_arrays(correct, predicted, gold, in_train)
+    new_correct, new_predicted = correct - in_train, predicted - in_train
+    f1 = _percent(2 * correct * new_correct, gold * new_correct + correct * new_predicted)
+    return f1, _percent(new_correct, new_predicted), _percent(correct, gold)
+
+
 def count_facts(
     predictions: Iterable[Mapping[str, Any]],
     documents: Iterable[Mapping[str, Any]],
     train_facts: set[NamedFact] | None = None,
     distant_facts: set[NamedFact] | None = None,
+    unknown_titles: str = "error",
 ) -> dict[str, np.ndarray]:
     r"""
-    Counts, document by document, what the scores of [`score_facts`] are made of. Every score is a function of sums
-    over documents, [`micro_scores`], so that a resampling of documents needs no second count.
+    Counts the facts behind the scores of [`score_facts`], document by document.
 
-    Predictions and gold facts are sets over (title, head, tail, relation): what is said twice counts once. The scores
-    differ in which facts count, gold and predicted alike:
+    Every score is a function of sums over documents, [`micro_scores`], so resampled documents need no second count.
+
+    Predictions and gold facts are sets over (title, head, tail, relation): repetitions count once. The scores differ
+    in which facts count, gold and predicted alike:
 
     - `f1`: all.
-    - `ign_f1`, `ign_distant_f1` (with `train_facts`, with `distant_facts`): all; what is correct and in the training
-      set, by some pair of names of its entities, is counted for itself.
-    - `intra_f1`, `inter_f1` (if mentions have a `sent_id`): facts whose entities have, or do not have, mentions in one
-      sentence.
+    - `ign_f1`, `ign_distant_f1` (with `train_facts`, with `distant_facts`): all, and how many correct ones are in the
+      training set, by any pair of names of their entities.
+    - `intra_f1`, `inter_f1` (if mentions have a `sent_id`): facts whose entities have, or do not have, mentions in the
+      same sentence.
     - `infer_f1` (if there is such a gold fact): facts on pairs (h, t) for which gold has (h, r1, o) and (o, r2, t)
-      with an o other than h and t. Papers define the gold facts so (GAIN, SIRE) and leave the predictions open: here a
-      prediction counts if its pair is such a pair, whether or not it is a gold pair.
-    - `evidence_f1` (if a gold fact has evidence): sentences of evidence instead of facts, as the official script: all
-      that is predicted, also for a wrong fact, counts; what is correct is in the evidence of the same gold fact. Of
-      a prediction that is there twice, the first counts. Of a label that is there twice, the sentences of both are to
-      be found, and those of the last are correct.
-    - `filtered_f1`, `filtered_intra_f1`, `filtered_inter_f1` (if some document has the key `uncounted`): facts that
-      are not on a pair of `uncounted`. There CDR has the pairs that papers leave out by MeSH's hypernyms.
+      with an o other than h and t. Papers define the gold facts like this (GAIN, SIRE) and do not define the
+      predictions: here a prediction counts if its pair is such a pair, whether or not it is a gold pair.
+    - `evidence_f1` (if a gold fact has evidence): evidence sentences instead of facts, as the official script counts
+      them: all that is predicted counts, also for a wrong fact; a correct sentence is in the evidence of the same gold
+      fact. Of a repeated prediction, the first counts. Of a repeated label, the sentences of both count as gold, and
+      those of the last one are correct.
+    - `filtered_f1`, `filtered_intra_f1`, `filtered_inter_f1` (if a document has the key `uncounted`): facts that are
+      not on a pair of `uncounted`. In CDR these are the pairs that papers leave out by MeSH's hypernyms.
+
+    With `unknown_titles="wrong"`, predictions on titles that no document has are counted as DocRED's official script
+    counts them: predicted, never correct, in `f1`, the Ign scores and `filtered_f1`; their evidence does not count.
+    They have no entities, so they are neither intra- nor inter-sentence nor inferred.
 
     Args:
         predictions (`Iterable[dict]`):
-            Predictions in DocRED's submission form: `title`, `h_idx`, `t_idx`, `r`, and perhaps `evidence`.
+            Predictions in DocRED's submission form: `title`, `h_idx`, `t_idx`, `r` and, optionally, `evidence`.
         documents (`Iterable[dict]`):
-            The gold documents, with labels, and perhaps `uncounted`: a list of `{"h": int, "t": int}`.
+            The gold documents, with labels and, optionally, `uncounted`: a list of `{"h": int, "t": int}`.
         train_facts (`set[tuple[str, str, str]]`, *optional*):
             Facts of the training set from [`named_facts`]. Papers take DocRED's annotated training set.
         distant_facts (`set[tuple[str, str, str]]`, *optional*):
             The same of the distantly supervised training set.
+        unknown_titles (`str`, *optional*, defaults to `"error"`):
+            What to do with a prediction on a title that no document has: `"error"` or `"wrong"`.
 
     Returns:
         `dict[str, np.ndarray]`: by the name of the F1, integers of shape `(num_documents, 4)`: correct, predicted,
-        gold, and in train, which is 0 for all but `ign_f1` and `ign_distant_f1`.
+        gold and in train, the arguments of [`micro_scores`]; in train is 0 except for the Ign scores. With
+        `unknown_titles="wrong"` the shape is `(num_documents + 1, 4)`: the last row counts the predictions on unknown
+        titles.
 
     Raises:
-        [`DocumentError`]: two documents have one title, a prediction is not in submission form or on an unknown title,
-            a prediction or label is on an unknown entity, or some mentions have a `sent_id` and others have not.
+        [`PredictionError`]: Two documents have the same title, a prediction is not in submission form or, with
+            `"error"`, on an unknown title, a prediction or label is on an unknown entity, or only some mentions have a
+            `sent_id`.
+        `ValueError`: `unknown_titles` is neither `"error"` nor `"wrong"`.
     """
     documents = list(documents)
-    predicted = _predicted_by_document(predictions, documents)
-    seen = {"ign_f1": train_facts, "ign_distant_f1": distant_facts}
-    seen = {name: facts for name, facts in seen.items() if facts is not None}
+    predicted, unknown = match_predictions(predictions, documents, unknown_titles)
+    known = {"ign_f1": train_facts, "ign_distant_f1": distant_facts}
+    seen = {name: facts for name, facts in known.items() if facts is not None}
     has_sentences = any(
         mention.get("sent_id") is not None
         for document in documents
@@ -104,6 +142,9 @@ def count_facts(
     )
     rows = [_count_document(document, facts, seen, has_sentences) for document, facts in zip(documents, predicted)]
     names = list(rows[0]) if rows else ["f1", *seen]
+    if unknown_titles == "wrong":
+        of_all_facts = {"f1", "filtered_f1", *seen}
+        rows.append({name: [0, len(unknown) if name in of_all_facts else 0, 0, 0] for name in names})
     counts = {name: np.array([row[name] for row in rows], dtype=np.int64).reshape(-1, 4) for name in names}
     is_filtered = any(document.get("uncounted") is not None for document in documents)
     return {
@@ -114,40 +155,21 @@ def count_facts(
     }
 
 
-def micro_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""
-    Scores from sums of counts, in percent:
-
-        P = (correct - in_train) / (predicted - in_train),    R = correct / gold,    F1 = 2 P R / (P + R)
-
-    That is the plain precision where nothing is counted as in train, and else the one of Ign F1, with the plain
-    recall, and without the 1e-5 that other scripts add to the denominator. A quotient by zero is 0.
-
-    Args:
-        counts (`np.ndarray` of shape `(..., 4)`):
-            Correct, predicted, gold, in train: rows of [`count_facts`], summed.
-
-    Returns:
-        `tuple[np.ndarray, np.ndarray, np.ndarray]`: F1, precision and recall, each of shape `(...)`.
-    """
-    correct, predicted, gold, in_train = np.moveaxis(counts, -1, 0)
-    precision = 100 * _quotient(correct - in_train, predicted - in_train)
-    recall = 100 * _quotient(correct, gold)
-    return _quotient(2 * precision * recall, precision + recall), precision, recall
-
-
 def score_facts(
     predictions: Iterable[Mapping[str, Any]],
     documents: Iterable[Mapping[str, Any]],
     train_facts: set[NamedFact] | None = None,
     distant_facts: set[NamedFact] | None = None,
+    unknown_titles: str = "error",
 ) -> dict[str, float]:
     """
-    Scores predictions, in percent, micro-averaged over all facts of all documents. The scores are named and defined in
-    [`count_facts`]; `f1`, `precision`, `recall` and the Ign scores are those of DocRED's official `evaluation.py`.
+    Scores predictions, in percent, micro-averaged over all facts of all documents.
+
+    [`count_facts`] names and defines the scores; `f1`, `precision`, `recall` and the Ign scores are those of DocRED's
+    official `evaluation.py`.
 
     Args:
-        predictions, documents, train_facts, distant_facts: As for [`count_facts`].
+        predictions, documents, train_facts, distant_facts, unknown_titles: As for [`count_facts`].
 
     Returns:
         `dict[str, float]`: `f1`, `precision`, `recall`, and for the other names of [`count_facts`] the same three with
@@ -155,11 +177,11 @@ def score_facts(
         recall, which is not repeated.
 
     Raises:
-        [`DocumentError`]: As [`count_facts`].
+        [`PredictionError`], `ValueError`: As [`count_facts`].
     """
-    scores = {}
-    for name, counts in count_facts(predictions, documents, train_facts, distant_facts).items():
-        f1, precision, recall = map(float, micro_scores(counts.sum(axis=0)))
+    scores: dict[str, float] = {}
+    for name, counts in count_facts(predictions, documents, train_facts, distant_facts, unknown_titles).items():
+        f1, precision, recall = map(float, micro_scores(*counts.sum(axis=0)))
         prefix = name.removesuffix("f1")
         scores |= {f"{prefix}f1": f1, f"{prefix}precision": precision}
         if not prefix.startswith("ign_"):
@@ -168,73 +190,47 @@ def score_facts(
 
 
 def score_relations(
-    predictions: Iterable[Mapping[str, Any]], documents: Iterable[Mapping[str, Any]]
+    predictions: Iterable[Mapping[str, Any]], documents: Iterable[Mapping[str, Any]], unknown_titles: str = "error"
 ) -> list[dict[str, Any]]:
     """
-    Scores every relation for itself, in percent.
+    Scores every relation by itself, in percent.
 
     Args:
-        predictions, documents: As for [`count_facts`].
+        predictions, documents, unknown_titles: As for [`count_facts`].
 
     Returns:
         `list[dict]` with `relation`, `f1`, `precision`, `recall` and the counts `correct`, `predicted` and `gold`, for
         every relation that is gold or predicted: the most frequent gold one first, equally frequent ones by name.
 
     Raises:
-        [`DocumentError`]: As [`count_facts`].
+        [`PredictionError`], `ValueError`: As [`count_facts`].
     """
     documents = list(documents)
-    correct, predicted, gold = Counter(), Counter(), Counter()
-    for document, facts in zip(documents, _predicted_by_document(predictions, documents)):
-        gold_facts = _gold_facts(document)
-        correct.update(relation for _, _, relation in facts.keys() & gold_facts.keys())
+    by_document, unknown = match_predictions(predictions, documents, unknown_titles)
+    correct: Counter = Counter()
+    predicted = Counter(prediction["r"] for prediction in unknown)
+    gold: Counter = Counter()
+    for document, facts in zip(documents, by_document):
+        labeled = gold_facts(document)
+        correct.update(relation for _, _, relation in facts.keys() & labeled.keys())
         predicted.update(relation for _, _, relation in facts)
-        gold.update(relation for _, _, relation in gold_facts)
+        gold.update(relation for _, _, relation in labeled)
     rows = []
     for relation in sorted(predicted.keys() | gold.keys(), key=lambda name: (-gold[name], name)):
         counts = {"correct": correct[relation], "predicted": predicted[relation], "gold": gold[relation]}
-        f1, precision, recall = map(float, micro_scores(np.array([*counts.values(), 0])))
+        f1, precision, recall = map(float, micro_scores(**counts))
         rows.append({"relation": relation, "f1": f1, "precision": precision, "recall": recall, **counts})
     return rows
 
 
-def _predicted_by_document(predictions, documents) -> list[dict[Fact, Sequence[int]]]:
-    """The predicted facts of each document, and the evidence of each."""
-    of_title = {}
-    for document in documents:
-        if document["title"] in of_title:
-            raise DocumentError(f"document {document['title']!r} is there twice: predictions go by title")
-        of_title[document["title"]] = document, {}
-    for index, prediction in enumerate(predictions):
-        check_prediction(prediction, index)
-        title, fact = prediction["title"], (prediction["h_idx"], prediction["t_idx"], prediction["r"])
-        if title not in of_title:
-            raise DocumentError(f"document {title!r}: predicted {fact}, but no gold document has it")
-        document, facts = of_title[title]
-        _check_entities(document, fact, "predicted")
-        facts.setdefault(fact, prediction.get("evidence") or ())
-    return [facts for _, facts in of_title.values()]
-
-
-def _gold_facts(document) -> dict[Fact, Sequence[int]]:
-    """The facts of a document, and the evidence of each."""
-    facts = {
-        (label["h"], label["t"], label["r"]): label.get("evidence") or () for label in document.get("labels") or ()
-    }
-    for fact in facts:
-        _check_entities(document, fact, "labelled")
-    return facts
-
-
-def _check_entities(document, fact: Fact, what: str) -> None:
-    size = len(document["vertexSet"])
-    if not (0 <= fact[0] < size and 0 <= fact[1] < size):
-        raise DocumentError(f"document {document['title']!r}: {what} {fact}, but it has {size} entities")
-
-
-def _count_document(document, predicted, seen, has_sentences: bool) -> dict[str, list[int]]:
-    """Correct, predicted, gold and in train of one document, by the name of the F1."""
-    gold = _gold_facts(document)
+def _count_document(
+    document: Mapping[str, Any],
+    predicted: Mapping[Fact, Mapping[str, Any]],
+    seen: Mapping[str, set[NamedFact]],
+    has_sentences: bool,
+) -> dict[str, list[int]]:
+    """Counts correct, predicted, gold and in train of one document, by F1."""
+    gold = gold_facts(document)
     correct = predicted.keys() & gold.keys()
     counts = {"f1": [len(correct), len(predicted), len(gold), 0]}
     for name, known in seen.items():
@@ -250,27 +246,31 @@ def _count_document(document, predicted, seen, has_sentences: bool) -> dict[str,
     for name, kept in (kinds | {"infer_f1": _inferred_pairs(gold, pairs)} | filtered).items():
         counts[name] = [sum(fact[:2] in kept for fact in facts) for facts in (correct, predicted, gold)] + [0]
     counts["evidence_f1"] = [
-        sum(len({*gold[fact]} & {*predicted[fact]}) for fact in correct),
-        sum(len({*evidence}) for evidence in predicted.values()),
-        sum(len(label.get("evidence") or ()) for label in document.get("labels") or ()),
+        sum(len({*_evidence(gold[fact][-1])} & {*_evidence(predicted[fact])}) for fact in correct),
+        sum(len({*_evidence(prediction)}) for prediction in predicted.values()),
+        sum(len(_evidence(label)) for labels in gold.values() for label in labels),
         0,
     ]
     return counts
 
 
+def _evidence(fact: Mapping[str, Any]) -> Sequence[int]:
+    return fact.get("evidence") or ()
+
+
 def _intra_pairs(document, pairs) -> set[tuple[int, int]]:
-    """Those of the pairs whose entities have mentions in one sentence."""
+    """Returns the pairs whose entities have mentions in the same sentence."""
     sentences = [{mention.get("sent_id") for mention in mentions} for mentions in document["vertexSet"]]
     for entity, found in enumerate(sentences):
         if None in found:
-            raise DocumentError(
-                f"document {document['title']!r}, entity {entity}: a mention has no 'sent_id', which others have"
+            raise PredictionError(
+                f"document {document['title']!r}, entity {entity}: a mention has no 'sent_id', but others have one"
             )
     return {(head, tail) for head, tail in pairs if not sentences[head].isdisjoint(sentences[tail])}
 
 
 def _inferred_pairs(gold, pairs) -> set[tuple[int, int]]:
-    """Those of the pairs (h, t) with gold facts (h, r1, o) and (o, r2, t), o neither h nor t."""
+    """Returns the pairs (h, t) with gold (h, r1, o), (o, r2, t), o not h or t."""
     tails, heads = defaultdict(set), defaultdict(set)
     for head, tail, _ in gold:
         tails[head].add(tail)
@@ -286,5 +286,5 @@ def _names_of(entities, head, tail, relation) -> set[NamedFact]:
     }
 
 
-def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole != 0)
+def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(100 * part, whole, out=np.zeros(whole.shape), where=whole != 0)

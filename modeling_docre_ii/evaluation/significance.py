@@ -1,4 +1,4 @@
-"""Whether a difference of scores means something: a paired bootstrap over documents, and the spread over runs."""
+"""Significance of a difference in scores: paired bootstrap, spread over runs."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from .scores import NamedFact, count_facts, micro_scores
 
 
-# Resamples that are weighed at once: a bound on memory, whatever their number.
+# Number of resamples that are scored at once, which bounds the memory.
 _BLOCK = 1000
 
 
@@ -21,6 +21,7 @@ def paired_bootstrap(
     num_resamples: int = 1000,
     seed: int = 42,
     train_facts: set[NamedFact] | None = None,
+    unknown_titles: str = "error",
 ) -> dict[str, float]:
     r"""
     Compares two systems on the same documents by a paired bootstrap.
@@ -35,39 +36,52 @@ def paired_bootstrap(
     investigation of statistical significance in NLP") count d_b > 2 d instead, which is the same where d_b is
     symmetric around d. The interval is that of the percentiles 2.5 and 97.5 of d_b.
 
+    Predictions on unknown titles belong to no document that could be drawn: with `unknown_titles="wrong"` all of them
+    count, once, in every resample.
+
     Args:
         predictions (`Iterable[dict]`):
             Predictions of one system in DocRED's submission form.
         other_predictions (`Iterable[dict]`):
-            Those of the system that it is compared with.
+            Predictions of the other system.
         documents (`Sequence[dict]`):
             The gold documents, with labels.
         score (`str`, *optional*, defaults to `"f1"`):
             The name of an F1 in [`count_facts`].
         num_resamples (`int`, *optional*, defaults to 1000):
-            Number of resamples. The p-value is a multiple of one over it.
+            Number of resamples. The p-value is a multiple of its reciprocal.
         seed (`int`, *optional*, defaults to 42):
             Seed of the resamples.
         train_facts (`set[tuple[str, str, str]]`, *optional*):
             Facts of the training set from [`named_facts`], for the score `"ign_f1"`.
+        unknown_titles (`str`, *optional*, defaults to `"error"`):
+            What to do with a prediction on a title that no document has: `"error"` or `"wrong"`, see [`count_facts`].
 
     Returns:
         `dict[str, float]`: `score` and `other_score` on the documents and their `difference`, in percent; `low` and
         `high`, the ends of the 95% interval of the difference; `p_value`.
 
     Raises:
-        `ValueError`: There is no document or no resample, or the documents do not have the score.
-        [`DocumentError`]: As [`count_facts`].
+        `ValueError`: There is no document or no resample, the documents do not have the score, or `unknown_titles` is
+            neither `"error"` nor `"wrong"`.
+        [`PredictionError`]: As [`count_facts`].
     """
     if num_resamples < 1 or not len(documents):
         raise ValueError(f"{num_resamples} resamples of {len(documents)} documents, expected at least one of each")
-    counts = [count_facts(facts, documents, train_facts) for facts in (predictions, other_predictions)]
+    counts = [
+        count_facts(facts, documents, train_facts, unknown_titles=unknown_titles)
+        for facts in (predictions, other_predictions)
+    ]
     if score not in counts[0]:
         raise ValueError(f"no score {score!r} on these documents, expected one of {', '.join(counts[0])}")
-    # Shape (num_documents, 2, 4): the same documents are drawn for both systems.
+    # Shape (num_documents, 2, 4), so that the same documents are drawn for both systems; with unknown titles, one row
+    # more.
     paired = np.stack([counts_of_system[score] for counts_of_system in counts], axis=1)
-    observed, other = micro_scores(paired.sum(axis=0))[0]
-    differences = _resampled_differences(paired, num_resamples, np.random.default_rng(seed))
+    observed, other = _f1(paired.sum(axis=0))
+    in_every_resample = paired[len(documents) :].sum(axis=0)
+    differences = _resampled_differences(
+        paired[: len(documents)], in_every_resample, num_resamples, np.random.default_rng(seed)
+    )
     low, high = np.percentile(differences, [2.5, 97.5])
     results = {"score": observed, "other_score": other, "difference": observed - other, "low": low, "high": high}
     results["p_value"] = np.mean(np.sign(observed - other) * differences <= 0)
@@ -76,16 +90,16 @@ def paired_bootstrap(
 
 def summarize_runs(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
     """
-    Mean and deviation of the scores of several runs, of different seeds for instance.
+    Computes mean and standard deviation of the scores of several runs.
 
     Args:
         runs (`Sequence[dict[str, float]]`):
-            The scores of each run by name.
+            The scores of each run by name, for example of runs with different seeds.
 
     Returns:
         `dict[str, dict]`: by the name of the score, in order of appearance, its `mean`, its `std` and `runs`, the
-        number of runs that have it. `std` is the sample deviation, with n - 1 in the denominator; of a single run
-        nothing is known about it, and it is `None`.
+        number of runs that have it. `std` is the sample deviation, with n - 1 in the denominator, and `None` for a
+        single run.
     """
     values: dict[str, list[float]] = {}
     for run in runs:
@@ -101,14 +115,27 @@ def summarize_runs(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, f
     }
 
 
-def _resampled_differences(paired: np.ndarray, num_resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """The difference of the F1s on each resample, from counts of shape `(num_documents, 2, 4)`."""
+def _resampled_differences(
+    paired: np.ndarray, in_every_resample: np.ndarray, num_resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """
+    Computes the difference of the F1s on each resample.
+
+    Args:
+        paired: Counts of both systems by document, of shape `(num_documents, 2, 4)`.
+        in_every_resample: Counts that are added to each resample, of shape `(2, 4)`.
+    """
     num_documents = len(paired)
     differences = []
     for start in range(0, num_resamples, _BLOCK):
         size = min(_BLOCK, num_resamples - start)
-        # How often each document is drawn: all that a sum over the drawn documents needs.
+        # How often each document is drawn.
         weights = generator.multinomial(num_documents, np.full(num_documents, 1 / num_documents), size=size)
-        f1, _, _ = micro_scores(np.tensordot(weights, paired, axes=1))
+        f1 = _f1(np.tensordot(weights, paired, axes=1) + in_every_resample)
         differences.append(f1[:, 0] - f1[:, 1])
     return np.concatenate(differences)
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """Returns the F1 of counts of shape `(..., 4)`."""
+    return micro_scores(*np.moveaxis(counts, -1, 0))[0]

@@ -1,4 +1,4 @@
-"""Scores as text for people."""
+"""Tables of scores as plain text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,13 +19,13 @@ SCORE_GROUPS = {
 
 
 def iteration_names(count: int) -> list[str]:
-    """Names of `count` predictions of one document: base, iteration_1, iteration_2, ..."""
+    """Returns `count` names of predictions: base, iteration_1, iteration_2, ..."""
     return ["base", *(f"iteration_{iteration}" for iteration in range(1, count))]
 
 
 def score_table(scores: Mapping[str, float]) -> str:
     """
-    Shows the scores of one set of predictions.
+    Returns a table of the scores of one set of predictions.
 
     Args:
         scores (`dict[str, float]`):
@@ -35,11 +35,11 @@ def score_table(scores: Mapping[str, float]) -> str:
 
 
 def score_rows(scores: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """The cells of [`score_table`], row by row, its head first."""
-    rows = [("", "F1", "precision", "recall")]
+    """Returns the rows of [`score_table`], the header first."""
+    rows: list[tuple[str, ...]] = [("", "F1", "precision", "recall")]
     for prefix, name in SCORE_GROUPS.items():
         if f"{prefix}f1" in scores:
-            # Ign F1 has the plain recall.
+            # Ign F1 uses the plain recall.
             recall = scores.get(f"{prefix}recall", scores["recall"])
             rows.append((name, *_percent(scores[f"{prefix}f1"], scores[f"{prefix}precision"], recall)))
     return rows
@@ -47,7 +47,7 @@ def score_rows(scores: Mapping[str, float]) -> list[tuple[str, ...]]:
 
 def relation_table(rows: Sequence[Mapping[str, Any]], relation_names: Mapping[str, str]) -> str:
     """
-    Shows the scores of every relation.
+    Returns a table of the scores of every relation.
 
     Args:
         rows (`list[dict]`):
@@ -69,13 +69,13 @@ def relation_table(rows: Sequence[Mapping[str, Any]], relation_names: Mapping[st
 
 def runs_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
     """
-    Shows mean and deviation of the F1 scores of several runs.
+    Returns a table of mean and deviation of the F1 scores of several runs.
 
     Args:
         summary (`dict[str, dict]`):
             From [`summarize_runs`].
     """
-    rows = [("", "mean F1", "deviation", "runs")]
+    rows: list[tuple[str, ...]] = [("", "mean F1", "deviation", "runs")]
     for prefix, name in SCORE_GROUPS.items():
         run = summary.get(f"{prefix}f1")
         if run is not None:
@@ -85,13 +85,13 @@ def runs_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
 
 def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
     """
-    Shows how two sets of predictions compare.
+    Returns a table that compares two sets of predictions.
 
     Args:
         comparisons (`dict[str, dict]`):
             Results of [`paired_bootstrap`] by the name of the score.
     """
-    rows = [("", "F1", "other F1", "difference", "95% interval", "p")]
+    rows: list[tuple[str, ...]] = [("", "F1", "other F1", "difference", "95% interval", "p")]
     for score, result in comparisons.items():
         values = _percent(result["score"], result["other_score"])
         interval = f"{result['low']:+.2f} to {result['high']:+.2f}"
@@ -102,11 +102,11 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
 
 def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:
     """
-    Shows the F1 of the base module and of every iteration, and that of the type baseline.
+    Returns a table of F1: base module, every iteration and type baseline.
 
     Args:
         metrics (`dict[str, float]`):
-            What the evaluation of a [`DocREIITrainer`] gives.
+            Metrics from the evaluation of a [`DocREIITrainer`].
         names (`list[str]`):
             Names of the predictions, from [`iteration_names`].
     """
@@ -117,11 +117,11 @@ def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:
 
 def iteration_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[tuple[str, ...]]:
     """
-    The cells of [`iteration_table`], row by row, its head first.
+    Returns the rows of [`iteration_table`], the header first.
 
     Args:
         scores (`dict[str, float]`):
-            What the evaluation of a [`DocREIITrainer`] gives, without the prefix `eval_`.
+            Metrics from the evaluation of a [`DocREIITrainer`], without the prefix `eval_`.
         names (`list[str]`):
             Names of the predictions, from [`iteration_names`].
     """

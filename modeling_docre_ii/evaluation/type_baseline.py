@@ -1,16 +1,20 @@
-"""A baseline that never reads the text: the relations frequent for a pair of entity types."""
+"""A baseline that reads entity types, not text."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from .scores import micro_scores
+
 
 class TypePairBaseline:
     """
-    Predicts for every pair of entities the relations that hold often enough between entities of their types.
+    Predicts the relations that are frequent between two entity types.
 
-    What a model scores above this, it has from the text. The share of pairs from which on a relation is predicted is
-    the one with the best F1 on the training documents themselves.
+    Any gain over this baseline comes from the text. A relation is predicted if it holds for a large enough share of
+    the pairs of these types: the share with the best F1 on the training documents.
 
     Args:
         documents (`Sequence[dict]`):
@@ -55,13 +59,11 @@ def _types(document) -> list[str]:
     return [mentions[0]["type"] for mentions in document["vertexSet"]]
 
 
-def _best_cut(rules, facts, pairs) -> int:
-    """Number of rules, the most precise first, that give the best F1 on the training documents."""
-    best_f1, best_cut, correct, predicted, gold = 0.0, 0, 0, 0, sum(facts.values())
-    for cut, rule in enumerate(rules, start=1):
-        correct += facts[rule]
-        predicted += pairs[rule[:2]]
-        f1 = 2 * correct / (predicted + gold)
-        if f1 > best_f1:
-            best_f1, best_cut = f1, cut
-    return best_cut
+def _best_cut(rules: Sequence[tuple[str, str, str]], facts: Counter, pairs: Counter) -> int:
+    """Returns how many of the rules, most precise first, give the best F1."""
+    if not rules:
+        return 0
+    correct = np.cumsum([facts[rule] for rule in rules])
+    predicted = np.cumsum([pairs[rule[:2]] for rule in rules])
+    f1, _, _ = micro_scores(correct, predicted, facts.total())
+    return int(f1.argmax()) + 1

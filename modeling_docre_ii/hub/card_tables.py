@@ -58,6 +58,7 @@ def fold_if_long(table: str, summary: str) -> str:
 
 def overview_table(
     config: DocREIIConfig,
+    processor: DocREIIProcessor | None,
     license: str | None,
     base_model: str | None,
     dataset_names: Sequence[str],
@@ -76,7 +77,8 @@ def overview_table(
         rows.append(("corpus", ", ".join(dataset_names) + (f" ({', '.join(links)})" if links else "")))
     if num_parameters:
         rows.append(("parameters", f"{num_parameters / 1e6:,.1f} M"))
-    rows.append(("relations", f"{num_relations:,}, at most {config.max_labels_per_pair} for a pair of entities"))
+    limit = "" if processor is None else f", at most {processor.max_labels_per_pair} for a pair of entities"
+    rows.append(("relations", f"{num_relations:,}{limit}"))
     rows.append(("license", f"{license or 'not stated'} (weights), MIT (code)"))
     return markdown_table([("", ""), *rows])
 
@@ -139,10 +141,11 @@ def option_table(config: DocREIIConfig, processor: DocREIIProcessor | None) -> s
     if config.num_iterations:
         names += ["num_inference_layers", "inference_hidden_size", "cross_attention", "relation_embedding"]
         names += ["iteration_update", "add_base_logits", "max_noise_rate", "contrastive_loss_weight"]
-    names += ["max_labels_per_pair", "max_window_size", "window_overlap"]
+    names += ["max_window_size", "window_overlap"]
     options = [(f"`{name}`", getattr(config, name)) for name in names]
     if processor is not None:
-        options += [(f"`{name}`", getattr(processor, name)) for name in ("mention_anchor", "mark_types", "marker")]
+        names = ["mention_anchor", "mark_types", "marker", "max_labels_per_pair"]
+        options += [(f"`{name}`", getattr(processor, name)) for name in names]
     return markdown_table([("", ""), *options])
 
 

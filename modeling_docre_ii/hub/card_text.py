@@ -6,6 +6,7 @@ from typing import Any
 from ..configuration_docre_ii import DocREIIConfig
 from ..documents import CorpusCounts
 from ..evaluation.tables import iteration_names, iteration_rows, score_rows
+from ..processing_docre_ii import DocREIIProcessor
 from .card_tables import markdown_table
 from .training_record import CorpusDescription, TrainedStage
 
@@ -93,7 +94,7 @@ def score_section(
 
 
 def limitations(
-    config: DocREIIConfig,
+    processor: DocREIIProcessor | None,
     candidate_types: Sequence | None,
     corpus: CorpusDescription | None,
     last: Mapping[str, Any] | None,
@@ -103,8 +104,8 @@ def limitations(
     Returns what the model cannot do, and what was not measured.
 
     Args:
-        config ([`DocREIIConfig`]):
-            Configuration of the model.
+        processor ([`DocREIIProcessor`], *optional*):
+            Processor of the model.
         candidate_types (`list[list[str]]`, *optional*):
             Pairs of types that can be related.
         corpus ([`CorpusDescription`], *optional*):
@@ -127,10 +128,8 @@ def limitations(
     if num_relations == 1:
         items.append("It knows the one relation above and no other.")
     else:
-        most = config.max_labels_per_pair
-        items.append(
-            f"It knows the {num_relations} relations above and no others, and predicts at most {most} a pair."
-        )
+        limit = "" if processor is None else f", and predicts at most {processor.max_labels_per_pair} a pair"
+        items.append(f"It knows the {num_relations} relations above and no others{limit}.")
     if candidate_types:
         pairs = ", ".join(f"{head} to {tail}" for head, tail in candidate_types)
         items.append(f"It looks at pairs of these types alone: {pairs}.")

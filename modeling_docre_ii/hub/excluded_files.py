@@ -23,8 +23,9 @@ def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
     written = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = list(EXCLUDED)
     if triples_dir is not None and (folder := Path(triples_dir).resolve()).is_relative_to(output_dir.resolve()):
-        # With the `.partial` file that a killed process may leave.
-        names.append(f"/{(folder.relative_to(output_dir.resolve()) / 'triples-*.parquet*').as_posix()}")
+        inside = folder.relative_to(output_dir.resolve())
+        # Shards, with the `.partial` files that a killed process may leave, and the record of their precision.
+        names += [f"/{(inside / pattern).as_posix()}" for pattern in ("triples-*.parquet*", ".triples-precision-*")]
     path.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
 
 

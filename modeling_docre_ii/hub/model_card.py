@@ -126,7 +126,7 @@ def make_model_card(
         title=title,
         iterations=config.num_iterations,
         overview=overview_table(
-            config, license, base_model, dataset_names, dataset_ids, len(relations), num_parameters
+            config, processor, license, base_model, dataset_names, dataset_ids, len(relations), num_parameters
         ),
         pipeline_snippet=pipeline_snippet(model_id, example),
         model_snippet=model_snippet(model_id, example),
@@ -144,7 +144,7 @@ def make_model_card(
         logs=[(f"stage {stage}", log) for stage, trained in stages if (log := log_table(trained.log_history))],
         versions=versions(),
         scores=[score_section(split, scores, record.counts, last, config) for split, scores in all_scores.items()],
-        limitations=limitations(config, candidate_types, corpus, last, len(relations)),
+        limitations=limitations(processor, candidate_types, corpus, last, len(relations)),
         citation=CITATION,
     )
 

@@ -137,8 +137,7 @@ def model_snippet(model: str, example: UsageExample) -> str:
             "}",
             "with torch.no_grad():",
             '    outputs = model(**processor(document, return_tensors="pt"))',
-            "most = model.config.max_labels_per_pair",
-            "print(processor.post_process_relation_extraction(outputs, document, most)[0])",
+            "print(processor.post_process_relation_extraction(outputs, document)[0])",
         ]
     )
 

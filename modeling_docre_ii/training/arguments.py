@@ -6,16 +6,11 @@ import torch
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from ..utils.cpu_bf16 import BF16Trial, try_bf16_in_all_processes, warn_of_float32
+from .precision import Precision, read_precision
+
 
 logger = logging.get_logger(__name__)
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware, as far as this version of torch can tell."""
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return True
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 @dataclass
@@ -48,6 +43,10 @@ class DocREIITrainingArguments(TrainingArguments):
             validation documents ([`~DocREIITrainer.calibrate_threshold`]).
         metric_for_best_model (`str`, *optional*, defaults to `"f1"`):
             Score on the validation documents that chooses the best checkpoint.
+        bf16, bf16_full_eval (`bool`, *optional*, defaults to `False`):
+            As in transformers, but used on a CPU only if a trial finds bf16 to work and to be faster than float32, in
+            every process of the run. Otherwise both are set to `False`, with a warning; `requested_precision` keeps
+            what was requested.
     """
 
     # The heading of these arguments in the help of an `HfArgumentParser`.
@@ -93,13 +92,68 @@ class DocREIITrainingArguments(TrainingArguments):
     def __post_init__(self):
         # Transformers refuses `bf16` on a machine without an accelerator unless it is told that this is meant.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
-        if self.use_cpu and self.bf16 and not cpu_has_bf16():
-            logger.warning_once("`bf16` is switched off: this CPU would emulate it, many times slower than float32")
-            self.bf16 = False
         for name in ("max_tokens_per_batch", "max_pairs_per_batch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"`{name}` has to be at least 1, not {getattr(self, name)}")
         super().__post_init__()
+        # `accelerate launch --mixed_precision bf16` asks for it in the environment.
+        self.bf16 = self.mixed_precision == "bf16"
+        self.requested_precision = self.precision
+        trial = self._try_bf16()
+        if trial is not None and not trial.is_faster:
+            self._set_precision(Precision())
+            if self.process_index == 0:
+                warn_of_float32(trial)
+
+    @property
+    def precision(self) -> Precision:
+        """The precision used, which differs from `requested_precision` where bf16 is switched off."""
+        return Precision(bf16=self.bf16, bf16_full_eval=self.bf16_full_eval)
+
+    def reuse_precision(self, folder: str) -> None:
+        """
+        Uses the precision that a training was started in, wherever it is resumed.
+
+        Call it before the Trainer is created. It does nothing for checkpoints that do not record their precision.
+
+        Args:
+            folder (`str`):
+                A checkpoint of the training, or the output folder of a finished one.
+
+        Raises:
+            `ValueError`: the training was started with another `bf16` or `bf16_full_eval`, or in bf16, which this CPU
+                cannot run.
+        """
+        record = read_precision(folder)
+        if record is None:
+            return
+        for name, value in record.requested._asdict().items():
+            if value != getattr(self.requested_precision, name):
+                raise ValueError(
+                    f"{folder} was trained with `{name}={value}`: set this to resume it, or start again in another "
+                    "folder"
+                )
+        trial = self._try_bf16()
+        if trial is not None and not trial.is_alive and any(record.used):
+            raise ValueError(
+                f"{folder} was trained in bf16, but {trial}: resume it on another machine, or start again in another "
+                "folder"
+            )
+        if record.used != self.precision:
+            self._set_precision(record.used)
+            if self.process_index == 0:
+                trained_in = "bf16" if any(record.used) else "float32"
+                logger.warning(f"{folder} was trained in {trained_in}, which is used to resume it")
+
+    def _try_bf16(self) -> BF16Trial | None:
+        is_tried = self.device.type == "cpu" and any(self.requested_precision)
+        return try_bf16_in_all_processes() if is_tried else None
+
+    def _set_precision(self, precision: Precision) -> None:
+        self.bf16, self.bf16_full_eval = precision
+        if self.requested_precision.bf16:
+            # What the Trainer reads.
+            self.mixed_precision = "bf16" if self.bf16 else "no"
 
 
 __all__ = ["DocREIITrainingArguments"]

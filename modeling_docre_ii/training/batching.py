@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
+from .encoding import EncodedDocuments
+
 
 # As many batches are sorted together as by transformers' `group_by_length`.
 _MEGA_BATCH = 50
@@ -124,18 +126,20 @@ class BudgetBatchSampler(BatchRebalanceSampler):
         )
 
 
-def document_sizes(dataset: Dataset | Sequence[dict]) -> tuple[list[int], list[int]]:
+def document_sizes(dataset: EncodedDocuments | Dataset | Sequence[dict]) -> tuple[list[int], list[int]]:
     """
     Counts tokens and entities of encoded documents.
 
     Args:
-        dataset (`Dataset` or `Sequence[dict]`):
+        dataset ([`EncodedDocuments`], `Dataset` or `Sequence[dict]`):
             Features as [`DocREIIProcessor`] makes them.
 
     Returns:
         `tuple[list[int], list[int]]`: the number of tokens and that of entities of every document.
     """
     columns = ("input_ids", "pair_mask")
+    if isinstance(dataset, EncodedDocuments):
+        dataset = dataset.features
     if isinstance(dataset, Dataset):
         return tuple(list(map(len, dataset[column])) for column in columns)
     features = [dataset[index] for index in range(len(dataset))]
@@ -143,7 +147,7 @@ def document_sizes(dataset: Dataset | Sequence[dict]) -> tuple[list[int], list[i
 
 
 def budget_sampler(
-    dataset: Dataset | Sequence[dict],
+    dataset: EncodedDocuments | Dataset | Sequence[dict],
     args: TrainingArguments,
     max_batch_size: int,
     epoch: Callable[[], int] | None = None,
@@ -152,7 +156,7 @@ def budget_sampler(
     Makes the sampler that training arguments ask for.
 
     Args:
-        dataset (`Dataset` or `Sequence[dict]`):
+        dataset ([`EncodedDocuments`], `Dataset` or `Sequence[dict]`):
             Encoded documents.
         args ([`DocREIITrainingArguments`]):
             Training arguments.

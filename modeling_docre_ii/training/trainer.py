@@ -1,50 +1,64 @@
 """Trainer of DocRE-II."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
+import datasets
 import torch
 from huggingface_hub import ModelCard
-from torch.utils.data import Dataset, Sampler
-from transformers import EvalPrediction, Trainer
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers.trainer_utils import TrainOutput
 
-from ..decoding import predicted_facts
-from ..evaluation.scores import NamedFact, score_facts
-from ..evaluation.submission import submission
-from ..evaluation.tables import iteration_names
+from ..data_collator import DataCollatorForRelationExtraction
+from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
+from ..evaluation.scores import NamedFact, named_facts
 from ..hub.hub_names import is_hub_id, license_on_hub
 from ..hub.model_card import make_model_card
 from ..hub.training_record import TrainingRecord, final_scores
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..processing_docre_ii import DocREIIProcessor
+from .arguments import DocREIITrainingArguments
 from .batching import budget_sampler, without_repeated
-from .calibration import best_threshold
+from .calibration import best_threshold, f1_at_threshold
+from .encoding import EncodedDocuments, encode_documents, is_encoded
+from .metrics import ignored_pairs, make_compute_metrics, scored_predictions
+from .precision import PrecisionRecord
+from .predictions import pack_facts
 from .sharding import as_own_class
 from .stage_record import record_stage
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
-_CALIBRATION_REACH = 4.0
+_CALIBRATION_MARGIN = 4.0
 
-_SCORES_OF_ITERATIONS = ("f1", "filtered_f1", "infer_f1", "calibrated_f1")
+
+# Documents in DocRED's form, plain texts with entities, or what the processor has made of them.
+Documents: TypeAlias = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
 
 
 class DocREIITrainer(Trainer):
     """
     [`Trainer`] for [`DocREIIForRelationExtraction`], in either stage of its training.
 
-    Its own are:
+    `train()` trains the stage that the model is in: stage 1 without an inference module (`num_iterations=0`), stage 2
+    with one, as from [`~DocREIIForRelationExtraction.from_base_pretrained`]. Datasets are documents. The Trainer
+    encodes them, collates them and scores predictions on them; features from a [`DocREIIProcessor`] work as well.
 
-    - learning rates by module: encoder and new modules for a model without an inference module (stage 1), base and
-      inference module for one with it (stage 2), each split by weight decay as transformers does it;
+    It adds:
+
+    - learning rates by module: encoder and new modules in stage 1, base and inference module in stage 2, each split by
+      weight decay as in transformers;
     - a log of all parts of the loss by name;
     - the average of the losses over the candidate pairs of all batches of an optimizer step, whatever the accumulation
       and the number of processes;
     - predictions gathered as triples, not as dense logits;
+    - the threshold calibrated after training, if `calibrate_threshold` is set;
     - a model card that says what this model is and how it is used, with what `record`, a [`TrainingRecord`], tells of
       its corpus, its scores and its stages.
 
@@ -52,37 +66,132 @@ class DocREIITrainer(Trainer):
     iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
     relation, score. The document is the `document_index` of the feature, so that the order of evaluation does not
     matter. With `calibrate_threshold`, relations somewhat below the threshold, with a score below 0.5, are among them.
-    [`facts_by_document`] unpacks what is predicted.
+    [`unpack_facts`] returns what is predicted as [`PredictedFact`]s.
 
     Args:
-        args ([`DocREIITrainingArguments`]):
+        model ([`DocREIIForRelationExtraction`]):
+            The model to train or evaluate.
+        args ([`DocREIITrainingArguments`], *optional*):
             Training arguments, with the learning rates.
+        data_collator (`Callable`, *optional*):
+            Defaults to [`DataCollatorForRelationExtraction`].
+        train_dataset (`Sequence[dict]` or `Dataset`, *optional*):
+            Training documents with labels.
+        eval_dataset (`Sequence[dict]`, `Dataset` or a `dict` of them, *optional*):
+            Documents with labels to score.
+        processing_class ([`DocREIIProcessor`], *optional*):
+            Processor of the model, which is saved with every checkpoint. Needed for datasets of documents.
+        compute_metrics (`Callable`, *optional*):
+            Defaults to the scores of [`make_compute_metrics`] on the documents that are evaluated.
+        train_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts that Ign F1 ignores, from [`named_facts`]. Defaults to those of the training documents.
+        distant_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of distantly supervised documents, for the Ign F1 that ignores those.
         kwargs:
-            As for [`Trainer`]. `processing_class` is the [`DocREIIProcessor`], which is then saved with each
-            checkpoint.
+            Further arguments of [`Trainer`].
 
     Raises:
+        [`DocumentError`]: a document is malformed or has an unknown relation.
         `ValueError`: `freeze_base` for a model without an inference module.
+
+    Example:
+
+    ```python
+    >>> trainer = DocREIITrainer(
+    ...     model=model, args=args, train_dataset=documents, eval_dataset=dev_documents, processing_class=processor
+    ... )
+    >>> trainer.train()
+    ```
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        model: PreTrainedModel | torch.nn.Module | None = None,
+        args: DocREIITrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        train_dataset: Documents | None = None,
+        eval_dataset: Documents | dict[str, Documents] | None = None,
+        processing_class: DocREIIProcessor | None = None,
+        *,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        train_facts: set[NamedFact] | None = None,
+        distant_facts: set[NamedFact] | None = None,
+        **kwargs: Any,
+    ):
+        args = args or DocREIITrainingArguments(output_dir="tmp_trainer")
+        self.args, self.processing_class = args, processing_class
+        self._given_train_facts, self.distant_facts = train_facts, distant_facts
+        self._evaluated_documents: list[Mapping[str, Any]] | None = None
+        if processing_class is not None:
+            data_collator = data_collator or DataCollatorForRelationExtraction(processing_class.tokenizer)
+            compute_metrics = compute_metrics or self._score_documents
+        super().__init__(
+            model,
+            args,
+            data_collator,
+            self._encoded(train_dataset, for_training=True),
+            self._encoded(eval_dataset),
+            processing_class,
+            compute_metrics=compute_metrics,
+            **kwargs,
+        )
         # Sums since the last log, and the step they begin at.
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
         self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
         self.record = TrainingRecord()
+        self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
                 raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
             _docre_ii_of(self.model).base_model.requires_grad_(False)
 
-    def train(self, *args, **kwargs):
+    @cached_property
+    def train_facts(self) -> set[NamedFact] | None:
+        """Facts that Ign F1 ignores; `None` without training documents."""
+        if self._given_train_facts is None and isinstance(self.train_dataset, EncodedDocuments):
+            return named_facts(self.train_dataset.source)
+        return self._given_train_facts
+
+    def _encoded(self, dataset: Any, for_training: bool = False) -> Any:
+        """Encodes a dataset of documents; features stay as they are."""
+        if isinstance(dataset, dict):
+            return {name: self._encoded(documents) for name, documents in dataset.items()}
+        if is_encoded(dataset):
+            return dataset
+        if self.processing_class is None:
+            raise ValueError("documents need a `processing_class`, the DocREIIProcessor that encodes them")
+        # The first process encodes a `datasets.Dataset`, the others read what it has cached.
+        with self.args.main_process_first(desc="encoding the documents"):
+            return encode_documents(dataset, self.processing_class, for_training)
+
+    def _score_documents(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Scores of [`make_compute_metrics`] on the documents under evaluation; none if there are only features."""
+        if self._evaluated_documents is None:
+            return {}
+        relations = self.processing_class.relations
+        documents, facts = self._evaluated_documents, (self.train_facts, self.distant_facts)
+        return make_compute_metrics(documents, relations, *facts)(prediction)
+
+    def get_eval_dataloader(self, eval_dataset: str | Documents | None = None) -> DataLoader:
+        return super().get_eval_dataloader(
+            eval_dataset if isinstance(eval_dataset, str) else self._encoded(eval_dataset)
+        )
+
+    def get_test_dataloader(self, test_dataset: Documents) -> DataLoader:
+        return super().get_test_dataloader(self._encoded(test_dataset))
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        if self.args.calibrate_threshold and self.eval_dataset is None:
+            raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
         self._loss_parts = {}
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Prepared for evaluation only, accelerate would take it for ready, and no process knew others' gradients.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
-        return super().train(*args, **kwargs)
+        result = super().train(*args, **kwargs)
+        if self.args.calibrate_threshold:
+            result.metrics["threshold_shift"] = self.calibrate_threshold()
+        return result
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -107,6 +216,7 @@ class DocREIITrainer(Trainer):
         return optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        inputs = {name: value for name, value in inputs.items() if name != "document_index"}
         # In evaluation, the average over the pairs of this batch.
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch if model.training else None)
         names = ("base_loss", "inference_loss", "contrastive_loss")
@@ -153,12 +263,12 @@ class DocREIITrainer(Trainer):
             return loss, None, None
         base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
         predictions = tuple(
-            _pack_facts(
-                predicted_facts(
+            pack_facts(
+                *predicted_facts(
                     logits,
-                    self.model.config.max_labels_per_pair,
+                    getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR),
                     pair_mask=inputs["pair_mask"].to(logits.device),
-                    reach=_CALIBRATION_REACH if self.args.calibrate_threshold else 0.0,
+                    margin=_CALIBRATION_MARGIN if self.args.calibrate_threshold else 0.0,
                 ),
                 document_index,
             )
@@ -170,9 +280,11 @@ class DocREIITrainer(Trainer):
             for values in (predictions, labels)
         )
 
-    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+    def evaluation_loop(self, dataloader, *args, metric_key_prefix: str = "eval", **kwargs):
+        dataset = dataloader.dataset
+        self._evaluated_documents = dataset.documents if isinstance(dataset, EncodedDocuments) else None
         self._evaluated = torch.zeros(2, dtype=torch.float64)
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
         if f"{metric_key_prefix}_loss" in output.metrics:
             # As in training, over all candidate pairs; Trainer has the average of the averages of batches.
@@ -180,25 +292,28 @@ class DocREIITrainer(Trainer):
         return output
 
     def calibrate_threshold(
-        self, eval_dataset: Dataset | None = None, uncounted: set[tuple[int, int, int]] = frozenset()
+        self, eval_dataset: Documents | None = None, ignored: Collection[tuple[int, int, int]] | None = None
     ) -> float:
         """
-        Moves the bias of the threshold class of the last classifier to where F1 is best on labelled documents. For the
-        predictions to be there, `args.calibrate_threshold` has to be set.
+        Moves the threshold to where F1 is best on labeled documents. `train()` ends with it if
+        `args.calibrate_threshold` is set, without which the relations below the threshold are not gathered.
 
-        Nothing else of the model changes, and nothing in decoding: a relation is still predicted when its logit is
-        above that of class 0. An inference module reads its own predictions, which depend on the threshold, so that
-        the bias is moved a second time; whichever of the three has the best F1 is kept.
+        The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted
+        when its logit is above that of class 0. An inference module reads its own predictions, which depend on the
+        threshold, so the bias is moved a second time, and the best of the three is kept.
 
         Args:
-            eval_dataset (`Dataset`, *optional*):
-                Encoded documents with labels. Defaults to the `eval_dataset` of the Trainer.
-            uncounted (`set[tuple[int, int, int]]`, *optional*):
-                Pairs that are not to count, from [`uncounted_pairs`].
+            eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
+                Documents with labels, or their features. Defaults to the `eval_dataset` of the Trainer.
+            ignored (`Collection[tuple[int, int, int]]`, *optional*):
+                Pairs that do not count, from [`ignored_pairs`]. Defaults to those in `uncounted` of the documents.
 
         Returns:
             `float`: what was added to the bias, below 0 where more is predicted than before.
         """
+        eval_dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
+        if ignored is None:
+            ignored = ignored_pairs(eval_dataset.documents) if isinstance(eval_dataset, EncodedDocuments) else ()
         model = _docre_ii_of(self.model)
         has_inference = bool(model.config.num_iterations)
         bias = (model.inference_module if has_inference else model.base_model).classifier.bias
@@ -207,10 +322,10 @@ class DocREIITrainer(Trainer):
         best_f1, best_bias, kept_bias = -1.0, start, start
         try:
             for _ in range(3 if has_inference else 1):
-                output = self.predict(eval_dataset if eval_dataset is not None else self.eval_dataset)
-                scored = _scored(output.predictions[-1], output.label_ids, uncounted)
+                output = self.predict(eval_dataset)
+                scored = scored_predictions(output.predictions[-1], output.label_ids, ignored)
                 shift, calibrated_f1 = best_threshold(*scored)
-                here = calibrated_f1 if not has_inference else _f1(*scored)
+                here = calibrated_f1 if not has_inference else f1_at_threshold(*scored)
                 if here > best_f1:
                     best_f1, best_bias = here, bias[0].item() + (0.0 if has_inference else shift)
                 with torch.no_grad():
@@ -313,86 +428,6 @@ class DocREIITrainer(Trainer):
         super()._push_from_checkpoint(checkpoint_folder)
 
 
-def facts_by_document(predictions: np.ndarray) -> dict[int, list[tuple[int, int, int, float]]]:
-    """
-    Unpacks gathered predictions, those above the threshold.
-
-    Args:
-        predictions (`np.ndarray` of shape `(num_documents, most_facts, 5)`):
-            Predictions of [`DocREIITrainer`], of the base module or of one iteration.
-
-    Returns:
-        `dict[int, list[tuple]]`: head, tail, relation and score of the facts, by document index. A document without a
-        prediction is not there.
-    """
-    facts: dict[int, list[tuple[int, int, int, float]]] = {}
-    for document, head, tail, relation, score in predictions[predictions[..., 4] > 0.5]:
-        facts.setdefault(int(document), []).append((int(head), int(tail), int(relation), float(score)))
-    return facts
-
-
-def make_compute_metrics(
-    documents: Sequence[Mapping[str, Any]],
-    relations: Sequence[str],
-    train_facts: set[NamedFact] | None = None,
-    distant_facts: set[NamedFact] | None = None,
-) -> Callable[[EvalPrediction], dict[str, float]]:
-    """
-    Makes the `compute_metrics` of a [`DocREIITrainer`] that evaluates on `documents`.
-
-    It gives the scores of [`score_facts`] for the last predictions; with an inference module, `base_f1`,
-    `iteration_1_f1` and so on; and beside every F1 a `calibrated_f1`, the F1 at the threshold where it is best on
-    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is
-    a `filtered_f1` without them beside every F1, and the threshold is the one that is best without them.
-
-    Args:
-        documents (`Sequence[dict]`):
-            The validation documents with labels, by document index.
-        relations (`Sequence[str]`):
-            Relation ids in the order of the model's classes.
-        train_facts (`set[tuple[str, str, str]]`, *optional*):
-            Facts of the training set from [`~metrics.named_facts`], for Ign F1.
-        distant_facts (`set[tuple[str, str, str]]`, *optional*):
-            Facts of the distantly supervised training set, for the Ign F1 of that.
-    """
-
-    uncounted = uncounted_pairs(documents)
-
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        all_scores = [
-            score_facts(
-                submission(facts_by_document(predictions), documents, relations), documents, train_facts, distant_facts
-            )
-            | {"calibrated_f1": best_threshold(*_scored(predictions, prediction.label_ids, uncounted))[1]}
-            for predictions in prediction.predictions
-        ]
-        metrics = dict(all_scores[-1])
-        if len(all_scores) > 1:
-            for name, scores in zip(iteration_names(len(all_scores)), all_scores):
-                metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}
-        return metrics
-
-    return compute_metrics
-
-
-def uncounted_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
-    """
-    Finds the pairs that the protocol of a corpus does not count.
-
-    Args:
-        documents (`Sequence[dict]`):
-            The documents, by document index.
-
-    Returns:
-        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
-    """
-    return {
-        (index, pair["h"], pair["t"])
-        for index, document in enumerate(documents)
-        for pair in document.get("uncounted") or ()
-    }
-
-
 def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
     """The model itself, inside of what accelerate or peft have put around it."""
     return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
@@ -412,41 +447,4 @@ def _split_groups(groups: list[dict], pretrained: set[int], learning_rate: float
     return [group for group in split if group["params"]]
 
 
-def _pack_facts(predicted: tuple[torch.Tensor, torch.Tensor], document_index: torch.Tensor) -> torch.Tensor:
-    facts, scores = predicted
-    count = torch.bincount(facts[:, 0], minlength=len(document_index))
-    place = torch.arange(len(facts), device=facts.device) - (count.cumsum(0) - count)[facts[:, 0]]
-    # At least one row, so that a batch without a prediction keeps its shape.
-    packed = torch.full((len(document_index), max(int(count.max()), 1), 5), -100.0, dtype=torch.float64)
-    packed = packed.to(facts.device)
-    values = [document_index.to(facts.device)[facts[:, 0]], *facts[:, 1:].unbind(-1), scores]
-    packed[facts[:, 0], place] = torch.stack([value.double() for value in values], dim=-1)
-    return packed
-
-
-def _scored(
-    predictions: np.ndarray, label_ids: np.ndarray, uncounted: set[tuple[int, int, int]]
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores of the predictions that count, whether each is a fact, and the number of facts."""
-    row, place = np.nonzero(predictions[..., 0] >= 0)
-    gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
-    facts, gold = predictions[row, place], label_ids[gold_row, gold_place]
-    if uncounted:
-        counts = np.array([tuple(pair) not in uncounted for pair in facts[:, :3].astype(np.int64)], dtype=bool)
-        row, facts = row[counts], facts[counts]
-    triples = facts[:, 1:4].astype(np.int64)
-    size = 1 + max(int(values.max(initial=0)) for values in (triples, gold))
-
-    def keys(rows, triples):
-        return ((rows * size + triples[:, 0]) * size + triples[:, 1]) * size + triples[:, 2]
-
-    gold_keys = np.unique(keys(gold_row, gold))
-    return facts[:, 4], np.isin(keys(row, triples), gold_keys), len(gold_keys)
-
-
-def _f1(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
-    is_predicted = scores > 0.5
-    return 200 * float((is_predicted & is_correct).sum()) / max(int(is_predicted.sum()) + num_gold, 1)
-
-
-__all__ = ["DocREIITrainer", "facts_by_document", "iteration_names", "make_compute_metrics", "uncounted_pairs"]
+__all__ = ["DocREIITrainer"]

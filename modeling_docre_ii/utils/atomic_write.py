@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writes."""
 
 import os
 from collections.abc import Iterator
@@ -7,28 +7,29 @@ from pathlib import Path
 
 
 @contextmanager
-def write_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
-    Writes a file beside its place and moves it there when it is whole, so that no half-written file is ever left under
-    the name.
+    Writes a file under another name and renames it once it is complete.
+
+    Readers see the old file or the new one, never half of it. If the block raises, the old file stays.
 
     Args:
-        path (`str` or `Path`):
-            The file. Its folder is made if there is none.
+        path (`str` or `os.PathLike`):
+            The file to write. Its folder is created if it does not exist.
 
     Yields:
-        `Path`: what to write to.
+        `Path`: the file to write to, in the same folder.
 
     Example:
 
     ```python
-    >>> with write_whole("result.json") as partial:
+    >>> with atomic_write("result.json") as partial:
     ...     partial.write_text("[]")
     ```
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process in the name keeps two writers apart.
+    # With the process id, two processes that write the same file do not write into each other's.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial

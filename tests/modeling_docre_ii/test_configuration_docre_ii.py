@@ -64,7 +64,6 @@ def test_defaults_are_the_documented_ones():
     assert config.contrastive_temperature == 0.1
     assert config.contrastive_hidden_size == 256
     assert config.base_loss_weight == config.contrastive_loss_weight == 1.0
-    assert config.max_labels_per_pair == 4
     assert config.window_size is None
     assert config.window_overlap == 128
     assert config.num_prefix_tokens == config.num_suffix_tokens == 1
@@ -114,7 +113,6 @@ def test_saved_config_loads_equal(load, tmp_path):
         pair_feature_size=10,
         pair_dropout=0.25,
         **INFERENCE_FIELDS,
-        max_labels_per_pair=1,
         window_size=100,
         window_overlap=7,
         num_prefix_tokens=2,
@@ -209,7 +207,6 @@ def test_label_map_that_is_no_numbering_is_refused(labels, message):
         ("contrastive_hidden_size", 0.5),
         ("base_loss_weight", "1"),
         ("contrastive_loss_weight", None),
-        ("max_labels_per_pair", "4"),
         ("window_size", "512"),
         ("window_overlap", 1.5),
         ("num_prefix_tokens", None),
@@ -233,18 +230,17 @@ def test_wrong_type_names_the_field(field, value):
         "inference_hidden_size",
         "inference_intermediate_size",
         "contrastive_hidden_size",
-        "max_labels_per_pair",
     ],
 )
 @pytest.mark.parametrize("value", [0, -4])
 def test_sizes_have_to_be_positive(field, value):
-    assert f"`{field}` has to be at least 1, got {value}" in error_of(**{field: value})
+    assert f"`{field}` must be at least 1, got {value}" in error_of(**{field: value})
 
 
 @pytest.mark.parametrize("field", ["pair_dropout", "inference_dropout"])
 @pytest.mark.parametrize("value", [-0.1, 1.0, 2, float("nan")])
 def test_dropout_has_to_be_a_probability_below_one(field, value):
-    assert f"`{field}` has to lie in [0, 1)" in error_of(**{field: value})
+    assert f"`{field}` must lie in [0, 1)" in error_of(**{field: value})
 
 
 @pytest.mark.parametrize("field", ["pair_dropout", "inference_dropout"])
@@ -257,15 +253,15 @@ def test_dropout_may_be_a_whole_number(field, value):
     ("fields", "message"),
     [
         ({"num_iterations": -1}, "`num_iterations` cannot be negative, got -1"),
-        ({"inference_hidden_size": 30}, "`inference_hidden_size` has to be a multiple of the 4 heads, got 30"),
-        ({"inference_hidden_size": 2}, "`inference_hidden_size` has to be a multiple of the 4 heads, got 2"),
-        ({"max_noise_rate": -0.1}, "`max_noise_rate` has to lie in [0, 1], got -0.1"),
-        ({"max_noise_rate": 1.1}, "`max_noise_rate` has to lie in [0, 1], got 1.1"),
-        ({"max_noise_rate": float("nan")}, "`max_noise_rate` has to lie in [0, 1], got nan"),
-        ({"negatives_per_positive": 0}, "`negatives_per_positive` has to be at least 1, got 0"),
+        ({"inference_hidden_size": 30}, "`inference_hidden_size` must be a multiple of the 4 heads, got 30"),
+        ({"inference_hidden_size": 2}, "`inference_hidden_size` must be a multiple of the 4 heads, got 2"),
+        ({"max_noise_rate": -0.1}, "`max_noise_rate` must lie in [0, 1], got -0.1"),
+        ({"max_noise_rate": 1.1}, "`max_noise_rate` must lie in [0, 1], got 1.1"),
+        ({"max_noise_rate": float("nan")}, "`max_noise_rate` must lie in [0, 1], got nan"),
+        ({"negatives_per_positive": 0}, "`negatives_per_positive` must be at least 1, got 0"),
         ({"add_base_logits": True, "iteration_update": "accumulate"}, "would add the base's logits twice"),
-        ({"contrastive_temperature": 0.0}, "`contrastive_temperature` has to be positive, got 0.0"),
-        ({"contrastive_temperature": -1}, "`contrastive_temperature` has to be positive, got -1"),
+        ({"contrastive_temperature": 0.0}, "`contrastive_temperature` must be positive, got 0.0"),
+        ({"contrastive_temperature": -1}, "`contrastive_temperature` must be positive, got -1"),
         ({"base_loss_weight": -0.5}, "`base_loss_weight` cannot be negative, got -0.5"),
         ({"contrastive_loss_weight": -1}, "`contrastive_loss_weight` cannot be negative, got -1"),
     ],
@@ -296,7 +292,7 @@ def test_ends_of_the_ranges_are_allowed(fields):
 def test_blocks_have_to_divide_the_width_only_where_there_are_blocks():
     message = error_of(pair_encoder="grouped_bilinear", pair_hidden_size=768, pair_block_size=100)
 
-    assert "`pair_block_size` has to divide `pair_hidden_size`, got 100 and 768" in message
+    assert "`pair_block_size` must divide `pair_hidden_size`, got 100 and 768" in message
     assert DocREIIConfig(pair_encoder="concat", pair_block_size=100).pair_block_size == 100
 
 

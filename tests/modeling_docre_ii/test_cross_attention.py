@@ -1,13 +1,23 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modeling_docre_ii.cross_attention import NUM_HEADS, ExtendedCrossAttention, PairLayout
+from modeling_docre_ii.entity_pairs import EntityPairs
 
 
 WIDTH = 12
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
-LAYOUTS = {"extended": PairLayout.of_overlapping_pairs, "full": PairLayout.of_all_pairs}
+
+
+def lay_out(mask, kind="extended"):
+    pairs = EntityPairs.from_mask(mask)
+    return PairLayout.of_overlapping_pairs(pairs) if kind == "extended" else PairLayout.of_all_pairs(pairs)
+
+
+LAYOUTS = {kind: partial(lay_out, kind=kind) for kind in ("extended", "full")}
 
 
 def random_mask(sizes, share, seed):
@@ -88,7 +98,7 @@ def test_attention_of_a_pair_is_equations_5_to_7(attention, naive, kind, name):
 def test_probabilities_stand_at_the_other_entity_of_the_attended_pair(attention, naive, name):
     module, mask = attention(), MASKS[name]
     inputs = random_inputs(int(mask.sum()))
-    _, attentions = attend(module, PairLayout.of_overlapping_pairs(mask), *inputs, output_attentions=True)
+    _, attentions = attend(module, lay_out(mask), *inputs, output_attentions=True)
 
     expected = torch.zeros(int(mask.sum()), NUM_HEADS, mask.shape[1], dtype=torch.float64)
     for rows, *vectors in naive.by_document(mask, *inputs):
@@ -106,7 +116,7 @@ def test_probabilities_stand_at_the_other_entity_of_the_attended_pair(attention,
 def test_probabilities_over_all_pairs_are_in_the_order_of_the_pairs(attention, naive):
     module, mask = attention(), MASKS["documents of 2, 5, 1 and 4 entities"]
     inputs = random_inputs(int(mask.sum()))
-    output, attentions = attend(module, PairLayout.of_all_pairs(mask), *inputs, output_attentions=True)
+    output, attentions = attend(module, lay_out(mask, "full"), *inputs, output_attentions=True)
 
     assert attentions.shape == (mask.sum(), NUM_HEADS, 20)
     for rows, *vectors in naive.by_document(mask, *inputs):
@@ -136,7 +146,7 @@ def test_heads_without_a_candidate_give_exactly_zero(attention):
         # The output is then the four heads side by side.
         module.output.weight.copy_(torch.eye(WIDTH))
         module.output.bias.zero_()
-    output, attentions = attend(module, PairLayout.of_overlapping_pairs(mask), *inputs, output_attentions=True)
+    output, attentions = attend(module, lay_out(mask), *inputs, output_attentions=True)
     heads = output.unflatten(-1, (NUM_HEADS, -1))
 
     # No pair ends in a head s, none begins with a tail o.
@@ -150,7 +160,7 @@ def test_gradients_are_those_of_the_definition_where_lines_are_empty(attention, 
     module, mask = attention(), MASKS[name]
     inputs = [values.requires_grad_() for values in random_inputs(int(mask.sum()))]
     weights = random_inputs(int(mask.sum()), seed=1)[0]
-    output, _ = attend(module, PairLayout.of_overlapping_pairs(mask), *inputs)
+    output, _ = attend(module, lay_out(mask), *inputs)
     wanted = [*inputs, *module.parameters()]
     ours = torch.autograd.grad((output * weights).sum(), wanted)
 
@@ -221,7 +231,7 @@ def test_memory_does_not_grow_with_the_cube_of_the_entities_times_the_width(atte
     inputs = random_inputs(int(mask.sum()), width)
     allowed = 4 * size**2 * width + 4 * size**3
     with torch.no_grad(), LargestTensor() as largest:
-        attend(module, PairLayout.of_overlapping_pairs(mask), *inputs, output_attentions)
+        attend(module, lay_out(mask), *inputs, output_attentions)
     # What it is to stay clear of: the keys of one head, gathered for every pair.
     with torch.no_grad(), LargestTensor() as gathered:
         keys = torch.zeros(size, size, width // 4)

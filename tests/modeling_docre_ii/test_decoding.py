@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii.decoding import dense_labels, predicted_facts
+from modeling_docre_ii.decoding import predicted_facts
 
 
-def naive_predictions(logits, max_labels_per_pair, pair_mask=None, reach=0.0):
+def naive_predictions(logits, max_labels_per_pair, pair_mask=None, limit=0.0):
     """Rows (document, head, tail, relation, score), by the definition."""
     predictions = []
     for b, document in enumerate(logits.tolist()):
@@ -14,58 +14,11 @@ def naive_predictions(logits, max_labels_per_pair, pair_mask=None, reach=0.0):
             for t, pair in enumerate(row):
                 if pair_mask is not None and not pair_mask[b, h, t]:
                     continue
-                above = [(pair[r] - pair[0], r) for r in range(1, len(pair)) if pair[r] > pair[0] - reach]
+                above = [(pair[r] - pair[0], r) for r in range(1, len(pair)) if pair[r] > pair[0] - limit]
                 above.sort(key=lambda scored: -scored[0])
                 for margin, r in above[:max_labels_per_pair]:
                     predictions.append((b, h, t, r, 1 / (1 + math.exp(-margin))))
     return predictions
-
-
-def test_dense_labels_equal_a_loop_over_the_facts():
-    facts = torch.tensor(
-        [
-            [[0, 1, 2], [0, 1, 4], [2, 0, 1]],
-            [[1, 2, 3], [-100, -100, -100], [-100, -100, -100]],
-            [[-100, -100, -100]] * 3,
-        ]
-    )
-    dense = dense_labels(facts, num_entities=3, num_labels=5)
-
-    expected = torch.zeros(3, 3, 3, 5, dtype=torch.bool)
-    for document, rows in enumerate(facts.tolist()):
-        for head, tail, relation in rows:
-            if head != -100:
-                expected[document, head, tail, relation] = True
-    assert dense.dtype == torch.bool
-    assert torch.equal(dense, expected)
-    assert dense.sum() == 4
-
-
-def test_dense_labels_count_a_repeated_fact_once():
-    facts = torch.tensor([[[0, 1, 2], [0, 1, 2]]])
-
-    assert dense_labels(facts, 2, 3).nonzero().tolist() == [[0, 0, 1, 2]]
-
-
-def test_dense_labels_without_a_fact_are_all_false():
-    dense = dense_labels(torch.zeros(2, 0, 3, dtype=torch.long), num_entities=4, num_labels=3)
-
-    assert dense.shape == (2, 4, 4, 3)
-    assert not dense.any()
-
-
-def test_dense_labels_do_not_edit_the_facts():
-    facts = torch.tensor([[[0, 1, 2], [-100, -100, -100]]])
-    before = facts.clone()
-    dense_labels(facts, 2, 3)
-
-    assert torch.equal(facts, before)
-
-
-@pytest.mark.parametrize("fact", [[0, 3, 1], [3, 0, 1], [0, 1, 5]])
-def test_dense_labels_refuse_a_fact_outside_the_matrix(fact):
-    with pytest.raises(IndexError):
-        dense_labels(torch.tensor([[fact]]), num_entities=3, num_labels=5)
 
 
 @pytest.mark.parametrize("max_labels_per_pair", [1, 2, 4, 50])
@@ -142,27 +95,27 @@ def test_half_precision_logits_are_compared_in_float32():
 
 
 @pytest.mark.parametrize("max_labels_per_pair", [1, 3, 50])
-@pytest.mark.parametrize("reach", [0.0, 0.7, 100.0])
-def test_relations_within_reach_of_the_threshold_are_read_on_candidates(max_labels_per_pair, reach):
+@pytest.mark.parametrize("limit", [0.0, 0.7, 100.0])
+def test_relations_within_a_margin_of_the_threshold_are_read_on_candidates(max_labels_per_pair, limit):
     generator = torch.Generator().manual_seed(2)
     logits = torch.randn(3, 4, 4, 6, generator=generator)
     pair_mask = torch.rand(3, 4, 4, generator=generator) < 0.5
-    facts, scores = predicted_facts(logits, max_labels_per_pair, pair_mask=pair_mask, reach=reach)
+    facts, scores = predicted_facts(logits, max_labels_per_pair, pair_mask=pair_mask, margin=limit)
 
-    expected = naive_predictions(logits, max_labels_per_pair, pair_mask, reach)
+    expected = naive_predictions(logits, max_labels_per_pair, pair_mask, limit)
     assert facts.tolist() == [list(row[:4]) for row in expected]
     assert scores.tolist() == pytest.approx([row[4] for row in expected], abs=1e-6)
-    if reach == 100.0:
+    if limit == 100.0:
         assert len(facts) == pair_mask.sum() * min(max_labels_per_pair, 5)
         assert (scores < 0.5).any()
-    if not reach:
+    if not limit:
         assert (scores > 0.5).all()
 
 
-def test_reach_adds_relations_without_moving_the_others():
+def test_a_margin_adds_relations_without_moving_the_others():
     logits = torch.randn(2, 4, 4, 6, generator=torch.Generator().manual_seed(3))
     every_pair = torch.ones(2, 4, 4, dtype=torch.bool)
-    facts, scores = predicted_facts(logits, 3, every_pair, reach=2.0)
+    facts, scores = predicted_facts(logits, 3, every_pair, margin=2.0)
     strict_facts, strict_scores = predicted_facts(logits, 3)
 
     assert len(facts) > len(strict_facts) > 0
@@ -171,9 +124,9 @@ def test_reach_adds_relations_without_moving_the_others():
     torch.testing.assert_close(scores[scores > 0.5], strict_scores)
 
 
-def test_relation_at_the_end_of_the_reach_is_not_read():
+def test_relation_at_the_end_of_the_margin_is_not_read():
     logits = torch.tensor([[[[0.0, -1.0, -0.5, -2.0]]]])
-    facts, scores = predicted_facts(logits, 4, torch.ones(1, 1, 1, dtype=torch.bool), reach=1.0)
+    facts, scores = predicted_facts(logits, 4, torch.ones(1, 1, 1, dtype=torch.bool), margin=1.0)
 
     assert facts.tolist() == [[0, 0, 0, 2]]
     assert scores.tolist() == pytest.approx([1 / (1 + math.exp(0.5))])
@@ -182,6 +135,6 @@ def test_relation_at_the_end_of_the_reach_is_not_read():
 def test_the_mask_of_candidates_is_not_edited():
     pair_mask = torch.tensor([[[False, True], [True, False]]])
     before = pair_mask.clone()
-    predicted_facts(torch.zeros(1, 2, 2, 3), 4, pair_mask, reach=1.0)
+    predicted_facts(torch.zeros(1, 2, 2, 3), 4, pair_mask, margin=1.0)
 
     assert torch.equal(pair_mask, before)

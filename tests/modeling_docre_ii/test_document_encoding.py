@@ -68,24 +68,33 @@ def naive_windows(length, window_size, window_overlap, num_prefix_tokens, num_su
     return [*windows, prefix + text[-room:] + suffix]
 
 
-def naive_encoding(run, encoder, input_ids, mentions, windows):
-    """States (L, d) and mention attention (heads, M, L): means over the windows that hold the token or mention."""
+def naive_encoding(run, encoder, input_ids, mentions, windows, num_prefix_tokens=1, num_suffix_tokens=1):
+    """
+    States (L, d), means over the windows that hold the token, and mention attention (heads, M, L), summed over windows
+    and divided by its sum. A prefix belongs to the first window and a suffix to the last; all others are dropped.
+    """
     length = len(input_ids)
     encoded = [run(encoder, input_ids[window]) for window in windows]
     states = [[] for _ in range(length)]
     rows = [[] for _ in mentions]
-    for window, (window_states, window_attention) in zip(windows, encoded, strict=True):
-        for slot, position in enumerate(window):
+    for number, (window, (window_states, window_attention)) in enumerate(zip(windows, encoded, strict=True)):
+        kept = {
+            slot: position
+            for slot, position in enumerate(window)
+            if (position >= num_prefix_tokens or number == 0)
+            and (position < length - num_suffix_tokens or number == len(windows) - 1)
+        }
+        for slot, position in kept.items():
             states[position].append(window_states[slot])
         for mention, position in enumerate(mentions):
-            if position in window:
+            if position in kept.values():
                 row = torch.zeros(window_attention.shape[0], length)
-                for slot, target in enumerate(window):
+                for slot, target in kept.items():
                     row[:, target] = window_attention[:, window.index(position), slot]
                 rows[mention].append(row)
     return (
         torch.stack([sum(vectors) / len(vectors) for vectors in states]),
-        torch.stack([sum(row) / len(row) for row in rows], dim=1),
+        torch.stack([sum(row) / sum(row).sum(-1, keepdim=True) for row in rows], dim=1),
     )
 
 
@@ -106,7 +115,13 @@ def assert_encodes(run, encoder, lengths, width=None, **windows):
     for row, length in enumerate(lengths):
         mentions = [position for position in positions[row].tolist() if position >= 0]
         expected_states, expected_attention = naive_encoding(
-            run, encoder, input_ids[row, :length], mentions, naive_windows(length, **windows)
+            run,
+            encoder,
+            input_ids[row, :length],
+            mentions,
+            naive_windows(length, **windows),
+            windows["num_prefix_tokens"],
+            windows["num_suffix_tokens"],
         )
         torch.testing.assert_close(states[row, :length], expected_states, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(
@@ -148,7 +163,7 @@ def test_windows_equal_a_loop(overlap, prefix, suffix):
         "num_prefix_tokens": prefix,
         "num_suffix_tokens": suffix,
     }
-    documents, positions, mask = split_into_windows(torch.tensor(lengths), **sizes)
+    documents, positions, mask, of_document = split_into_windows(torch.tensor(lengths), **sizes)
 
     assert positions.shape == mask.shape
     assert positions.shape[1] <= 20
@@ -157,6 +172,11 @@ def test_windows_equal_a_loop(overlap, prefix, suffix):
         rows = (documents == document).nonzero().flatten().tolist()
         windows = [positions[row][mask[row]].tolist() for row in rows]
         assert windows == naive_windows(length, **sizes)
+        # Each special token of the document is in one window, and all of its text.
+        kept = [position for row in rows for position in positions[row][of_document[row]].tolist()]
+        special = [*range(prefix), *range(length - suffix, length)]
+        assert sorted(position for position in kept if position in special) == special
+        assert set(kept) == set(range(length))
 
         texts = [window[prefix : len(window) - suffix] for window in windows]
         assert set().union(*texts) == set(range(prefix, length - suffix)), "every token is read"
@@ -219,18 +239,24 @@ def test_hidden_states_of_every_layer_are_the_mean_over_the_windows(encoder, fam
         torch.testing.assert_close(merged[:, 2:19], (one[:, 2:19] + other[:, 1:18]) / 2)
 
 
-def test_a_mention_in_two_windows_has_the_mean_of_its_rows(encoder, bare):
+def test_special_tokens_that_a_window_repeats_get_no_attention(encoder, bare):
     model = encoder()
     input_ids, attention_mask, _ = documents_of(model, [21])
-    _, attention = encode(model, input_ids, attention_mask, torch.tensor([[1, 10]]), **WINDOWS)
+    _, attention = encode(model, input_ids, attention_mask, torch.tensor([[1, 10, 19]]), **WINDOWS)
     _, first = bare(model, torch.cat([input_ids[0, :19], input_ids[0, 20:]]))
     _, second = bare(model, torch.cat([input_ids[0, :1], input_ids[0, 2:]]))
 
-    torch.testing.assert_close(attention[0, :, 0, :19], first[:, 1, :19])
-    assert not attention[0, :, 0, 19].any()
-    torch.testing.assert_close(attention[0, :, 1, 1], first[:, 10, 1] / 2)
-    torch.testing.assert_close(attention[0, :, 1, 19], second[:, 9, 18] / 2)
-    torch.testing.assert_close(attention[0, :, 1, 2:19], (first[:, 10, 2:19] + second[:, 9, 1:18]) / 2)
+    # The mention in the first window keeps its attention to the prefix, that in the last window to the suffix.
+    in_first, in_last = first[:, 1, :19], second[:, 18, 1:]
+    torch.testing.assert_close(attention[0, :, 0, :19], in_first / in_first.sum(-1, keepdim=True))
+    assert not attention[0, :, 0, 19:].any()
+    torch.testing.assert_close(attention[0, :, 2, 2:], in_last / in_last.sum(-1, keepdim=True))
+    assert not attention[0, :, 2, :2].any()
+    # The mention in both has the sum, normalized.
+    both = torch.zeros(2, 21)
+    both[:, :19] += first[:, 10, :19]
+    both[:, 2:] += second[:, 9, 1:]
+    torch.testing.assert_close(attention[0, :, 1], both / both.sum(-1, keepdim=True))
 
 
 def test_long_document_without_a_mention(encoder):

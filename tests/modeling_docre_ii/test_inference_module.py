@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from modeling_docre_ii.cross_attention import PairLayout
+from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.inference_module import (
     FusionGate,
     InferenceFeedForward,
@@ -12,6 +13,7 @@ from modeling_docre_ii.inference_module import (
     InferenceModule,
     classifier_weights,
 )
+from modeling_docre_ii.relation_matrix import read_relations
 
 
 WIDTH, FEATURE_SIZE, NUM_LABELS = 8, 6, 4
@@ -133,7 +135,7 @@ def run(module, pair_mask, seed=0, feature_size=FEATURE_SIZE, **options):
     num_pairs = int(pair_mask.sum())
     features = random_values(num_pairs, feature_size, seed)
     base_logits = random_values(num_pairs, NUM_LABELS, seed + 1)
-    return features, base_logits, module(features, base_logits, pair_mask, **options)
+    return features, base_logits, module(features, base_logits, EntityPairs.from_mask(pair_mask), **options)
 
 
 def assert_iterations_are_naive(naive, module, config, pair_mask, seed=0, feature_size=FEATURE_SIZE):
@@ -188,9 +190,8 @@ def test_layer_is_equations_5_to_11(docre_config, shaken, naive, use_fusion):
     layer = shaken(InferenceLayer(docre_config(**SIZES, use_fusion=use_fusion))).double().eval()
     mask = candidates(4, 3)
     inputs = [random_values(int(mask.sum()), WIDTH, seed) for seed in (0, 1)]
-    outputs = layer(
-        layer.project_features(inputs[0]), layer.project_relations(inputs[1]), PairLayout.of_overlapping_pairs(mask)
-    )
+    layout = PairLayout.of_overlapping_pairs(EntityPairs.from_mask(mask))
+    outputs = layer(layer.project_features(inputs[0]), layer.project_relations(inputs[1]), layout)
 
     assert (layer.fusion is not None) == use_fusion
     assert outputs[2] is None
@@ -207,7 +208,7 @@ def test_without_fusion_neither_attention_unit_feeds_the_other_output(docre_conf
         layer.project_features(random_values(int(mask.sum()), WIDTH, 0)),
         layer.project_relations(random_values(int(mask.sum()), WIDTH, 1)),
     )
-    layout = PairLayout.of_overlapping_pairs(mask)
+    layout = PairLayout.of_overlapping_pairs(EntityPairs.from_mask(mask))
     features, relations, _ = layer(*projected, layout)
     with torch.no_grad():
         layer.relation_attention.output.weight.neg_()
@@ -226,16 +227,19 @@ def test_encoding_runs_the_layers_over_features_and_embedded_relations(
     mask = candidates(4, 3)
     features, base_logits = random_values(int(mask.sum()), WIDTH, 0), random_values(int(mask.sum()), NUM_LABELS, 1)
     module.feature_projection = nn.Identity()
-    relations = module.read_relations(base_logits)
+    relations, first_layer = read_relations(base_logits, relation_embedding), module.layers[0]
+    table = module.relation_embeddings.table(features.device)
     encoded, attentions = module.encode(
-        module.project_features(features), module.project_relations(relations), module.layout(mask)
+        first_layer.project_features(features),
+        first_layer.project_relations(table).map(lambda rows: module.relation_embeddings.look_up(rows, relations)),
+        module.layout(EntityPairs.from_mask(mask)),
     )
 
     assert len(module.layers) == num_layers
     assert attentions is None
     classes = [naive_relations(logits, relation_embedding) for logits in base_logits]
     embedded = torch.stack([module.relation_embeddings.weight[indices].sum(0) for indices in classes])
-    torch.testing.assert_close(module.embed(relations), embedded, **EXACT)
+    torch.testing.assert_close(module.relation_embeddings.look_up(table, relations), embedded, **EXACT)
     for rows, *matrices in naive.by_document(mask, features, embedded):
         for layer in module.layers:
             matrices = naive_layer(naive, layer, *matrices)
@@ -253,38 +257,6 @@ def test_classifier_is_equation_12(inference, naive, adds_base_logits):
         feature, relation = encoded[row].chunk(2)
         expected = naive_classify(naive, module, feature, relation, base_logits[row], adds_base_logits)
         torch.testing.assert_close(logits[row], expected, **EXACT)
-
-
-def test_most_probable_class_is_read_for_argmax(inference):
-    module, _ = inference(relation_embedding="argmax")
-    logits = torch.tensor([[0.0, 2.0, 1.0, 3.0], [1.0, 0.5, 0.9, -9.0], [-5.0, -4.0, -9.0, -8.0]])
-
-    assert module.read_relations(logits).tolist() == [
-        [False, False, False, True],
-        [True, False, False, False],
-        [False, True, False, False],
-    ]
-
-
-def test_all_relations_above_the_threshold_class_are_read_for_multi_label(inference):
-    module, _ = inference(relation_embedding="multi_label")
-    logits = torch.tensor([[0.0, 2.0, -1.0, 3.0], [1.0, 0.5, 1.0, -9.0], [-5.0, -4.0, -3.0, -4.5]])
-
-    # A tie with the threshold class is no relation.
-    assert module.read_relations(logits).tolist() == [
-        [False, True, False, True],
-        [True, False, False, False],
-        [False, True, True, True],
-    ]
-
-
-@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
-def test_reading_relations_of_two_classes_or_of_no_pairs(docre_config, relation_embedding):
-    config = docre_config(**SIZES, id2label={0: "Na", 1: "CID"}, relation_embedding=relation_embedding)
-    module = InferenceModule(config, FEATURE_SIZE)
-
-    assert module.read_relations(torch.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist() == [[False, True], [True, False]]
-    assert module.read_relations(torch.zeros(0, 2)).shape == (0, 2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(map(str, variant.values())))
@@ -364,7 +336,7 @@ def test_order_of_the_entities_does_not_matter(inference, variant):
 
     mask_after = permuted(mask)
     inputs = [permuted(matrix(values, mask))[mask_after] for values in (features, base_logits)]
-    output_after = module(*inputs, mask_after)
+    output_after = module(*inputs, EntityPairs.from_mask(mask_after))
 
     assert not torch.equal(mask, mask_after)
     for before, after in zip(output.logits, output_after.logits, strict=True):
@@ -377,7 +349,7 @@ def test_inputs_are_not_edited(inference, variant):
     mask = candidates(4, 3)
     inputs = random_values(int(mask.sum()), FEATURE_SIZE, 0), random_values(int(mask.sum()), NUM_LABELS, 1)
     before = [values.clone() for values in inputs]
-    module(*inputs, mask)
+    module(*inputs, EntityPairs.from_mask(mask))
 
     assert all(torch.equal(values, copy) for values, copy in zip(inputs, before, strict=True))
 
@@ -393,8 +365,8 @@ def test_attentions_of_a_document_at_its_fixed_point_are_those_it_had(inference,
     logits = base_logits
     for iteration, attentions in enumerate(output.attentions):
         # All documents at once, as if nothing had been computed before.
-        module.num_iterations = 1
-        alone = module(features, logits, mask, output_attentions=True)
+        module.config.num_iterations = 1
+        alone = module(features, logits, EntityPairs.from_mask(mask), output_attentions=True)
         torch.testing.assert_close(attentions, alone.attentions[0], rtol=1e-5, atol=1e-6)
         logits = output.logits[iteration]
 

@@ -5,8 +5,7 @@ import torch
 from transformers import AutoModel
 
 from modeling_docre_ii import DocREIIForRelationExtraction
-from modeling_docre_ii.contrastive import simclr_loss, simsiam_loss
-from modeling_docre_ii.losses import adaptive_threshold_loss
+from modeling_docre_ii.losses import adaptive_threshold_loss, simclr_loss, simsiam_loss
 from modeling_docre_ii.pair_features import PAIR_ENCODERS
 
 

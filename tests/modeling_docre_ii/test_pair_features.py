@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.pair_features import (
     PAIR_ENCODERS,
     ContextAwareEntity,
@@ -8,7 +9,6 @@ from modeling_docre_ii.pair_features import (
     localized_context,
     pool_attention,
     pool_mentions,
-    unordered_pairs,
 )
 
 
@@ -175,15 +175,6 @@ def test_context_aware_entity_is_one_matrix_over_the_concatenation(docre_config,
         torch.testing.assert_close(result[pair].double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_both_directions_of_a_pair_share_a_context():
-    pairs = [(0, 0, 1), (0, 1, 0), (0, 2, 2), (1, 0, 1), (1, 2, 0), (1, 1, 0)]
-    cells, index = unordered_pairs(tuple(map(torch.tensor, zip(*pairs))), 2, 3)
-
-    expected = [(0, 0, 1), (0, 2, 2), (1, 0, 1), (1, 0, 2)]
-    assert cells.tolist() == [document * 9 + first * 3 + second for document, first, second in expected]
-    assert [expected[place] for place in index] == [(d, min(h, t), max(h, t)) for d, h, t in pairs]
-
-
 @pytest.mark.parametrize("kind", PAIR_ENCODERS)
 def test_pair_encoder_is_its_equation(docre_config, naive, shaken, kind):
     torch.manual_seed(0)
@@ -222,10 +213,11 @@ def test_features_of_pairs_are_equations_1_to_3(docre_config, naive, shaken, att
     module = shaken(PairFeatures(docre_config(pair_encoder=kind)))
     states = torch.randn(2, 7, 16)
     positions = [[1, 2, 4, 5, 6], [1, 3, -1, -1, -1]]
-    pairs = (torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 0]), torch.tensor([1, 0, 1, 0]))
-    features = module(states, attention, torch.tensor(positions), mention_entities, pairs, 3)
+    pair_mask = torch.zeros(2, 3, 3, dtype=torch.bool)
+    pair_mask[[0, 0, 0, 1], [0, 1, 1, 0], [1, 0, 2, 1]] = True
+    features = module(states, attention, torch.tensor(positions), mention_entities, EntityPairs.from_mask(pair_mask))
 
-    for feature, document, head, tail in zip(features, *(index.tolist() for index in pairs), strict=True):
+    for feature, (document, head, tail) in zip(features, pair_mask.nonzero().tolist(), strict=True):
         count = sum(position >= 0 for position in positions[document])
         expected = naive.pair_feature(
             module,

@@ -57,7 +57,7 @@ def by_hand(model, processor, documents):
     for document in documents:
         with torch.no_grad():
             outputs = model(**processor(document, return_tensors="pt"))
-        triples += processor.post_process_relation_extraction(outputs, document, model.config.max_labels_per_pair)
+        triples += processor.post_process_relation_extraction(outputs, document)
     return triples
 
 
@@ -198,7 +198,7 @@ def test_selection_of_triples(extractor, model, processor, documents, by_hand, s
 def test_explained_triples(extractor, model, processor, documents, by_hand):
     with torch.no_grad():
         outputs = model(**processor(documents[0], return_tensors="pt"), output_attentions=True)
-    (expected,) = processor.explain(outputs, documents[0], model.config.max_labels_per_pair)
+    (expected,) = processor.explain(outputs, documents[0])
     triples = extractor(documents[0], explain=True)
 
     assert triples == expected
@@ -258,7 +258,7 @@ def test_error_names_the_document(extractor, document, message, as_list):
 
 @pytest.mark.parametrize("selection", [{"threshold": 1.5}, {"top_k": 0}])
 def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, selection):
-    with pytest.raises(ValueError, match=f"`{next(iter(selection))}` has to be"):
+    with pytest.raises(ValueError, match=f"`{next(iter(selection))}` must be"):
         extractor("no document", **selection)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from modeling_docre_ii import DocREIIModelOutput
+from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.inference_module import InferenceModule
 from modeling_docre_ii.losses import adaptive_threshold_loss
 
@@ -72,9 +73,9 @@ def test_any_base_module_can_be_refined(docre_config, relation_embedding):
     train, test = type_corpus(8, seed=0), type_corpus(16, seed=1)
 
     def infer(corpus):
-        output = base(corpus.types)
-        base_logits = output.base_logits[corpus.pair_mask]
-        return base_logits, module(output.feature_matrix[corpus.pair_mask], base_logits, corpus.pair_mask).logits
+        output, pairs = base(corpus.types), EntityPairs.from_mask(corpus.pair_mask)
+        base_logits = pairs.to_rows(output.base_logits)
+        return base_logits, module(pairs.to_rows(output.feature_matrix), base_logits, pairs).logits
 
     optimizer = torch.optim.AdamW([*base.parameters(), *module.parameters()], lr=0.03)
     losses = []

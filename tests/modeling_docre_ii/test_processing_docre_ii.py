@@ -184,7 +184,7 @@ def test_tensors_are_the_collated_lists(processor, tokenizer, paris):
 
 @pytest.mark.parametrize("return_tensors", ["np", "tf", True])
 def test_other_tensors_are_refused(processor, paris, return_tensors):
-    with pytest.raises(ValueError, match="`return_tensors` has to be 'pt' or None"):
+    with pytest.raises(ValueError, match="`return_tensors` must be 'pt' or None"):
         processor(paris, return_tensors=return_tensors)
 
 
@@ -256,11 +256,37 @@ def test_unknown_relation(processor, paris):
         processor(paris, return_labels=True)
 
 
-@pytest.mark.parametrize("no_relation", ["Na", "NONE"])
-def test_no_relation_is_no_fact(tokenizer, paris, no_relation):
-    paris["labels"][1]["r"] = no_relation
-    with pytest.raises(DocumentError, match=f"document 'Paris', label 1: 'r' is '{no_relation}'"):
-        DocREIIProcessor(tokenizer, [no_relation, *RELATIONS[1:]])(paris, return_labels=True)
+def test_no_relation_is_no_fact(processor, paris):
+    paris["labels"][1]["r"] = "Na"
+    with pytest.raises(DocumentError, match="document 'Paris', label 1: 'r' is 'Na'"):
+        processor(paris, return_labels=True)
+
+
+@pytest.mark.parametrize("relations", [["P17", "P131"], {"P17": "country", "P131": "located in"}])
+def test_the_no_relation_class_is_added_where_it_is_missing(tokenizer, relations):
+    processor = DocREIIProcessor(tokenizer, relations)
+    assert processor.relations == ["Na", "P17", "P131"]
+    assert processor.label_maps == {
+        "id2label": {0: "Na", 1: "P17", 2: "P131"},
+        "label2id": {"Na": 0, "P17": 1, "P131": 2},
+    }
+    assert processor.relation_names == (relations if isinstance(relations, dict) else {})
+    assert DocREIIProcessor(tokenizer, ["Na", *relations]).relations == processor.relations
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.0, True, None])
+def test_labels_per_pair_must_be_a_positive_integer(tokenizer, most):
+    with pytest.raises(ValueError, match=f"`max_labels_per_pair` must be an integer of at least 1, got {most}"):
+        DocREIIProcessor(tokenizer, RELATIONS, max_labels_per_pair=most)
+
+
+def test_a_new_processor_has_the_recommended_settings():
+    processor = DocREIIProcessor.from_encoder_pretrained(ENCODER, relations={"P17": "country"}, mark_types=True)
+    assert (processor.mention_anchor, processor.mark_types, processor.marker) == ("token", True, "*")
+    assert processor.relations == ["Na", "P17"] and processor.relation_names == {"P17": "country"}
+    assert (
+        DocREIIProcessor.from_encoder_pretrained(ENCODER, ["P17"], mention_anchor="marker").mention_anchor == "marker"
+    )
 
 
 def test_malformed_document_among_good_ones(processor, paris):
@@ -273,7 +299,7 @@ def test_malformed_document_among_good_ones(processor, paris):
     "relations", [None, [], ["Na"], ["Na", "P17", "P17"], ["P17", "Na"], "Na", {0: "Na", 1: "P17"}]
 )
 def test_relations_have_to_name_distinct_classes(tokenizer, relations):
-    with pytest.raises(ValueError, match="`relations` has to list"):
+    with pytest.raises(ValueError, match="`relations` must name"):
         DocREIIProcessor(tokenizer, relations)
 
 
@@ -311,6 +337,7 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
         "marker": "*",
         "mark_types": False,
         "mention_anchor": "marker",
+        "max_labels_per_pair": 4,
         "processor_class": "DocREIIProcessor",
         "auto_map": {"AutoProcessor": "processing_docre_ii.DocREIIProcessor"},
     }
@@ -365,13 +392,13 @@ def test_first_tokens_of_real_mentions(tokenizer, sample_documents):
 
 
 def test_unknown_anchor_is_refused(tokenizer):
-    with pytest.raises(ValueError, match="`mention_anchor` has to be one of .*, got 'entity'"):
+    with pytest.raises(ValueError, match="`mention_anchor` must be one of .*, got 'entity'"):
         DocREIIProcessor(tokenizer, RELATIONS, mention_anchor="entity")
 
 
 @pytest.mark.parametrize("candidate_types", [["Chemical", "Disease"], ["PL"], [["PER", "LOC", "ORG"]]])
 def test_candidate_types_have_to_be_pairs(tokenizer, candidate_types):
-    with pytest.raises(ValueError, match="`candidate_types` has to list pairs of types"):
+    with pytest.raises(ValueError, match="`candidate_types` must list pairs of types"):
         DocREIIProcessor(tokenizer, ["Na", "P17"], candidate_types=candidate_types)
 
 

@@ -25,7 +25,9 @@ def explained(tokenizer, docre_config, shaken, sample_documents):
     """Two real documents, processed, and the output of a tiny model with attentions."""
     documents = sample_documents["dev"][:2]
     relations = ["Na", *sorted({label["r"] for document in documents for label in document["labels"]})]
-    processor = DocREIIProcessor(tokenizer, relations, {relations[1]: "the first", relations[2]: "the second"})
+    processor = DocREIIProcessor(
+        tokenizer, relations, {relations[1]: "the first", relations[2]: "the second"}, max_labels_per_pair=2
+    )
     config = docre_config(
         encoder_changes={"vocab_size": len(tokenizer), "max_position_embeddings": 128},
         id2label=dict(enumerate(relations)),
@@ -54,8 +56,8 @@ def name_of(entity, document):
 @pytest.mark.parametrize("num_support", [1, 4])
 def test_explanations_of_real_documents_have_names(explained, num_support):
     processor, documents, outputs = explained
-    explanations = processor.explain(outputs, documents, max_labels_per_pair=2, num_support=num_support)
-    plain = processor.post_process_relation_extraction(outputs, documents, max_labels_per_pair=2)
+    explanations = processor.explain(outputs, documents, num_support=num_support)
+    plain = processor.post_process_relation_extraction(outputs, documents)
 
     assert [
         [{key: triple[key] for key in triple if key not in ("iteration", "support")} for triple in triples]
@@ -102,8 +104,8 @@ def test_explanation_of_a_single_document(explained):
         scores = {fact: triple.pop("score") for fact, triple in facts.items()}
         return facts, scores
 
-    facts, scores = by_fact(processor.explain(first, documents[0], 2)[0])
-    expected_facts, expected_scores = by_fact(processor.explain(outputs, documents, 2)[0])
+    facts, scores = by_fact(processor.explain(first, documents[0])[0])
+    expected_facts, expected_scores = by_fact(processor.explain(outputs, documents)[0])
     assert facts == expected_facts
     assert scores == pytest.approx(expected_scores)
 
@@ -113,11 +115,11 @@ def test_explanation_needs_attentions(explained):
     outputs.cross_attentions = None
 
     with pytest.raises(ValueError, match="output_attentions=True"):
-        processor.explain(outputs, documents, max_labels_per_pair=2)
+        processor.explain(outputs, documents)
 
 
 def test_explanation_needs_the_documents_of_the_output(explained):
     processor, documents, outputs = explained
 
     with pytest.raises(ValueError, match="got 1 documents for the output of 2"):
-        processor.explain(outputs, documents[:1], max_labels_per_pair=2)
+        processor.explain(outputs, documents[:1])

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from modeling_docre_ii import DocREIIOutput, DocREIIProcessor
+from modeling_docre_ii.decoding import PredictedFact
 
 
 RELATIONS = ["Na", "P17", "P131", "P6"]
@@ -55,7 +56,7 @@ def sigmoid(value):
 
 def test_one_triple_in_full(processor):
     outputs = output((0, 0, 1, [-1.0, 2.0, -1.5, -3.0]), num_entities=2)
-    assert processor.post_process_relation_extraction(outputs, [PARIS], max_labels_per_pair=4) == [
+    assert processor.post_process_relation_extraction(outputs, [PARIS]) == [
         [
             {
                 "head": {
@@ -82,7 +83,7 @@ def test_one_triple_in_full(processor):
 
 
 def test_relation_without_a_name_goes_by_its_id(processor):
-    (triples,) = processor.post_process_relation_extraction(output((0, 1, 0, [0.0, -1.0, 1.0, -1.0])), [ADA], 4)
+    (triples,) = processor.post_process_relation_extraction(output((0, 1, 0, [0.0, -1.0, 1.0, -1.0])), [ADA])
     assert [(triple["relation"], triple["relation_name"]) for triple in triples] == [("P131", "P131")]
 
 
@@ -90,7 +91,7 @@ def test_highest_score_comes_first_over_all_pairs(processor):
     outputs = output(
         (0, 0, 1, [0.0, 1.0, 3.0, -1.0]), (0, 0, 2, [-5.0, -3.0, -6.0, -6.0]), (0, 2, 1, [0.0, 0, 0, 0.5])
     )
-    (triples,) = processor.post_process_relation_extraction(outputs, [ADA], 4)
+    (triples,) = processor.post_process_relation_extraction(outputs, [ADA])
     assert short(triples) == [
         ("Ada", "P131", "London"),
         ("Ada", "P17", "Mull"),
@@ -106,7 +107,8 @@ def test_highest_score_comes_first_over_all_pairs(processor):
 )
 def test_a_pair_keeps_its_highest_relations(processor, max_labels_per_pair, relations):
     outputs = output((0, 0, 1, [0.0, 1.0, 3.0, 2.0]), (0, 1, 2, [0.0, 0.1, -1.0, -1.0]))
-    (triples,) = processor.post_process_relation_extraction(outputs, [ADA], max_labels_per_pair)
+    limited = DocREIIProcessor(processor.tokenizer, RELATIONS, max_labels_per_pair=max_labels_per_pair)
+    (triples,) = limited.post_process_relation_extraction(outputs, [ADA])
     assert [triple["relation"] for triple in triples if triple["head"]["entity"] == 0] == relations
     # The limit is one of each pair, not of the document.
     assert short(triples)[-1] == ("London", "P17", "Mull")
@@ -114,13 +116,13 @@ def test_a_pair_keeps_its_highest_relations(processor, max_labels_per_pair, rela
 
 def test_equal_to_the_threshold_is_no_fact(processor):
     outputs = output((0, 0, 1, [2.0, 2.0, 1.0, 0.0]))
-    assert processor.post_process_relation_extraction(outputs, [ADA], 4) == [[]]
+    assert processor.post_process_relation_extraction(outputs, [ADA]) == [[]]
 
 
 def test_documents_of_different_size_in_one_batch(processor):
     empty = {"title": "Empty", "sents": [["nothing"]], "vertexSet": []}
     outputs = output((0, 1, 0, [0.0, 1.0, -1.0, -1.0]), (2, 2, 0, [0.0, -1.0, -1.0, 1.0]), batch_size=3)
-    batch = processor.post_process_relation_extraction(outputs, [PARIS, empty, ADA], 4)
+    batch = processor.post_process_relation_extraction(outputs, [PARIS, empty, ADA])
     assert [short(triples) for triples in batch] == [[("France", "P17", "Paris")], [], [("Mull", "P6", "Ada")]]
 
 
@@ -133,13 +135,13 @@ SCORED = output((0, 0, 1, [0.0, 2.0, 1.0, -0.5]), (0, 2, 1, [0.0, -9, -9, 0.5]),
     [(0.5, [0.88, 0.73, 0.62]), (0.7, [0.88, 0.73]), (0.9, []), (0.501, [0.88, 0.73, 0.62])],
 )
 def test_threshold_is_a_score_that_triples_have_to_be_above(processor, threshold, scores):
-    (triples,) = processor.post_process_relation_extraction(SCORED, [ADA], 4, threshold=threshold)
+    (triples,) = processor.post_process_relation_extraction(SCORED, [ADA], threshold=threshold)
     assert [round(triple["score"], 2) for triple in triples] == scores
 
 
 @pytest.mark.parametrize("threshold", [0.4, 0.0])
 def test_low_threshold_returns_what_the_model_does_not_predict_but_no_pair_of_one_entity(processor, threshold):
-    (triples,) = processor.post_process_relation_extraction(SCORED, [ADA], 4, threshold=threshold)
+    (triples,) = processor.post_process_relation_extraction(SCORED, [ADA], threshold=threshold)
     pairs = {(triple["head"]["entity"], triple["tail"]["entity"]) for triple in triples}
     undecided = {(0, 2), (1, 2), (2, 0)}
     assert pairs == {(0, 1), (2, 1)} | undecided | ({(1, 0)} if threshold == 0.0 else set())
@@ -149,14 +151,14 @@ def test_low_threshold_returns_what_the_model_does_not_predict_but_no_pair_of_on
 
 def test_low_threshold_returns_no_pair_of_other_types(processor):
     typed = DocREIIProcessor(processor.tokenizer, RELATIONS, candidate_types=[["PER", "LOC"]])
-    (triples,) = typed.post_process_relation_extraction(SCORED, [ADA], 4, threshold=0.0)
+    (triples,) = typed.post_process_relation_extraction(SCORED, [ADA], threshold=0.0)
     assert {(triple["head"]["type"], triple["tail"]["type"]) for triple in triples} == {("PER", "LOC")}
 
 
 def test_top_k_are_the_highest_scores_of_each_document(processor):
     outputs = DocREIIOutput(logits=torch.cat([SCORED.logits, -SCORED.logits]))
-    best = processor.post_process_relation_extraction(outputs, [ADA, ADA], 4, top_k=2)
-    every = processor.post_process_relation_extraction(outputs, [ADA, ADA], 4)
+    best = processor.post_process_relation_extraction(outputs, [ADA, ADA], top_k=2)
+    every = processor.post_process_relation_extraction(outputs, [ADA, ADA])
     assert best == [triples[:2] for triples in every]
     assert [len(triples) for triples in every] == [3, 6]
 
@@ -164,39 +166,33 @@ def test_top_k_are_the_highest_scores_of_each_document(processor):
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        ({"threshold": 1.0}, "`threshold` has to be from 0 to below 1, got 1.0"),
-        ({"threshold": -0.1}, "`threshold` has to be from 0 to below 1, got -0.1"),
-        ({"top_k": 0}, "`top_k` has to be at least 1, got 0"),
+        ({"threshold": 1.0}, "`threshold` must be from 0 to below 1, got 1.0"),
+        ({"threshold": -0.1}, "`threshold` must be from 0 to below 1, got -0.1"),
+        ({"top_k": 0}, "`top_k` must be at least 1, got 0"),
     ],
 )
 def test_selection_out_of_range_is_refused(processor, selection, message):
     with pytest.raises(ValueError, match=message):
-        processor.post_process_relation_extraction(SCORED, [ADA], 4, **selection)
+        processor.post_process_relation_extraction(SCORED, [ADA], **selection)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_logits_of_any_precision_that_still_have_a_gradient(processor, dtype):
     logits = output((0, 0, 1, [0.0, 1.0, -1.0, -1.0])).logits.to(dtype).requires_grad_()
-    (triples,) = processor.post_process_relation_extraction(DocREIIOutput(logits=logits), [ADA], 4)
+    (triples,) = processor.post_process_relation_extraction(DocREIIOutput(logits=logits), [ADA])
     assert short(triples) == [("Ada", "P17", "London")]
     assert type(triples[0]["score"]) is float
     assert triples[0]["score"] == pytest.approx(sigmoid(1.0))
 
 
 def test_name_facts(processor):
-    facts = [(0, 1, 1, 0.6), (2, 0, 3, 0.9), (1, 2, 2, 0.7)]
+    facts = [PredictedFact(0, 1, "P17", 0.6), PredictedFact(2, 0, "P6", 0.9), PredictedFact(1, 2, "P131", 0.7)]
     before = copy.deepcopy(ADA)
     triples = processor.name_facts(iter(facts), ADA)
     assert short(triples) == [("Mull", "P6", "Ada"), ("London", "P131", "Mull"), ("Ada", "P17", "London")]
     assert [triple["score"] for triple in triples] == [0.9, 0.7, 0.6]
     assert [triple["relation_name"] for triple in triples] == ["head of government", "P131", "country"]
     assert ADA == before
-
-
-def test_name_facts_of_rows_of_a_tensor(processor):
-    (triple,) = processor.name_facts(torch.tensor([[0, 1, 1, 0.75]], dtype=torch.float64), ADA)
-    assert (triple["head"]["name"], triple["relation"], triple["tail"]["name"]) == ("Ada", "P17", "London")
-    assert triple["score"] == 0.75
 
 
 def test_no_facts(processor):
@@ -213,7 +209,7 @@ def test_there_and_back(processor):
         for head, tail, relation in facts:
             if head >= 0:
                 logits[document, head, tail, relation] = 1.0
-    batch = processor.post_process_relation_extraction(DocREIIOutput(logits=logits), documents, 4)
+    batch = processor.post_process_relation_extraction(DocREIIOutput(logits=logits), documents)
     for document, triples in zip(documents, batch, strict=True):
         found = {(triple["head"]["entity"], triple["tail"]["entity"], triple["relation"]) for triple in triples}
         assert found == {(label["h"], label["t"], label["r"]) for label in document["labels"]}
@@ -222,12 +218,12 @@ def test_there_and_back(processor):
 
 def test_a_single_document_is_a_batch_of_one(processor):
     outputs = output((0, 0, 1, [0.0, 1.0, -1.0, -1.0]), num_entities=2)
-    assert processor.post_process_relation_extraction(outputs, PARIS, 4) == (
-        processor.post_process_relation_extraction(outputs, [PARIS], 4)
+    assert processor.post_process_relation_extraction(outputs, PARIS) == (
+        processor.post_process_relation_extraction(outputs, [PARIS])
     )
 
 
 @pytest.mark.parametrize("documents", [[], [PARIS, ADA]])
 def test_documents_have_to_be_those_of_the_output(processor, documents):
     with pytest.raises(ValueError, match=f"got {len(documents)} documents for the output of 1"):
-        processor.post_process_relation_extraction(output(num_entities=2), documents, 4)
+        processor.post_process_relation_extraction(output(num_entities=2), documents)

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from modeling_docre_ii import DocREIIConfig
-from modeling_docre_ii.relation_matrix import corrupt_relations, draw_noise_rates
+from modeling_docre_ii.losses import sample_pairs
+from modeling_docre_ii.relation_matrix import RelationEmbeddings, corrupt_relations, draw_noise_rates, read_relations
 
 
 NUM_LABELS = 5
@@ -44,6 +45,57 @@ def all_right(labels):
 
 def rows_changed(before, after):
     return (before != after).any(-1)
+
+
+def test_most_probable_class_is_read_for_argmax():
+    logits = torch.tensor([[0.0, 2.0, 1.0, 3.0], [1.0, 0.5, 0.9, -9.0], [-5.0, -4.0, -9.0, -8.0]])
+
+    assert read_relations(logits, "argmax").tolist() == [
+        [False, False, False, True],
+        [True, False, False, False],
+        [False, True, False, False],
+    ]
+
+
+def test_relations_above_the_threshold_class_are_read_for_multi_label():
+    logits = torch.tensor([[0.0, 2.0, -1.0, 3.0], [1.0, 0.5, 1.0, -9.0], [-5.0, -4.0, -3.0, -4.5]])
+
+    # A tie with the threshold class is no relation.
+    assert read_relations(logits, "multi_label").tolist() == [
+        [False, True, False, True],
+        [True, False, False, False],
+        [False, True, True, True],
+    ]
+
+
+def test_at_most_four_relations_of_a_pair_are_read_for_multi_label():
+    logits = torch.randn(200, 9, generator=torch.Generator().manual_seed(0))
+    relations = read_relations(logits, "multi_label")
+
+    for row, values in zip(relations.tolist(), logits.tolist(), strict=True):
+        above = sorted((index for index in range(1, 9) if values[index] > values[0]), key=lambda index: -values[index])
+        assert {index for index, is_read in enumerate(row) if is_read} == set(above[:4] or [0])
+    assert relations.sum(-1).max() == 4 and (logits[:, 1:] > logits[:, :1]).sum(-1).max() > 4
+
+
+@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
+def test_reading_relations_of_two_classes_or_of_no_pairs(relation_embedding):
+    two_classes = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+
+    assert read_relations(two_classes, relation_embedding).tolist() == [[False, True], [True, False]]
+    assert read_relations(torch.zeros(0, 2), relation_embedding).shape == (0, 2)
+
+
+@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
+def test_an_entry_is_the_sum_of_the_embeddings_of_its_relations(docre_config, relation_embedding):
+    torch.manual_seed(0)
+    embeddings = RelationEmbeddings(docre_config(inference_hidden_size=8, relation_embedding=relation_embedding))
+    relations = read_relations(torch.randn(20, 4), relation_embedding)
+    entries = embeddings.look_up(embeddings.table(relations.device), relations)
+
+    for entry, row in zip(entries, relations, strict=True):
+        expected = sum(embeddings.weight[index] for index, is_read in enumerate(row.tolist()) if is_read)
+        torch.testing.assert_close(entry, expected)
 
 
 @pytest.mark.parametrize("num_labels", [2, NUM_LABELS])
@@ -208,3 +260,20 @@ def test_released_code_has_rates_of_its_own_for_pairs_with_and_without_a_relatio
     assert shares.std(0).tolist() == pytest.approx([(0.1**2 / 12 + 0.09 / 300) ** 0.5, (0.3**2 / 12) ** 0.5], abs=0.02)
     assert 0.2 - 0.15 < shares[:, 1].min() and shares[:, 1].max() < 0.5 + 0.15
     assert shares[:, 0].max() < 0.15 + 0.1
+
+
+def test_released_code_corrupts_only_what_it_sampled_of_the_pairs_without_a_relation():
+    torch.manual_seed(0)
+    num_documents, pairs_each = 200, 600
+    # One pair of thirty has a relation; five without are sampled for each, a sixth of them all.
+    labels = dense(([[2]] + [[]] * 29) * (num_documents * pairs_each // 30))
+    relations, document = all_right(labels), torch.arange(num_documents).repeat_interleave(pairs_each)
+    sample = sample_pairs(labels, 5)
+    config = DocREIIConfig(relation_noise="by_label", negatives_per_positive=5)
+    noisy = corrupt_relations(relations, labels, document, draw_noise_rates(num_documents, config, "cpu"), sample)
+    changed, is_positive = rows_changed(relations, noisy), labels.any(-1)
+
+    assert not changed[~sample].any()
+    assert changed[is_positive].float().mean().item() == pytest.approx(0.35, abs=0.03)
+    assert changed[sample & ~is_positive].float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert changed[~is_positive].float().mean().item() == pytest.approx(0.1 * 5 / 29, abs=0.002)

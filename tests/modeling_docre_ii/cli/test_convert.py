@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from modeling_docre_ii import DocREIIForRelationExtraction
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
 from modeling_docre_ii.cli.convert import convert_checkpoint, main
 from tests.hub_model import make_model, make_processor, sample_documents
 
@@ -104,13 +104,14 @@ def test_code_is_that_of_this_version(old, model_and_processor, tmp_path):
         assert {path.name: path.read_bytes() for path in folder.glob("*.py")} == code | {"mine.py": b"x = 1\n"}
 
 
-def test_converted_model_computes_the_same(old, model_and_processor, tmp_path):
+def test_converted_model_and_processor_are_what_they_were(old, model_and_processor, tmp_path):
     convert_checkpoint(old, tmp_path / "new")
     model, processor = model_and_processor
     converted = DocREIIForRelationExtraction.from_pretrained(tmp_path / "new").eval()
     inputs = processor(sample_documents(2), return_tensors="pt")
     with torch.no_grad():
         assert torch.equal(converted(**inputs).logits, model.eval()(**inputs).logits)
+    assert DocREIIProcessor.from_pretrained(tmp_path / "new").max_labels_per_pair == 2
 
 
 def test_code_in_the_model_card_is_that_of_this_version(old, tmp_path):

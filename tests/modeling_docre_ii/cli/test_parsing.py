@@ -70,6 +70,8 @@ def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, s
         ({"model_kwargs": {"pair_encodr": "concat"}}, [], "unknown name 'pair_encodr', did you mean 'pair_encoder'?"),
         ("- a\n- b\n", [], "has to be a mapping"),
         ("a: [", [], "cannot read the configuration"),
+        ({"model_kwargs": {"max_labels_per_pair": 1}}, [], "'max_labels_per_pair' is an argument of its own"),
+        ({"model_kwargs": {"mark_types": True}}, [], "'mark_types' is an argument of its own"),
         ({}, ["--train_file", "nowhere.json"], "`train_file`: there is no file 'nowhere.json'"),
         ({}, ["--encoder_kwargs", "[1]"], "`encoder_kwargs` has to be a mapping"),
         ({}, ["--encoder_kwargs", "{"], "`encoder_kwargs` is not JSON"),

@@ -1,6 +1,5 @@
 """Files of predictions, scored from the command line: one, several runs, two compared, and malformed ones."""
 
-import inspect
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 import run_docre
 from dataset_scripts.cdr import CDR
-from modeling_docre_ii import score_facts, write_submission
+from modeling_docre_ii import write_submission
 from modeling_docre_ii.cli.scoring import main
 
 
@@ -82,9 +81,6 @@ def test_prediction_on_an_unknown_title_is_refused(scored, facts):
         scored("--score_files", "more", more=[*facts, unknown])
 
 
-@pytest.mark.skipif(
-    "unknown_titles" not in inspect.signature(score_facts).parameters, reason="the scores do not have it yet"
-)
 @pytest.mark.parametrize("options", [(), ("--compare_with", "all")])
 def test_prediction_on_an_unknown_title_can_count_as_wrong(scored, facts, options):
     unknown = facts[0] | {"title": "no such abstract"}

@@ -1,11 +1,14 @@
 """Which stages a run trains, and where it resumes."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.cli.stages import find_resumption, stages_of
+from modeling_docre_ii.training.precision import PrecisionRecord
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
 
 def folders(path, *names):
@@ -68,6 +71,18 @@ def test_run_that_does_not_train_has_one_stage_and_its_own_model(tmp_path):
     arguments = ["--model_name_or_path", "org/model", "--output_dir", str(tmp_path), "--do_predict", "true"]
     assert starts([*arguments, "--resume_from_checkpoint", "last"]) == [(2, "org/model", None)]
     assert starts([*arguments, "--stages", "1"]) == [(1, "org/model", None)]
+
+
+def test_resumed_run_keeps_the_precision_of_its_checkpoint(set_bf16_trial, tmp_path):
+    set_bf16_trial(BF16Trial(slowdown=0.4))
+    checkpoint = folders(tmp_path, "stage_1/checkpoint-5") / "stage_1" / "checkpoint-5"
+    record = PrecisionRecord(requested={"bf16": True}, used={"bf16": False})
+    state = {"stateful_callbacks": {"PrecisionRecord": record.state()}}
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    arguments = ["--output_dir", str(tmp_path), "--do_train", "true", "--bf16", "true", "--use_cpu", "true"]
+    assert [stage.args.bf16 for stage in stages_of(parse_arguments(arguments))] == [True, True]
+    resumed = [*arguments, "--resume_from_checkpoint", "last"]
+    assert [stage.args.bf16 for stage in stages_of(parse_arguments(resumed))] == [False, False]
 
 
 def test_there_is_nothing_to_resume(tmp_path):

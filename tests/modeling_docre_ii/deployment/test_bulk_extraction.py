@@ -20,6 +20,7 @@ from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, Do
 from modeling_docre_ii.cli.corpora import read_corpus
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.deployment.bulk_extraction import METADATA_KEY
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_client import Client
 from tests.hub_model import make_model, make_processor, sample_documents
 from tests.hub_server import Hub
@@ -260,7 +261,7 @@ def change_relation_names(model, processor):
     [
         (change_weights, "`model` [0-9a-f]+, here [0-9a-f]+"),
         (change_relation_names, "`model` [0-9a-f]+, here"),
-        (lambda *_: {"bf16": True}, r"\(`bf16` False, here True\)"),
+        (lambda *_: {"bf16": True}, r"`bf16_requested` False, here True\)"),
         (lambda *_: {"documents_per_shard": 5}, r"\(`documents_per_shard` 4, here 5\)"),
         (lambda *_: {"documents": [EMPTY]}, "`documents` .*, here .*, `num_documents` 11, here 1"),
     ],
@@ -301,11 +302,29 @@ def test_other_corpus_is_one_error_of_the_command_line(checkpoint, corpus_file, 
         run_docre.main(command_line(checkpoint, corpus_file, tmp_path / "triples"))
 
 
+@pytest.mark.usefixtures("faster_in_bf16")
 def test_bf16_predicts_nearly_the_same(model, processor, documents, expected, tmp_path):
     extract_to_parquet(model, processor, documents, tmp_path, 4, bf16=True)
     found, wanted = ({row[:-1] for row in rows} for rows in (rows_of(tmp_path), expected))
     assert len(found & wanted) > 0.5 * len(found | wanted)
     assert by_key(rows_of(tmp_path)) != by_key(expected), "it ran in float32"
+
+
+@pytest.mark.usefixtures("faster_in_bf16")
+def test_command_line_goes_on_in_the_precision_it_was_started_in(
+    checkpoint, corpus_file, set_bf16_trial, tmp_path, caplog
+):
+    arguments = command_line(checkpoint, corpus_file, tmp_path / "triples", "--bf16=true", "--use_cpu=true")
+    set_bf16_trial(BF16Trial(slowdown=1.7))
+    run_docre.main(arguments)
+    switched_off = [log for log in caplog.records if "`bf16` is switched off" in log.getMessage()]
+    assert len(switched_off) == 1, "the arguments and the extraction warn of the same"
+    rows, first = rows_of(tmp_path / "triples"), sorted((tmp_path / "triples").glob("*.parquet"))[0]
+
+    first.unlink()
+    set_bf16_trial(BF16Trial(slowdown=0.4))
+    run_docre.main(arguments)
+    assert rows_of(tmp_path / "triples") == rows
 
 
 def test_documents_without_a_triple_are_counted(model, processor, tmp_path):

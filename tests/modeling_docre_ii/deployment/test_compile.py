@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from modeling_docre_ii.entity_pairs import EntityPairs
+from modeling_docre_ii.relation_matrix import read_relations
+
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +27,11 @@ def random_inputs(config, batch_size, num_entities, seed):
         pair_mask[0, -1] = pair_mask[0, :, -1] = False
     num_pairs = int(pair_mask.sum())
     features = torch.randn(num_pairs, config.pair_feature_size, generator=generator)
-    return features, 3 * torch.randn(num_pairs, config.num_labels, generator=generator), pair_mask
+    return (
+        features,
+        3 * torch.randn(num_pairs, config.num_labels, generator=generator),
+        EntityPairs.from_mask(pair_mask),
+    )
 
 
 def assert_compiles(model, backend, sizes):
@@ -49,12 +56,13 @@ def test_training_pass_is_one_graph(tiny_model):
     """The layers, as training runs them, with the layout of the pairs made outside."""
     model = tiny_model(num_iterations=3, num_inference_layers=1)
     module = model.inference_module.train()
-    features, logits, pair_mask = random_inputs(model.config, 2, 4, 0)
-    layout = module.layout(pair_mask)
+    features, logits, pairs = random_inputs(model.config, 2, 4, 0)
+    layout, first_layer = module.layout(pairs), module.layers[0]
 
     def encoded(encode):
-        relations = module.project_relations(module.read_relations(logits))
-        return encode(module.project_features(features), relations, layout)[0]
+        relations = read_relations(logits, "argmax").float() @ module.relation_embeddings.weight
+        projected = first_layer.project_features(module.feature_projection(features))
+        return encode(projected, first_layer.project_relations(relations), layout)[0]
 
     compiled = encoded(torch.compile(module.encode, fullgraph=True, dynamic=True, backend="eager"))
     gradients = torch.autograd.grad(compiled.square().sum(), module.relation_embeddings.weight)

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii import BiomedicalMetric, DocumentError, score_facts
+from modeling_docre_ii import BiomedicalMetric, PredictionError, score_facts
 
 
 METRIC = Path(__file__).parents[3] / "modeling_docre_ii" / "evaluation" / "biomedical_metric.py"
@@ -81,7 +82,7 @@ def test_whole_documents_score_as_with_the_function(sample_documents):
 
 
 def test_an_unknown_entity_is_an_error():
-    with pytest.raises(DocumentError, match="document '2': predicted .0, 2, 'CID'., but it has 2 entities"):
+    with pytest.raises(PredictionError, match="document '2': predicted .0, 2, 'CID'., but it has 2 entities"):
         BiomedicalMetric().compute(predictions=[facts((0, 2))], references=[ASPIRIN])
 
 
@@ -95,11 +96,12 @@ print(json.dumps({"scores": metric.compute(**inputs), "package": "modeling_docre
 
 
 def test_loaded_from_its_file_elsewhere(tmp_path):
-    """In a process of its own: `evaluate.load` copies the files of the metric, and the package is not imported."""
+    """From a copy of its folder alone, in a process of its own that does not import the package."""
     inputs = {"predictions": PREDICTIONS, "references": [LITHIUM, ASPIRIN]}
     (tmp_path / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", SCRIPT, str(METRIC)]
+    shutil.copytree(METRIC.parent, tmp_path / "metrics", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "metrics" / METRIC.name)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"scores": pytest.approx(EXPECTED), "package": False}

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii import DocREDMetric, DocumentError, named_facts, score_facts
+from modeling_docre_ii import DocREDMetric, PredictionError, named_facts, score_facts
 
 
 METRIC = Path(__file__).parents[3] / "modeling_docre_ii" / "evaluation" / "docred_metric.py"
@@ -82,7 +83,7 @@ def test_sentences_and_evidence_may_be_missing():
     ],
 )
 def test_what_cannot_be_scored_is_an_error(sample_documents, fact, message):
-    with pytest.raises(DocumentError, match=message):
+    with pytest.raises(PredictionError, match=message):
         DocREDMetric().compute(predictions=[[fact]], references=sample_documents["dev"][:1])
 
 
@@ -98,13 +99,14 @@ print(json.dumps({"scores": scores, "package": "modeling_docre_ii" in sys.module
 
 
 def test_loaded_from_its_file_elsewhere(sample_documents, tmp_path):
-    """In a process of its own: `evaluate.load` copies the files of the metric, and the package is not imported."""
+    """From a copy of its folder alone, in a process of its own that does not import the package."""
     documents, predictions = sample_documents["dev"], predictions_of(sample_documents["dev"])
     train_facts = named_facts(documents[:5])
     inputs = {"predictions": predictions, "references": documents, "train_facts": sorted(train_facts)}
     (tmp_path / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", SCRIPT, str(METRIC)]
+    shutil.copytree(METRIC.parent, tmp_path / "metrics", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "metrics" / METRIC.name)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = score_facts(flat(predictions, documents), documents, train_facts)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from modeling_docre_ii import DocumentError, score_facts
+from modeling_docre_ii import DocumentError, PredictionError, score_facts
 from modeling_docre_ii.evaluation.error_report import report_data, write_error_report
 
 
@@ -310,18 +310,18 @@ def test_the_page_asks_for_nothing_outside(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("documents", "rows", "message"),
+    ("documents", "rows", "error", "message"),
     [
-        ([ADA], predicted("Eve", (0, 1, "P17")), "document 'Eve': .* no gold document"),
-        ([ADA], predicted("Ada", (0, 3, "P17")), "document 'Ada': .* 3 entities"),
-        ([ADA], predicted("Ada", (-1, 0, "P17")), "document 'Ada': .* 3 entities"),
-        ([ADA], [{"title": "Ada", "h_idx": 0, "t_idx": 1}], "'r' is missing"),
-        ([ADA, ADA], [], "document 'Ada' is there twice"),
-        ([{**ADA, "sents": None}], [], "document 'Ada': 'sents'"),
+        ([ADA], predicted("Eve", (0, 1, "P17")), PredictionError, "document 'Eve': .* no gold document"),
+        ([ADA], predicted("Ada", (0, 3, "P17")), PredictionError, "document 'Ada': .* 3 entities"),
+        ([ADA], predicted("Ada", (-1, 0, "P17")), PredictionError, "document 'Ada': .* 3 entities"),
+        ([ADA], [{"title": "Ada", "h_idx": 0, "t_idx": 1}], PredictionError, "'r' is missing"),
+        ([ADA, ADA], [], PredictionError, "two documents have the title 'Ada'"),
+        ([{**ADA, "sents": None}], [], DocumentError, "document 'Ada': 'sents'"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error_and_leaves_no_file(tmp_path, documents, rows, message):
-    with pytest.raises(DocumentError, match=message):
+def test_what_cannot_be_compared_is_an_error_and_leaves_no_file(tmp_path, documents, rows, error, message):
+    with pytest.raises(error, match=message):
         write_error_report(tmp_path / "report.html", documents, {"base": [], "iteration_1": rows}, NAMES)
     assert not list(tmp_path.iterdir())
 

@@ -1,19 +1,13 @@
-"""The scores and the baseline against counts made by hand, and against DocRED's official script."""
+"""The scores against counts made by hand, and against the definition of DocRED's official script."""
 
 import random
-from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from modeling_docre_ii import (
-    DocumentError,
-    TypePairBaseline,
-    named_facts,
-    score_facts,
-    score_relations,
-)
-from modeling_docre_ii.evaluation.scores import micro_scores
+from modeling_docre_ii import PredictionError, named_facts, score_facts, score_relations
+from modeling_docre_ii.evaluation.scores import count_facts, micro_scores
 
 
 def document_of(title, entities, facts=()):
@@ -32,6 +26,20 @@ def predicted(title, *facts):
 PARIS, FRANCE, ADA = [("Paris", "LOC"), ("Lutetia", "LOC")], [("France", "LOC")], [("Ada", "PER")]
 FIRST = document_of("first", [PARIS, FRANCE, ADA], [(0, 1, "P17"), (2, 0, "P19"), (2, 1, "P27"), (0, 1, "P131")])
 SECOND = document_of("second", [FRANCE, ADA], [(1, 0, "P27")])
+
+
+def sentences_of(document, *sentences):
+    """The document with the sentences of the mentions of each entity."""
+    entities = [
+        [mention | {"sent_id": index} for mention, index in zip(mentions, indices, strict=True)]
+        for mentions, indices in zip(document["vertexSet"], sentences, strict=True)
+    ]
+    return document | {"vertexSet": entities}
+
+
+# Paris is in sentences 0 and 2, France in 1, Ada in 2: of the gold facts (2, 0) alone is intra-sentence.
+SPREAD = sentences_of(FIRST, [0, 2], [1], [2])
+SECOND_SPREAD = sentences_of(SECOND, [0], [1])
 
 
 def test_f1_by_hand():
@@ -92,37 +100,45 @@ def test_only_facts_of_the_training_set_predicted():
         (
             [],
             [document_of("x", [ADA], [(0, 1, "P27")])],
-            "document 'x': labelled .0, 1, 'P27'., but it has 1 entities",
+            "document 'x': labeled .0, 1, 'P27'., but it has 1 entities",
         ),
-        ([], [FIRST, FIRST], "document 'first' is there twice"),
+        ([], [FIRST, FIRST], "two documents have the title 'first'"),
         ([*predicted("first", (0, 1, "P17")), {"title": "first", "h_idx": 0, "r": "P17"}], [FIRST], "item 1: 't_idx'"),
         (predicted("first", (0, 1, 5)), [FIRST], "item 0: 'r' is 5, expected a relation id, a string"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error(predictions, documents, message):
-    with pytest.raises(DocumentError, match=message):
+    with pytest.raises(PredictionError, match=message):
         score_facts(predictions, documents)
 
 
 def official_scores(submission, gold, train):
-    """A reading of DocRED's evaluation.py: sorted submission, neighbours compared, counters kept by hand."""
+    """
+    The definition of DocRED's evaluation.py as loops. Every distinct item counts as predicted, whether or not its
+    title is known; evidence counts where the title is known.
+    """
     in_train = set()
     for document in train:
         for label in document["labels"]:
             for first in document["vertexSet"][label["h"]]:
                 for second in document["vertexSet"][label["t"]]:
                     in_train.add((first["name"], second["name"], label["r"]))
-    answers = sorted((fact["title"], fact["h_idx"], fact["t_idx"], fact["r"]) for fact in submission)
-    answers = [answer for index, answer in enumerate(answers) if index == 0 or answer != answers[index - 1]]
-    standard, entities = {}, {}
+    answers = {}
+    for fact in submission:
+        answers.setdefault((fact["title"], fact["h_idx"], fact["t_idx"], fact["r"]), fact.get("evidence", []))
+    standard, entities, sentences = {}, {}, 0
     for document in gold:
         entities[document["title"]] = document["vertexSet"]
         for label in document["labels"]:
-            standard[document["title"], label["r"], label["h"], label["t"]] = True
-    correct = correct_in_train = 0
-    for title, head, tail, relation in answers:
-        if (title, relation, head, tail) in standard:
+            standard[document["title"], label["h"], label["t"], label["r"]] = label["evidence"]
+            sentences += len(label["evidence"])
+    correct = correct_in_train = correct_sentences = predicted_sentences = 0
+    for (title, head, tail, relation), evidence in answers.items():
+        if title in entities:
+            predicted_sentences += len(set(evidence))
+        if (title, head, tail, relation) in standard:
             correct += 1
+            correct_sentences += sum(sentence in standard[title, head, tail, relation] for sentence in set(evidence))
             known = False
             for first in entities[title][head]:
                 for second in entities[title][tail]:
@@ -131,16 +147,19 @@ def official_scores(submission, gold, train):
             correct_in_train += known
     precision, recall = correct / len(answers), correct / len(standard)
     ignoring = (correct - correct_in_train) / (len(answers) - correct_in_train)
+    evidence_precision, evidence_recall = correct_sentences / predicted_sentences, correct_sentences / sentences
     return {
         "precision": 100 * precision,
         "recall": 100 * recall,
         "f1": 100 * 2 * precision * recall / (precision + recall),
+        "ign_precision": 100 * ignoring,
         "ign_f1": 100 * 2 * ignoring * recall / (ignoring + recall),
+        "evidence_f1": 100 * 2 * evidence_precision * evidence_recall / (evidence_precision + evidence_recall),
     }
 
 
-def test_random_predictions_on_real_documents(sample_documents):
-    train, gold = sample_documents["train"], sample_documents["dev"]
+def random_predictions(gold):
+    """Half of the facts and 30 random ones a document, some of them twice, all with random evidence."""
     generator = random.Random(0)
     predictions = []
     for document in gold:
@@ -152,28 +171,96 @@ def test_random_predictions_on_real_documents(sample_documents):
         for _ in range(30):
             fact = (generator.randrange(size), generator.randrange(size), generator.choice(relations))
             predictions += predicted(document["title"], fact)
+    for prediction in predictions:
+        prediction["evidence"] = generator.choices(range(4), k=generator.randrange(3))
     predictions += predictions[::7]
     generator.shuffle(predictions)
+    return predictions
+
+
+def test_random_predictions_on_real_documents(sample_documents):
+    train, gold = sample_documents["train"], sample_documents["dev"]
+    predictions = random_predictions(gold)
     scores = score_facts(predictions, gold, named_facts(train))
     expected = official_scores(predictions, gold, train)
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
     assert scores["ign_f1"] < scores["f1"]
 
 
+# Predictions on unknown titles
+
+
+def test_unknown_titles_on_real_documents_as_the_official_script_counts_them(sample_documents):
+    """The predictions on the last documents are left, the documents are not."""
+    train, everything = sample_documents["train"], sample_documents["dev"]
+    predictions, gold = random_predictions(everything), everything[:-5]
+    scores = score_facts(predictions, gold, named_facts(train), unknown_titles="wrong")
+    expected = official_scores(predictions, gold, train)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
+
+    titles = {document["title"] for document in gold}
+    known = score_facts([item for item in predictions if item["title"] in titles], gold, named_facts(train))
+    assert known.keys() == scores.keys()
+    changed = {name for name in scores if scores[name] != known[name]}
+    assert changed == {"f1", "precision", "ign_f1", "ign_precision"}
+    assert scores["f1"] < known["f1"] and scores["ign_f1"] < known["ign_f1"]
+
+
+def test_unknown_titles_by_hand():
+    filtered = SPREAD | {"uncounted": [{"h": 0, "t": 2}]}
+    known = predicted("first", (2, 0, "P19"), (0, 2, "P19"), (0, 1, "P17"))
+    # Three distinct facts, one of them there twice; that the pair (0, 2) does not count is said of another document.
+    unknown = predicted("third", (0, 1, "P17"), (0, 1, "P17"), (0, 2, "P19")) + predicted("fourth", (7, 9, "P6"))
+    unknown[0]["evidence"] = [0]
+    counts = count_facts(known + unknown, [filtered, SECOND_SPREAD], set(), set(), unknown_titles="wrong")
+    counted = {"f1", "ign_f1", "ign_distant_f1", "filtered_f1"}
+    uncounted = {"intra_f1", "inter_f1", "infer_f1", "filtered_intra_f1", "filtered_inter_f1"}
+    assert counts.keys() == counted | uncounted
+    for name, rows in counts.items():
+        assert rows.shape == (3, 4)
+        assert rows[-1].tolist() == ([0, 3, 0, 0] if name in counted else [0, 0, 0, 0]), name
+
+    # 2 of 6 predictions are correct, of 5 facts; without the pair (0, 2), 2 of 5.
+    scores = score_facts(known + unknown, [filtered, SECOND_SPREAD], unknown_titles="wrong")
+    assert (scores["precision"], scores["recall"], scores["f1"]) == pytest.approx((100 / 3, 40, 400 / 11))
+    assert scores_of(scores, "filtered") == pytest.approx((40, 40, 40))
+    without = score_facts(known, [filtered, SECOND_SPREAD])
+    for kind in ("intra", "inter", "infer", "filtered_intra", "filtered_inter"):
+        assert scores_of(scores, kind) == scores_of(without, kind)
+
+
+def test_relations_of_unknown_titles_count_as_predicted():
+    predictions = predicted("first", (0, 1, "P17")) + predicted("third", (0, 1, "P17"), (0, 1, "P6"), (0, 1, "P6"))
+    rows = {row["relation"]: row for row in score_relations(predictions, [FIRST], unknown_titles="wrong")}
+    counts = {name: (row["correct"], row["predicted"], row["gold"]) for name, row in rows.items()}
+    assert counts == {
+        "P131": (0, 0, 1),
+        "P17": (1, 2, 1),
+        "P19": (0, 0, 1),
+        "P27": (0, 0, 1),
+        "P6": (0, 1, 0),
+    }
+    assert rows["P17"]["precision"] == 50.0
+
+
+def test_without_documents_every_title_is_unknown():
+    predictions = predicted("third", (0, 1, "P17"))
+    assert count_facts(predictions, [], unknown_titles="wrong")["f1"].tolist() == [[0, 1, 0, 0]]
+    assert score_facts(predictions, [], unknown_titles="wrong") == {"f1": 0.0, "precision": 0.0, "recall": 0.0}
+
+
+@pytest.mark.parametrize("function", [count_facts, score_facts, score_relations])
+def test_unknown_titles_are_an_error_by_default_and_for_nothing_else(function):
+    predictions = predicted("third", (0, 1, "P17"))
+    with pytest.raises(PredictionError, match="document 'third': predicted .* no gold document has this title"):
+        function(predictions, [FIRST])
+    with pytest.raises(ValueError, match="`unknown_titles` has to be one of .*, got 'ignore'"):
+        function(predictions, [FIRST], unknown_titles="ignore")
+    with pytest.raises(PredictionError, match="document 'first': predicted .* it has 3 entities"):
+        function(predicted("first", (0, 3, "P17")), [FIRST], unknown_titles="wrong")
+
+
 # The scores of the literature, by hand
-
-
-def sentences_of(document, *sentences):
-    """The document with the sentences of the mentions of each entity."""
-    entities = [
-        [mention | {"sent_id": index} for mention, index in zip(mentions, indices, strict=True)]
-        for mentions, indices in zip(document["vertexSet"], sentences, strict=True)
-    ]
-    return document | {"vertexSet": entities}
-
-
-# Paris is in sentences 0 and 2, France in 1, Ada in 2: of the gold facts (2, 0) alone is intra-sentence.
-SPREAD = sentences_of(FIRST, [0, 2], [1], [2])
 
 
 def scores_of(scores, kind):
@@ -269,7 +356,7 @@ def test_without_sentences_there_is_no_intra_and_inter():
 
 
 def test_some_mentions_without_their_sentence_are_an_error():
-    with pytest.raises(DocumentError, match="document 'second', entity 0: a mention has no 'sent_id'"):
+    with pytest.raises(PredictionError, match="document 'second', entity 0: a mention has no 'sent_id'"):
         score_facts([], [SPREAD, SECOND])
 
 
@@ -277,12 +364,34 @@ def test_no_documents_score_zero():
     assert set(score_facts([], [], set()).values()) == {0.0}
 
 
-def test_micro_scores_of_several_sums_at_once():
-    sums = np.array([[[3, 4, 5, 0], [3, 4, 5, 1]], [[0, 0, 0, 0], [2, 2, 4, 2]]])
-    f1, precision, recall = micro_scores(sums)
+def test_micro_scores_of_many_counts_at_once():
+    correct, predicted, gold = np.array([[3, 3], [0, 2]]), np.array([[4, 4], [0, 2]]), np.array([[5, 5], [0, 4]])
+    f1, precision, recall = micro_scores(correct, predicted, gold, np.array([[0, 1], [0, 2]]))
     assert precision == pytest.approx(np.array([[75, 200 / 3], [0, 0]]))
     assert recall == pytest.approx(np.array([[60, 60], [0, 50]]))
     assert f1 == pytest.approx(np.array([[200 / 3, 8000 / (380 / 3)], [0, 0]]))
+
+
+def test_micro_scores_of_every_small_count():
+    """Against the definition, as quotients of fractions."""
+    for gold in range(4):
+        for predicted_ in range(5):
+            for correct in range(min(gold, predicted_) + 1):
+                for in_train in range(correct + 1):
+                    new = predicted_ - in_train
+                    precision = Fraction(correct - in_train, new) if new else Fraction(0)
+                    recall = Fraction(correct, gold) if gold else Fraction(0)
+                    total = precision + recall
+                    f1 = 2 * precision * recall / total if total else Fraction(0)
+                    expected = [float(100 * score) for score in (f1, precision, recall)]
+                    assert [float(score) for score in micro_scores(correct, predicted_, gold, in_train)] == expected
+
+
+def test_counts_of_the_same_f1_are_ties():
+    """F1 is 2/3 of each of these counts; in floats, 2 P R / (P + R) takes four values here."""
+    correct = np.arange(500, 999)
+    f1, _, _ = micro_scores(correct, 3 * correct - 999, 999)
+    assert set(f1.tolist()) == {200 / 3}
 
 
 # Relations
@@ -317,43 +426,5 @@ def test_relations_by_hand():
 
 
 def test_relations_of_an_unknown_title_are_an_error():
-    with pytest.raises(DocumentError, match="document 'third'"):
+    with pytest.raises(PredictionError, match="document 'third'"):
         score_relations(predicted("third", (0, 1, "P17")), [FIRST])
-
-
-# The baseline
-
-
-def test_type_baseline_by_hand():
-    train = [
-        document_of("one", [PARIS, FRANCE], [(0, 1, "P17")]),
-        document_of("two", [ADA, FRANCE], [(0, 1, "P27")]),
-        document_of("three", [ADA, FRANCE], [(0, 1, "P27"), (0, 1, "P19")]),
-    ]
-    # P27 holds for 2 of 2 pairs (PER, LOC), P17 for 1 of 2 (LOC, LOC), P19 for 1 of 2 (PER, LOC). F1 on these
-    # documents of the first rule alone is 4 / (2 + 4) = 0.67, of the first two 6 / (4 + 4) = 0.75,
-    # of all three 8 / (6 + 4) = 0.8.
-    baseline = TypePairBaseline(train)
-    assert {types: sorted(relations) for types, relations in baseline.relations.items()} == {
-        ("PER", "LOC"): ["P19", "P27"],
-        ("LOC", "LOC"): ["P17"],
-    }
-    predictions = baseline.predict([document_of("new", [FRANCE, ADA])])
-    assert predictions == predicted("new", (1, 0, "P27"), (1, 0, "P19"))
-
-
-def test_type_baseline_on_real_documents_by_brute_force(sample_documents):
-    """The chosen rules are the best prefix, by training F1, of all rules sorted by precision."""
-    train = sample_documents["train"]
-    baseline = TypePairBaseline(train)
-    chosen = Counter((*types, relation) for types, names in baseline.relations.items() for relation in names)
-    best = score_facts(baseline.predict(train), train)["f1"]
-    for types, relation in [(("PER", "LOC"), "P19"), (("ORG", "LOC"), "P159"), (("LOC", "LOC"), "P150")]:
-        if (*types, relation) not in chosen:
-            more = TypePairBaseline(train)
-            more.relations.setdefault(types, []).append(relation)
-            assert score_facts(more.predict(train), train)["f1"] <= best
-    for rule in chosen:
-        fewer = TypePairBaseline(train)
-        fewer.relations[rule[:2]].remove(rule[2])
-        assert score_facts(fewer.predict(train), train)["f1"] <= best

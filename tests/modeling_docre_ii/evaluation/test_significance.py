@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from modeling_docre_ii import named_facts, paired_bootstrap, score_facts, summarize_runs
+from modeling_docre_ii import PredictionError, named_facts, paired_bootstrap, score_facts, summarize_runs
 
 
 def some_predictions(documents, share, seed):
@@ -73,6 +73,27 @@ def test_bootstrap_scores_the_drawn_documents(sample_documents, systems, score):
     found = paired_bootstrap(*systems, gold, score, num_resamples=40, seed=3, train_facts=train_facts)
     assert found == pytest.approx(expected_of(observed, other, differences))
     assert found["low"] < found["difference"] < found["high"]
+
+
+@pytest.mark.parametrize("score", ["f1", "ign_f1", "inter_f1"])
+def test_predictions_on_unknown_titles_are_in_every_resample(sample_documents, systems, score):
+    gold, train_facts = sample_documents["dev"], named_facts(sample_documents["train"])
+    unknown = [found_in("unknown A", "unknown B"), found_in(*(f"unknown {index}" for index in range(40)))]
+    differences = []
+    for draws in draws_of(len(gold), 40, seed=3):
+        scores = []
+        for system, others in zip(systems, unknown):
+            drawn, documents = resampled(system, gold, draws)
+            scores.append(score_facts(drawn + others, documents, train_facts, unknown_titles="wrong")[score])
+        differences.append(scores[0] - scores[1])
+    both = [system + others for system, others in zip(systems, unknown)]
+    observed, other = (score_facts(system, gold, train_facts, unknown_titles="wrong")[score] for system in both)
+    settings = {"num_resamples": 40, "seed": 3, "train_facts": train_facts}
+    found = paired_bootstrap(*both, gold, score, **settings, unknown_titles="wrong")
+    assert found == pytest.approx(expected_of(observed, other, differences))
+    known_alone = paired_bootstrap(*systems, gold, score, **settings)
+    # Unknown titles are neither intra- nor inter-sentence.
+    assert (found == known_alone) == (score == "inter_f1")
 
 
 def f1_of(correct, predicted, gold):
@@ -165,6 +186,11 @@ def test_seeds_draw_other_resamples(sample_documents, systems):
 def test_what_cannot_be_compared_is_an_error(changes, message):
     with pytest.raises(ValueError, match=message):
         paired_bootstrap([], [], **({"documents": [one_fact("A")]} | changes))
+
+
+def test_unknown_titles_are_an_error_by_default():
+    with pytest.raises(PredictionError, match="document 'B': predicted"):
+        paired_bootstrap(found_in("A"), found_in("B"), [one_fact("A")])
 
 
 def test_runs_by_hand():

@@ -5,8 +5,7 @@ import zipfile
 
 import pytest
 
-from modeling_docre_ii import DocumentError, read_submission, write_submission
-from modeling_docre_ii.evaluation.submission import submission
+from modeling_docre_ii import PredictedFact, PredictionError, read_submission, to_submission, write_submission
 
 
 PREDICTIONS = [
@@ -19,13 +18,31 @@ def without(field):
     return {name: value for name, value in PREDICTIONS[0].items() if name != field}
 
 
-def test_facts_by_index_become_predictions_by_title():
-    facts = {1: [(0, 2, 2, 0.9), (0, 2, 1, 0.6)], 0: [(1, 0, 1, 0.7)]}
-    assert submission(facts, [{"title": "first"}, {"title": "second"}], ["Na", "P17", "P131"]) == [
-        {"title": "first", "h_idx": 1, "t_idx": 0, "r": "P17", "evidence": []},
-        {"title": "second", "h_idx": 0, "t_idx": 2, "r": "P131", "evidence": []},
-        {"title": "second", "h_idx": 0, "t_idx": 2, "r": "P17", "evidence": []},
+def test_predicted_facts_become_items_by_title():
+    facts = [
+        [PredictedFact(1, 0, "P17", 0.7)],
+        [],
+        [PredictedFact(0, 2, "P131", 0.9, (3, 1)), PredictedFact(0, 2, "P17")],
     ]
+    items = to_submission(facts, [{"title": "first"}, {"title": "second"}, {"title": "third"}])
+    assert items == [
+        {"title": "first", "h_idx": 1, "t_idx": 0, "r": "P17", "evidence": [], "score": 0.7},
+        {"title": "third", "h_idx": 0, "t_idx": 2, "r": "P131", "evidence": [3, 1], "score": 0.9},
+        {"title": "third", "h_idx": 0, "t_idx": 2, "r": "P17", "evidence": [], "score": 1.0},
+    ]
+
+
+def test_facts_have_to_be_those_of_the_documents():
+    with pytest.raises(ValueError):
+        to_submission([[]], [{"title": "first"}, {"title": "second"}])
+
+
+def test_the_file_has_the_official_fields_alone(tmp_path):
+    write_submission(
+        tmp_path / "result.json", to_submission([[PredictedFact(1, 0, "P17", 0.7)]], [{"title": "first"}])
+    )
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert written == [{"title": "first", "h_idx": 1, "t_idx": 0, "r": "P17", "evidence": []}]
 
 
 @pytest.mark.parametrize("name", ["result.json", "submission.zip"])
@@ -81,7 +98,7 @@ ITEM_ERRORS = [
 def test_a_wrong_item_is_named_on_reading(tmp_path, item, message):
     path = tmp_path / "result.json"
     path.write_text(json.dumps([PREDICTIONS[0], item]))
-    with pytest.raises(DocumentError, match=f"result.json: {message}"):
+    with pytest.raises(PredictionError, match=f"result.json: {message}"):
         read_submission(path)
 
 
@@ -89,7 +106,7 @@ def test_a_wrong_item_is_named_on_reading(tmp_path, item, message):
 def test_a_wrong_item_is_not_written(tmp_path, item, message):
     path = tmp_path / "result.json"
     write_submission(path, PREDICTIONS)
-    with pytest.raises(DocumentError, match=message):
+    with pytest.raises(PredictionError, match=message):
         write_submission(path, [PREDICTIONS[0], item])
     assert read_submission(path) == PREDICTIONS
 
@@ -113,13 +130,13 @@ def test_a_file_that_is_no_submission_is_named(tmp_path):
             r"holds \['mine/result.json'\], expected 'result.json'",
         ),
         "content.zip": (zip_of(tmp_path / "content.zip", "result.json", "[{}]"), "item 0: 'title' is missing"),
-        "cut.zip": (whole[:-9], "not a whole zip file"),
-        "spoilt.zip": (spoilt, "not a whole zip file"),
-        "none.zip": (b"[]", "not a whole zip file"),
+        "cut.zip": (whole[:-9], "not a complete zip file"),
+        "spoilt.zip": (spoilt, "not a complete zip file"),
+        "none.zip": (b"[]", "not a complete zip file"),
     }
     for name, (content, message) in files.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DocumentError, match=f"{name}: .*{message}"):
+        with pytest.raises(PredictionError, match=f"{name}: .*{message}"):
             read_submission(tmp_path / name)
 
 
@@ -136,11 +153,3 @@ def test_nothing_half_written_is_left(tmp_path, name):
     with pytest.raises(OSError):
         write_submission(tmp_path / name, PREDICTIONS)
     assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_scores_go_along_when_asked_for_only():
-    documents = [{"title": "a"}, {"title": "b"}]
-    facts = {1: [(0, 1, 2, 0.75)]}
-    plain = {"title": "b", "h_idx": 0, "t_idx": 1, "r": "P2", "evidence": []}
-    assert submission(facts, documents, ["Na", "P1", "P2"]) == [plain]
-    assert submission(facts, documents, ["Na", "P1", "P2"], with_scores=True) == [{**plain, "score": 0.75}]

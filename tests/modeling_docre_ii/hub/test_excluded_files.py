@@ -33,8 +33,12 @@ def test_triples_beside_the_model_stay_off_the_hub(tmp_path, monkeypatch, triple
         keep_off_the_hub(Path("out"), triples_dir)
     gitignore = (tmp_path / "out" / ".gitignore").read_text(encoding="utf-8")
     lines = [line for line in gitignore.splitlines() if "triples" in line]
-    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*"])
-    for name in ("triples-00000-of-00004.parquet", "triples-00001-of-00004.parquet.1f2e.partial"):
+    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*", f"/{found}.triples-precision-*"])
+    for name in (
+        "triples-00000-of-00004.parquet",
+        "triples-00001-of-00004.parquet.1f2e.partial",
+        ".triples-precision-1f2e.json",
+    ):
         assert is_ignored(f"{found or ''}{name}", gitignore) == (found is not None)
     for name in ("model.safetensors", "modeling_docre_ii.py", "README.md"):
         assert not is_ignored(name, gitignore)

@@ -1,21 +1,183 @@
+import json
+
 import pytest
 
 from modeling_docre_ii import DocREIITrainingArguments
-from modeling_docre_ii.training import arguments as training_args
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.training.precision import Precision, PrecisionRecord, reuse_precision_of_stages
+from modeling_docre_ii.utils import cpu_bf16
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
 
-@pytest.mark.parametrize("has_bf16", [False, True])
-def test_bfloat16_is_switched_off_where_a_cpu_would_emulate_it(tmp_path, monkeypatch, caplog, has_bf16):
-    monkeypatch.setattr(training_args, "cpu_has_bf16", lambda: has_bf16)
-    training_args.logger.warning_once.cache_clear()
-    args = DocREIITrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=True)
-
-    assert args.bf16 is has_bf16
-    assert ("`bf16` is switched off" in caplog.text) is not has_bf16
+FASTER = BF16Trial(slowdown=0.4)
+SLOWER = BF16Trial(slowdown=1.7)
+DYING = BF16Trial(failure="ends the process with SIGILL")
+SWITCHED_OFF = "`bf16` is switched off, and float32 is used instead: "
+BF16, FLOAT32 = Precision(bf16=True), Precision()
 
 
-def test_no_word_about_bfloat16_where_it_is_not_asked_for(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(training_args, "cpu_has_bf16", lambda: False)
-    DocREIITrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+@pytest.fixture
+def make_args(tmp_path):
+    return lambda **settings: DocREIITrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True, **settings)
 
-    assert "bf16" not in caplog.text
+
+@pytest.fixture
+def record(tmp_path):
+    """Writes what a checkpoint records of its precision."""
+
+    def write(requested, used, folder="checkpoint-3"):
+        path = tmp_path / folder / "trainer_state.json"
+        path.parent.mkdir(parents=True)
+        state = PrecisionRecord(requested._asdict(), used._asdict()).state()
+        path.write_text(json.dumps({"stateful_callbacks": {"PrecisionRecord": state}}))
+        return str(path.parent)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        (SLOWER, "bf16 takes 1.7 times as long as float32 on this CPU"),
+        (DYING, "a bf16 matrix product ends the process with SIGILL on this CPU"),
+    ],
+)
+@pytest.mark.parametrize("name", ["bf16", "bf16_full_eval"])
+def test_bf16_is_switched_off_where_it_is_slower_or_does_not_work(
+    make_args, set_bf16_trial, caplog, trial, reason, name
+):
+    set_bf16_trial(trial)
+    args = make_args(**{name: True})
+
+    assert (args.bf16, args.bf16_full_eval, args.mixed_precision) == (False, False, "no")
+    assert args.requested_precision == Precision(**{name: True})
+    assert [log.getMessage() for log in caplog.records] == [SWITCHED_OFF + reason]
+
+
+def test_bf16_stays_on_where_it_is_faster(make_args, set_bf16_trial, caplog):
+    set_bf16_trial(FASTER)
+    args = make_args(bf16=True, bf16_full_eval=True)
+
+    assert (args.bf16, args.bf16_full_eval, args.mixed_precision) == (True, True, "bf16")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("trial", "used"), [(FASTER, "bf16"), (SLOWER, "no")])
+def test_accelerate_launch_can_ask_for_bf16(make_args, set_bf16_trial, monkeypatch, trial, used):
+    set_bf16_trial(trial)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    args = make_args()
+
+    assert (args.mixed_precision, args.bf16) == (used, used == "bf16")
+    assert args.requested_precision == BF16
+
+
+def test_bf16_is_not_tried_where_it_is_not_asked_for(make_args, monkeypatch, caplog):
+    monkeypatch.setattr(cpu_bf16, "try_bf16", lambda: pytest.fail("bf16 was tried"))
+    assert make_args().precision == FLOAT32
+    assert not caplog.records
+
+
+def test_one_run_warns_once(set_bf16_trial, tmp_path, caplog):
+    set_bf16_trial(SLOWER)
+    stage_2 = json.dumps({"num_train_epochs": 1})
+    arguments = ["--bf16=true", "--use_cpu=true", f"--stage_2={stage_2}", f"--output_dir={tmp_path}"]
+    training = parse_arguments(arguments).training
+
+    assert [args.precision for args in training.values()] == [FLOAT32, FLOAT32]
+    assert [log.getMessage() for log in caplog.records] == [f"{SWITCHED_OFF}{SLOWER}"]
+
+
+# A training that is resumed
+
+
+@pytest.mark.parametrize(("used", "trial"), [(BF16, SLOWER), (BF16, FASTER), (FLOAT32, FASTER), (FLOAT32, DYING)])
+def test_resumed_training_uses_the_precision_it_was_started_in(make_args, set_bf16_trial, record, used, trial):
+    set_bf16_trial(trial)
+    args = make_args(bf16=True)
+    args.reuse_precision(record(requested=BF16, used=used))
+
+    assert args.precision == used
+    assert args.mixed_precision == ("bf16" if used.bf16 else "no")
+
+
+def test_training_in_bf16_is_not_resumed_on_a_cpu_without(make_args, set_bf16_trial, record):
+    set_bf16_trial(DYING)
+    args = make_args(bf16=True)
+    message = (
+        "checkpoint-3 was trained in bf16, but a bf16 matrix product ends .* SIGILL .*: resume it on another machine"
+    )
+    with pytest.raises(ValueError, match=message):
+        args.reuse_precision(record(requested=BF16, used=BF16))
+
+
+@pytest.mark.parametrize(
+    ("requested", "settings", "message"),
+    [
+        (BF16, {}, "was trained with `bf16=True`: set this"),
+        (FLOAT32, {"bf16": True}, "was trained with `bf16=False`: set this"),
+        (BF16, {"bf16": True, "bf16_full_eval": True}, "was trained with `bf16_full_eval=False`: set this"),
+    ],
+)
+def test_resumed_training_does_not_change_the_request(make_args, set_bf16_trial, record, requested, settings, message):
+    set_bf16_trial(FASTER)
+    with pytest.raises(ValueError, match=f"checkpoint-3 {message}"):
+        make_args(**settings).reuse_precision(record(requested=requested, used=requested))
+
+
+@pytest.mark.parametrize("state", [None, {}, {"stateful_callbacks": None}, {"stateful_callbacks": {"Other": {}}}])
+def test_checkpoint_without_a_record_changes_nothing(make_args, set_bf16_trial, tmp_path, state):
+    set_bf16_trial(FASTER)
+    args = make_args(bf16=True)
+    if state is not None:
+        (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    args.reuse_precision(str(tmp_path))
+    assert args.precision == BF16
+
+
+@pytest.fixture
+def both_stages(make_args, set_bf16_trial, tmp_path):
+    """Makes the arguments of a run of both stages on a CPU that is faster in bf16."""
+
+    def make(**stage_2):
+        set_bf16_trial(FASTER)
+        training = {stage: make_args(**({"bf16": True} | (stage_2 if stage == 2 else {}))) for stage in (1, 2)}
+        training[1].output_dir = str(tmp_path / "out" / "stage_1")
+        return training
+
+    return make
+
+
+def test_stage_2_uses_the_precision_of_a_finished_stage_1(both_stages, record):
+    record(BF16, FLOAT32, folder="out/stage_1")
+    training = both_stages()
+    reuse_precision_of_stages(training, first_stage=2, checkpoint=None)
+    assert training[2].precision == FLOAT32
+
+
+def test_stage_2_that_asks_for_something_else_gets_it(both_stages, record):
+    record(BF16, FLOAT32, folder="out/stage_1")
+    training = both_stages(bf16=True, bf16_full_eval=True)
+    reuse_precision_of_stages(training, first_stage=2, checkpoint=None)
+    assert training[2].precision == Precision(bf16=True, bf16_full_eval=True)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_both_stages_use_the_precision_of_the_resumed_one(both_stages, record, stage):
+    checkpoint = record(BF16, FLOAT32)
+    training = both_stages()
+    reuse_precision_of_stages(training, first_stage=stage, checkpoint=checkpoint)
+    assert [args.precision for args in training.values()] == [FLOAT32, FLOAT32]
+
+
+def test_request_of_the_resumed_stage_is_that_of_its_checkpoint(both_stages, record):
+    training = both_stages(bf16=False)
+    with pytest.raises(ValueError, match="was trained with `bf16=True`"):
+        reuse_precision_of_stages(training, first_stage=2, checkpoint=record(BF16, BF16))
+
+
+def test_run_that_begins_reuses_nothing(both_stages, record):
+    record(BF16, FLOAT32, folder="out/stage_1")
+    training = both_stages()
+    reuse_precision_of_stages(training, first_stage=1, checkpoint=None)
+    assert [args.precision for args in training.values()] == [BF16, BF16]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from modeling_docre_ii.training.calibration import best_threshold
+from modeling_docre_ii.training.calibration import best_threshold, f1_at_threshold
 
 
 def sigmoid(value):
@@ -80,6 +80,14 @@ def test_a_shift_that_keeps_everything_keeps_the_last_as_well(scores):
     assert f1_at(shift, [math.log(score / (1 - score)) for score in scores], is_correct, len(scores)) == pytest.approx(
         f1
     )
+
+
+def test_f1_at_the_present_threshold():
+    # Of 5 facts, 2 are among the 3 predictions above 0.5; the one at 0.5 is not predicted.
+    scores, is_correct = np.array([0.9, 0.5, 0.2, 0.6, 0.51]), np.array([True, True, True, False, True])
+    assert f1_at_threshold(scores, is_correct, 5) == pytest.approx(50.0)
+    assert f1_at_threshold(scores[1:3], is_correct[1:3], 5) == 0.0
+    assert f1_at_threshold(scores[:0], is_correct[:0], 0) == 0.0
 
 
 def test_saturated_scores_are_finite():

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from modeling_docre_ii import score_facts
+from modeling_docre_ii import score_facts, to_submission
 from modeling_docre_ii.decoding import predicted_facts
-from modeling_docre_ii.evaluation.submission import submission
-from modeling_docre_ii.training.trainer import facts_by_document
+from modeling_docre_ii.training.predictions import unpack_facts
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -79,18 +78,18 @@ def test_predictions_are_those_of_the_model_document_by_document(
         model, evaluation=features, per_device_eval_batch_size=batch_size, train_sampling_strategy=sampling
     )
     (predictions,) = trainer.predict(trainer.eval_dataset).predictions
-    found = facts_by_document(predictions)
+    found = unpack_facts(predictions, RELATIONS, len(features))
 
-    expected = {}
     with torch.no_grad():
-        for row, output in one_by_one(model, features):
-            facts, scores = predicted_facts(output.logits, model.config.max_labels_per_pair)
-            if len(facts):
-                triples = facts[:, 1:].tolist()
-                expected[row["document_index"]] = [
-                    (*triple, pytest.approx(score, abs=1e-5)) for triple, score in zip(triples, scores.tolist())
-                ]
-    assert expected, "the tiny model has to predict something for this test to say anything"
+        expected = [
+            [
+                (head, tail, RELATIONS[relation], pytest.approx(score, abs=1e-5), ())
+                for (_, head, tail, relation), score in zip(facts.tolist(), scores.tolist())
+            ]
+            for _, output in one_by_one(model, features)
+            for facts, scores in [predicted_facts(output.logits, 4)]
+        ]
+    assert any(expected), "the tiny model has to predict something for this test to say anything"
     assert found == expected
 
 
@@ -103,28 +102,6 @@ def test_unlabelled_documents_are_predicted_without_a_loss(features, make_traine
     assert "test_loss" not in output.metrics
 
 
-def test_facts_by_document_leave_out_padding_and_what_is_not_above_the_threshold():
-    padding = [-100.0] * 5
-    predictions = np.array(
-        [
-            [[3, 0, 1, 7, 0.75], padding, padding],
-            [padding, padding, padding],
-            [[1, 2, 0, 4, 0.51], [1, 2, 1, 4, 0.5], [1, 0, 2, 4, 0.9]],
-            [[2, 0, 1, 1, 0.3], padding, padding],
-        ]
-    )
-
-    assert facts_by_document(predictions) == {3: [(0, 1, 7, 0.75)], 1: [(2, 0, 4, 0.51), (0, 2, 4, 0.9)]}
-
-
-def test_submission_is_in_the_official_form():
-    documents = [{"title": "first"}, {"title": "second"}]
-
-    assert submission({1: [(0, 2, 1, 0.9)]}, documents, ["Na", "P17"]) == [
-        {"title": "second", "h_idx": 0, "t_idx": 2, "r": "P17", "evidence": []}
-    ]
-
-
 # Scores
 
 
@@ -133,8 +110,8 @@ def test_evaluation_scores_what_is_predicted(features, documents_of, make_traine
     trainer = make_trainer(evaluation=features, documents=documents, train_facts=set(), per_device_eval_batch_size=2)
     metrics = trainer.evaluate()
 
-    facts = facts_by_document(trainer.predict(trainer.eval_dataset).predictions[-1])
-    scores = score_facts(submission(facts, documents, RELATIONS), documents, set())
+    facts = unpack_facts(trainer.predict(trainer.eval_dataset).predictions[-1], RELATIONS, len(documents))
+    scores = score_facts(to_submission(facts, documents), documents, set())
     assert {name: metrics[f"eval_{name}"] for name in scores} == pytest.approx(scores)
 
 
@@ -149,7 +126,8 @@ def test_a_model_that_predicts_nothing_scores_zero(tiny_model, features, documen
     # A base module has no scores by iteration.
     assert {name: score for name, score in metrics.items() if "f1" in name} == {"eval_f1": 0, "eval_calibrated_f1": 0}
     assert (metrics["eval_precision"], metrics["eval_recall"]) == (0.0, 0.0)
-    assert facts_by_document(trainer.predict(trainer.eval_dataset).predictions[0]) == {}
+    (predictions,) = trainer.predict(trainer.eval_dataset).predictions
+    assert unpack_facts(predictions, RELATIONS, len(features)) == [[] for _ in features]
 
 
 # Checkpoints

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from modeling_docre_ii import score_facts
-from modeling_docre_ii.training.trainer import facts_by_document, uncounted_pairs
+from modeling_docre_ii.training.metrics import ignored_pairs
+from modeling_docre_ii.training.predictions import unpack_facts
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -64,8 +65,11 @@ def test_predictions_of_every_iteration_are_those_of_the_model(scored, make_trai
         assert scores == pytest.approx(
             {fact: 1 / (1 + math.exp(-margin)) for fact, margin in expected.items() if margin > -reach}, abs=1e-5
         )
-        facts = {(index, *fact[:3]) for index, facts in facts_by_document(found).items() for fact in facts}
-        assert facts == {fact for fact, margin in expected.items() if margin > 0}
+        unpacked = unpack_facts(found, RELATIONS, 7)
+        facts = {
+            (index, fact.head, fact.tail, fact.relation) for index, facts in enumerate(unpacked) for fact in facts
+        }
+        assert facts == {(*pair, RELATIONS[relation]) for (*pair, relation), margin in expected.items() if margin > 0}
 
 
 def test_every_iteration_is_scored_at_its_threshold_and_at_the_best(scored, documents_of, make_trainer):
@@ -109,7 +113,6 @@ def test_uncounted_pairs_count_neither_in_the_filtered_score_nor_for_the_thresho
     documents = documents_of(rows)
     for index, document in enumerate(documents):
         document["uncounted"] = [{"h": head, "t": tail} for doc, head, tail in sorted(uncounted) if doc == index]
-    assert uncounted_pairs(documents) == uncounted
 
     trainer = make_trainer(model, evaluation=rows, documents=documents, calibrate_threshold=True)
     metrics = trainer.evaluate()
@@ -120,7 +123,7 @@ def test_uncounted_pairs_count_neither_in_the_filtered_score_nor_for_the_thresho
         assert metrics[f"eval_{name}_calibrated_f1"] == pytest.approx(naive_best_f1(counted, gold))
     assert metrics["eval_base_filtered_f1"] > metrics["eval_base_f1"]
 
-    trainer.calibrate_threshold(uncounted=uncounted)
+    trainer.calibrate_threshold(ignored=uncounted)
     assert trainer.evaluate()["eval_filtered_f1"] >= metrics["eval_filtered_f1"]
 
 
@@ -136,7 +139,7 @@ def test_threshold_of_the_base_is_put_where_the_counted_pairs_are_best(
         document["uncounted"] = [{"h": head, "t": tail} for head, tail in free[::2]]
     trainer = make_trainer(model, evaluation=related, documents=documents, calibrate_threshold=True)
     best = trainer.evaluate()["eval_calibrated_f1"]
-    trainer.calibrate_threshold(uncounted=uncounted_pairs(documents))
+    trainer.calibrate_threshold(ignored=ignored_pairs(documents))
     assert trainer.evaluate()["eval_filtered_f1"] == pytest.approx(best)
 
 

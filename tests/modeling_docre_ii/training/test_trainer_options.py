@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modeling_docre_ii import losses
-from modeling_docre_ii.decoding import dense_labels
+from modeling_docre_ii.entity_pairs import EntityPairs, dense_labels
 from modeling_docre_ii.losses import adaptive_threshold_loss
 
 
@@ -38,8 +38,11 @@ def test_gold_relations_are_what_the_module_reads_in_training(make_model, tiny_b
         row[classes[:1] if relation_embedding == "argmax" else classes] = True
     inputs = {name: value for name, value in tiny_batch.items() if name != "labels"}
     features = model.docre_ii(**inputs).feature_matrix[mask]
+    embeddings, first_layer = module.relation_embeddings, module.layers[0]
     encoded, _ = module.encode(
-        module.project_features(features), module.project_relations(relations), module.layout(mask)
+        first_layer.project_features(module.feature_projection(features)),
+        first_layer.project_relations(embeddings.look_up(embeddings.table(mask.device), relations)),
+        module.layout(EntityPairs.from_mask(mask)),
     )
     torch.testing.assert_close(output.logits[mask], module.classifier(encoded))
 
@@ -58,8 +61,7 @@ def test_loss_of_sampled_pairs_only(make_model, tiny_batch, monkeypatch):
     torch.manual_seed(3)
     sampled = losses.sample_pairs(labels, 1)
     assert 0 < sampled.sum() < len(labels)
-    # The noise takes its draws before the sample does, so that a seed alone would not give the same one.
-    monkeypatch.setattr("modeling_docre_ii.modeling_docre_ii.sample_pairs", lambda labels, count: sampled)
+    monkeypatch.setattr("modeling_docre_ii.inference_module.sample_pairs", lambda labels, count: sampled)
     output = model(**tiny_batch)
 
     for logits, loss in ((output.base_logits, output.base_loss), (output.logits, output.inference_loss)):

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from modeling_docre_ii.training.trainer import facts_by_document
+from modeling_docre_ii.training.predictions import unpack_facts
 
 
 pytestmark = pytest.mark.slow
 
+RELATIONS = ["Na", "P1", "P2", "P3"]
 PARTS = ("base_loss", "inference_loss", "contrastive_loss")
 SCRIPT = """
 for name in runs:
@@ -75,12 +76,12 @@ def test_two_processes_predict_as_one(two_processes, related, make_trainer, name
 
     assert len(found) == len(expected) == (1 if name == "stage 1" else 3)
     for predictions, expected_predictions in zip(found, expected):
-        facts = facts_by_document(predictions)
-        assert facts
-        assert facts == {
-            index: [(*fact[:3], pytest.approx(fact[3], abs=1e-5)) for fact in facts_of_document]
-            for index, facts_of_document in facts_by_document(expected_predictions).items()
-        }
+        facts = unpack_facts(predictions, RELATIONS, 7)
+        assert any(facts)
+        assert facts == [
+            [fact._replace(score=pytest.approx(fact.score, abs=1e-5)) for fact in of_document]
+            for of_document in unpack_facts(expected_predictions, RELATIONS, 7)
+        ]
 
 
 def test_parts_add_up_to_the_loss_where_each_process_has_its_own_mean(two_processes):

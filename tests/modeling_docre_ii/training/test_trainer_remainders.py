@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from modeling_docre_ii.training.trainer import facts_by_document
+from modeling_docre_ii.training.predictions import unpack_facts
 
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
+RELATIONS = ["Na", "P1", "P2", "P3"]
 SCRIPT = """
 class RecordingTrainer(DocREIITrainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
@@ -130,12 +131,12 @@ def test_every_document_is_predicted_once(two_processes, features, make_trainer,
 
     assert loss == pytest.approx(expected.metrics["test_loss"], rel=1e-4)
     for found, found_unlabelled, of_one in zip(predictions, unlabelled, expected.predictions, strict=True):
-        for facts in (facts_by_document(found), facts_by_document(found_unlabelled)):
-            assert {document: sorted(of_document) for document, of_document in facts.items()} == {
-                document: [(*fact[:3], pytest.approx(fact[3], abs=1e-5)) for fact in sorted(of_document)]
-                for document, of_document in facts_by_document(of_one).items()
-            }
-    assert count == 1 or facts_by_document(predictions[-1])
+        for packed in (found, found_unlabelled):
+            assert [sorted(of_document) for of_document in unpack_facts(packed, RELATIONS, count)] == [
+                [fact._replace(score=pytest.approx(fact.score, abs=1e-5)) for fact in sorted(of_document)]
+                for of_document in unpack_facts(of_one, RELATIONS, count)
+            ]
+    assert count == 1 or any(unpack_facts(predictions[-1], RELATIONS, count))
 
 
 def test_training_resumed_in_the_middle_of_an_epoch_sees_the_same_batches(two_processes):

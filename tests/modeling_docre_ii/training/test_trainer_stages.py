@@ -8,8 +8,6 @@ import torch
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
-from modeling_docre_ii.training import arguments as training_args
-
 
 WEIGHTS = {"base_loss_weight": 0.5, "contrastive_loss_weight": 0.25}
 PARTS = ("base_loss", "inference_loss", "contrastive_loss")
@@ -318,8 +316,8 @@ def test_training_of_the_inference_module_resumes_where_it_was(tiny_model, relat
 # bfloat16
 
 
-def test_training_in_bfloat16_has_finite_losses(tiny_model, related, make_trainer, monkeypatch):
-    monkeypatch.setattr(training_args, "cpu_has_bf16", lambda: True)
+@pytest.mark.usefixtures("faster_in_bf16")
+def test_training_in_bfloat16_has_finite_losses(tiny_model, related, make_trainer):
     model = tiny_model(num_iterations=2, initializer_range=0.1, **WEIGHTS)
     dtypes = set()
     model.inference_module.classifier.register_forward_hook(lambda module, args, output: dtypes.add(output.dtype))

@@ -2,12 +2,12 @@ import os
 
 import pytest
 
-from modeling_docre_ii.utils.atomic_write import write_whole
+from modeling_docre_ii.utils.atomic_write import atomic_write
 
 
 def test_file_is_there_when_it_is_whole_and_not_before(tmp_path):
     path = tmp_path / "new" / "result.json"
-    with write_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("[1]")
         assert not path.exists()
 
@@ -20,7 +20,7 @@ def test_error_leaves_what_was_there(tmp_path, was_there):
     path = tmp_path / "result.json"
     if was_there:
         path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), write_whole(path) as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as partial:
         partial.write_text("half")
         raise KeyboardInterrupt
 

@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii import DocREIIForRelationExtraction
-from modeling_docre_ii.contrastive import ContrastivePredictor, contrastive_loss, simclr_loss, simsiam_loss
+from modeling_docre_ii import DocREIIForRelationExtraction, inference_module
+from modeling_docre_ii.entity_pairs import EntityPairs
+from modeling_docre_ii.losses import ContrastivePredictor, contrastive_loss, simclr_loss, simsiam_loss
+from modeling_docre_ii.relation_matrix import corrupt_relations, read_relations
 
 
 # The losses are computed in float32.
@@ -166,16 +168,16 @@ def test_losses_of_no_pairs_are_empty():
 
 def test_loss_is_the_one_that_the_configuration_names(docre_config):
     predicted, encoded = random_views(5), random_views(5, seed=1)
-    pair_mask = torch.zeros(3, 3, 3, dtype=torch.bool)
-    pair_mask[0, 0, 1] = pair_mask[0, 2, 0] = pair_mask[0, 1, 2] = pair_mask[2, 0, 1] = pair_mask[2, 1, 0] = True
     document = [0, 0, 0, 2, 2]
 
-    losses = contrastive_loss(predicted, encoded, pair_mask, docre_config(contrastive_loss="simsiam"))
+    losses = contrastive_loss(predicted, encoded, torch.tensor(document), docre_config(contrastive_loss="simsiam"))
     assert losses.tolist() == pytest.approx([naive_simsiam(predicted, encoded, pair) for pair in range(5)], **CLOSE)
     for temperature in (0.1, 0.7):
         config = docre_config(contrastive_loss="simclr", contrastive_temperature=temperature)
         expected = [naive_simclr(predicted, document, pair, temperature) for pair in range(5)]
-        assert contrastive_loss(predicted, encoded, pair_mask, config).tolist() == pytest.approx(expected, **CLOSE)
+        assert contrastive_loss(predicted, encoded, torch.tensor(document), config).tolist() == pytest.approx(
+            expected, **CLOSE
+        )
 
 
 def test_half_precision_views_are_compared_in_float32():
@@ -220,7 +222,7 @@ def test_second_view_is_given_features_and_relations_in_reverse_order(tiny_model
             classes = [index for index in range(1, len(logits)) if logits[index] > logits[0]] or [0]
         embedded.append(sum(module.relation_embeddings.weight[index] for index in classes))
     features = module.feature_projection(base.feature_matrix[pair_mask])
-    layout = module.layout(pair_mask)
+    layout = module.layout(EntityPairs.from_mask(pair_mask))
 
     def encode(features, relations):
         for layer in module.layers:
@@ -251,22 +253,18 @@ def test_logits_in_training_are_those_of_the_first_view(tiny_model, tiny_batch):
 
 def test_each_view_gets_a_noise_of_its_own(tiny_model, tiny_batch, monkeypatch):
     model = tiny_model(**DETERMINISTIC | {"max_noise_rate": 1.0}).train()
-    module, given = model.inference_module, {"project_relations": [], "embed": []}
+    given = []
 
-    def note(name, run):
-        def noting(relations):
-            given[name].append(relations)
-            return run(relations)
+    def noting(*args):
+        given.append(corrupt_relations(*args))
+        return given[-1]
 
-        monkeypatch.setattr(module, name, noting)
-
-    for name in given:
-        note(name, getattr(module, name))
+    monkeypatch.setattr(inference_module, "corrupt_relations", noting)
     torch.manual_seed(0)
     for _ in range(40):
         model(**tiny_batch)
-    first, second = (torch.stack(relations) for relations in given.values())
-    predicted = module.read_relations(model(**tiny_batch).base_logits[tiny_batch["pair_mask"]])
+    first, second = torch.stack(given[::2]), torch.stack(given[1::2])
+    predicted = read_relations(model(**tiny_batch).base_logits[tiny_batch["pair_mask"]], "argmax")
     noisy = torch.stack([(view != predicted).any(-1) for view in (first, second)]).float()
 
     # Rates are 1/2 on average in both views, and an entry of one is replaced whether or not it is in the other.

@@ -1,0 +1,143 @@
+"""Predictions and gold facts by document: checked, and matched by title."""
+
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+# Head, tail and relation: a fact of one document.
+Fact = tuple[int, int, str]
+
+# The fields of a prediction: their types, and how an error describes them.
+PREDICTION_FIELDS = {
+    "title": (str, "a string"),
+    "h_idx": (int, "an entity index, an integer"),
+    "t_idx": (int, "an entity index, an integer"),
+    "r": (str, "a relation id, a string"),
+}
+
+UNKNOWN_TITLES = ("error", "wrong")
+
+
+class PredictionError(ValueError):
+    """Predictions that are malformed or do not fit the gold documents."""
+
+
+class MatchedPredictions(NamedTuple):
+    """
+    Predictions by document.
+
+    Args:
+        by_document (`list[dict]`):
+            For each document, its predicted facts (head, tail, relation) and the prediction each comes from: the first
+            where a fact is predicted twice.
+        unknown (`list[dict]`):
+            Predictions on titles that no document has, each fact once.
+    """
+
+    by_document: list[dict[Fact, Mapping[str, Any]]]
+    unknown: list[Mapping[str, Any]]
+
+
+def match_predictions(
+    predictions: Iterable[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]], unknown_titles: str = "error"
+) -> MatchedPredictions:
+    """
+    Matches predictions with documents by title.
+
+    Args:
+        predictions (`Iterable[dict]`):
+            Predictions in DocRED's submission form.
+        documents (`Sequence[dict]`):
+            The gold documents. Only `title` and `vertexSet` are read.
+        unknown_titles (`str`, *optional*, defaults to `"error"`):
+            What to do with a prediction on a title that no document has: `"error"` raises, `"wrong"` returns it among
+            `unknown`.
+
+    Returns:
+        [`MatchedPredictions`]
+
+    Raises:
+        [`PredictionError`]: Two documents have the same title, a prediction is not in submission form or is on an
+            entity that its document does not have, or, with `"error"`, on an unknown title.
+        `ValueError`: `unknown_titles` is neither `"error"` nor `"wrong"`.
+    """
+    if unknown_titles not in UNKNOWN_TITLES:
+        raise ValueError(f"`unknown_titles` has to be one of {UNKNOWN_TITLES}, got {unknown_titles!r}")
+    of_title: dict[str, tuple[Mapping[str, Any], dict]] = {}
+    for document in documents:
+        if document["title"] in of_title:
+            raise PredictionError(
+                f"two documents have the title {document['title']!r}: predictions are matched by title"
+            )
+        of_title[document["title"]] = document, {}
+    unknown: dict[tuple[str, Fact], Mapping[str, Any]] = {}
+    for index, prediction in enumerate(predictions):
+        check_prediction(prediction, index)
+        title, fact = prediction["title"], (prediction["h_idx"], prediction["t_idx"], prediction["r"])
+        if title in of_title:
+            document, facts = of_title[title]
+            _check_entities(document, fact, "predicted")
+            facts.setdefault(fact, prediction)
+        elif unknown_titles == "error":
+            raise PredictionError(f"document {title!r}: predicted {fact}, but no gold document has this title")
+        else:
+            unknown.setdefault((title, fact), prediction)
+    return MatchedPredictions([facts for _, facts in of_title.values()], list(unknown.values()))
+
+
+def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]]]:
+    """
+    Returns the facts of a document, and the labels of each.
+
+    Args:
+        document (`dict`):
+            A document in DocRED's form. Only `title`, `vertexSet` and `labels` are read.
+
+    Returns:
+        `dict`: (head, tail, relation) -> its labels, more than one where a label is repeated.
+
+    Raises:
+        [`PredictionError`]: A label is on an entity that the document does not have.
+    """
+    facts: dict[Fact, list[Mapping[str, Any]]] = {}
+    for label in document.get("labels") or ():
+        facts.setdefault((label["h"], label["t"], label["r"]), []).append(label)
+    for fact in facts:
+        _check_entities(document, fact, "labeled")
+    return facts
+
+
+def check_prediction(prediction: Mapping[str, Any], index: int) -> None:
+    """
+    Checks that a prediction is in DocRED's submission form.
+
+    Args:
+        prediction (`Mapping`):
+            `title`, `h_idx`, `t_idx`, `r` and, optionally, `evidence`: `None` or a list of sentence indices.
+        index (`int`):
+            Its index among the predictions, for the message.
+
+    Raises:
+        [`PredictionError`]: A field is missing or has the wrong type. The message names the item and the field.
+    """
+    if not isinstance(prediction, Mapping):
+        raise PredictionError(f"item {index}: found {reprlib.repr(prediction)}, expected a mapping")
+    for field, (kind, expected) in PREDICTION_FIELDS.items():
+        value = prediction.get(field)
+        # `type(x) is int` rejects bool, which is an int to isinstance.
+        if type(value) is not kind:
+            found = f"is {reprlib.repr(value)}" if field in prediction else "is missing"
+            raise PredictionError(f"item {index}: {field!r} {found}, expected {expected}")
+    evidence = prediction.get("evidence")
+    if evidence is not None and not (
+        isinstance(evidence, (list, tuple)) and all(type(sentence) is int for sentence in evidence)
+    ):
+        found = reprlib.repr(evidence)
+        raise PredictionError(f"item {index}: 'evidence' is {found}, expected a list of sentence indices")
+
+
+def _check_entities(document: Mapping[str, Any], fact: Fact, what: str) -> None:
+    size = len(document["vertexSet"])
+    if not (0 <= fact[0] < size and 0 <= fact[1] < size):
+        raise PredictionError(f"document {document['title']!r}: {what} {fact}, but it has {size} entities")

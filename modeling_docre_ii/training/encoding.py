@@ -1,0 +1,162 @@
+"""Encoding: documents -> the features that a Trainer reads, with the documents kept for scoring."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import datasets
+from torch.utils.data import Dataset
+
+from ..documents import with_relation_ids
+from ..processing_docre_ii import DocREIIProcessor
+from ..text_documents import document_of
+
+
+# Documents that go through the tokenizer at once.
+_BATCH_SIZE = 100
+
+
+class EncodedDocuments(Dataset):
+    """
+    Features of documents, one item a document, and the documents themselves.
+
+    Args:
+        features (`datasets.Dataset`):
+            What [`DocREIIProcessor`] makes of the documents, and the `document_index` of each.
+        source (`Sequence[dict]`):
+            The documents in DocRED's form, relations as ids. They may be read from disk one at a time.
+    """
+
+    def __init__(self, features: datasets.Dataset, source: Sequence[Mapping[str, Any]]):
+        self.features = features
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.features[index]
+
+    @cached_property
+    def documents(self) -> list[Mapping[str, Any]]:
+        """`list[dict]`: the documents, in memory from when they are first asked for, as for scoring."""
+        return list(self.source)
+
+
+def is_encoded(dataset: Any) -> bool:
+    """Returns whether a dataset holds features already, and not documents."""
+    if dataset is None or isinstance(dataset, EncodedDocuments):
+        return True
+    if isinstance(dataset, (datasets.Dataset, datasets.IterableDataset)):
+        return "input_ids" in (dataset.column_names or ["input_ids"])
+    if isinstance(dataset, Sequence) and len(dataset):
+        return isinstance(dataset[0], Mapping) and "input_ids" in dataset[0]
+    return True
+
+
+def encode_documents(
+    documents: Sequence[Mapping[str, Any]] | datasets.Dataset,
+    processor: DocREIIProcessor,
+    for_training: bool = False,
+    num_proc: int | None = None,
+) -> EncodedDocuments:
+    """
+    Encodes documents for a [`DocREIITrainer`].
+
+    Args:
+        documents (`Sequence[dict]` or `datasets.Dataset`):
+            Documents in DocRED's form, or plain texts with `entities`, each with a `title` and, for training and
+            scoring, `labels`. Relations are ids or, in a `datasets.Dataset`, a `ClassLabel`.
+        processor ([`DocREIIProcessor`]):
+            Processor of the model.
+        for_training (`bool`, *optional*, defaults to `False`):
+            Whether to leave out the pairs that the corpus does not count (`uncounted`).
+        num_proc (`int`, *optional*):
+            Number of processes that encode a `datasets.Dataset`.
+
+    Returns:
+        [`EncodedDocuments`], without `labels` if no document has any.
+
+    Raises:
+        [`DocumentError`]: a document is malformed or has an unknown relation. The message names it.
+        `ValueError`: there are no documents.
+    """
+    if not len(documents):
+        raise ValueError("there are no documents to encode")
+    if not isinstance(documents, datasets.Dataset):
+        documents = [document_of(document) for document in documents]
+        has_labels = _have_labels(documents)
+        rows = [
+            row
+            for start in range(0, len(documents), _BATCH_SIZE)
+            for row in _encode(documents[start : start + _BATCH_SIZE], processor, has_labels, for_training)
+        ]
+        indexed = [row | {"document_index": index} for index, row in enumerate(rows)]
+        return EncodedDocuments(datasets.Dataset.from_list(indexed), documents)
+
+    kept = DatasetDocuments(documents)
+    has_labels = "labels" in documents.column_names and any(documents["labels"])
+
+    def encode_batch(batch: Mapping[str, list], indices: list[int]) -> dict[str, list]:
+        rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
+        encoded = _encode([kept.read(row) for row in rows], processor, has_labels, for_training)
+        return {name: [row[name] for row in encoded] for name in encoded[0]} | {"document_index": indices}
+
+    features = documents.map(
+        encode_batch,
+        batched=True,
+        batch_size=_BATCH_SIZE,
+        with_indices=True,
+        num_proc=num_proc,
+        remove_columns=documents.column_names,
+        desc="Tokenizing",
+    )
+    return EncodedDocuments(features, kept)
+
+
+class DatasetDocuments(Sequence):
+    """
+    Rows of a `datasets.Dataset` as documents, read from disk one at a time.
+
+    Args:
+        rows (`datasets.Dataset`):
+            Rows in DocRED's form or plain texts with `entities`; relations are ids or a `ClassLabel`.
+    """
+
+    def __init__(self, rows: datasets.Dataset):
+        self.rows = rows
+        label = rows.features.get("labels")
+        relation = getattr(label, "feature", None) or {}
+        relation = relation.get("r") if isinstance(relation, Mapping) else None
+        self._relations = relation.names if isinstance(relation, datasets.ClassLabel) else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self.read(self.rows[index])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self.read(row) for row in self.rows)
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes the document of a row, relations as ids."""
+        # A column that only some rows have is `None` in the others.
+        row = {name: value for name, value in row.items() if value is not None}
+        return document_of(with_relation_ids(row, self._relations) if self._relations else row)
+
+
+def _have_labels(documents: Sequence[Any]) -> bool:
+    return any(isinstance(document, Mapping) and document.get("labels") for document in documents)
+
+
+def _encode(
+    documents: Sequence[Mapping[str, Any]], processor: DocREIIProcessor, has_labels: bool, for_training: bool
+) -> list[dict[str, Any]]:
+    features = processor(documents, return_labels=has_labels, skip_uncounted=for_training)
+    return [dict(zip(features, values)) for values in zip(*features.values())]
+
+
+__all__ = ["DatasetDocuments", "EncodedDocuments", "encode_documents", "is_encoded"]

@@ -1,0 +1,131 @@
+"""Metrics of the Trainer: `compute_metrics`, and what calibration scores."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers import EvalPrediction
+
+from ..evaluation.scores import NamedFact, score_facts
+from ..evaluation.submission import to_submission
+from ..evaluation.tables import iteration_names
+from .calibration import best_threshold
+from .predictions import unpack_facts
+
+
+_SCORES_OF_ITERATIONS = ("f1", "filtered_f1", "infer_f1", "calibrated_f1")
+
+
+def make_compute_metrics(
+    documents: Sequence[Mapping[str, Any]],
+    relations: Sequence[str],
+    train_facts: set[NamedFact] | None = None,
+    distant_facts: set[NamedFact] | None = None,
+) -> Callable[[EvalPrediction], dict[str, float]]:
+    """
+    Returns a `compute_metrics` for a [`DocREIITrainer`].
+
+    It computes the scores of [`score_facts`] for the last predictions and, with an inference module, `base_f1`,
+    `iteration_1_f1` and so on. Beside every F1 there is a `calibrated_f1`: the F1 at the threshold that is best on
+    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is a
+    `filtered_f1` without them beside every F1, and the best threshold is the best without them.
+
+    Args:
+        documents (`Sequence[dict]`):
+            The validation documents with labels, by document index.
+        relations (`Sequence[str]`):
+            Relation ids in the order of the model's classes.
+        train_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of the training set from [`named_facts`], for Ign F1.
+        distant_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of the distantly supervised training set, for its Ign F1.
+    """
+    ignored = ignored_pairs(documents)
+
+    def scores_of(packed: np.ndarray, label_ids: np.ndarray) -> dict[str, float]:
+        facts = unpack_facts(packed, relations, len(documents))
+        scores = score_facts(to_submission(facts, documents), documents, train_facts, distant_facts)
+        _, scores["calibrated_f1"] = best_threshold(*scored_predictions(packed, label_ids, ignored))
+        return scores
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        label_ids = np.asarray(prediction.label_ids)
+        all_scores = [scores_of(packed, label_ids) for packed in prediction.predictions]
+        metrics = dict(all_scores[-1])
+        if len(all_scores) > 1:
+            for name, scores in zip(iteration_names(len(all_scores)), all_scores):
+                metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}
+        return metrics
+
+    return compute_metrics
+
+
+def ignored_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
+    """
+    Returns the pairs that the protocol of a corpus ignores.
+
+    Args:
+        documents (`Sequence[dict]`):
+            The documents, by document index.
+
+    Returns:
+        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
+    """
+    return {
+        (index, pair["h"], pair["t"])
+        for index, document in enumerate(documents)
+        for pair in document.get("uncounted") or ()
+    }
+
+
+class ScoredPredictions(NamedTuple):
+    """
+    Predictions to find a threshold for.
+
+    Args:
+        scores (`np.ndarray` of shape `(num_predictions,)`):
+            Probability of the relation against "no relation".
+        is_correct (`np.ndarray` of shape `(num_predictions,)`):
+            Whether each prediction is a fact.
+        num_gold (`int`):
+            Number of facts.
+    """
+
+    scores: np.ndarray
+    is_correct: np.ndarray
+    num_gold: int
+
+
+def scored_predictions(
+    packed: np.ndarray, label_ids: np.ndarray, ignored: Collection[tuple[int, int, int]] = ()
+) -> ScoredPredictions:
+    """
+    Compares gathered predictions with gathered labels.
+
+    Predictions below the threshold are included.
+
+    Args:
+        packed (`np.ndarray` of shape `(num_documents, most_facts, 5)`):
+            Predictions of [`DocREIITrainer`], of the base module or of one iteration.
+        label_ids (`np.ndarray` of shape `(num_documents, most_labels, 3)`):
+            Head, tail and relation of the facts of the same documents, -100 for padding.
+        ignored (`Collection[tuple[int, int, int]]`, *optional*):
+            Pairs whose predictions are left out, from [`ignored_pairs`].
+
+    Returns:
+        [`ScoredPredictions`]
+    """
+    row, place = np.nonzero(packed[..., 0] >= 0)
+    gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
+    facts, gold = packed[row, place], label_ids[gold_row, gold_place]
+    if ignored:
+        is_counted = np.array([tuple(pair) not in ignored for pair in facts[:, :3].astype(np.int64)], dtype=bool)
+        row, facts = row[is_counted], facts[is_counted]
+    triples = facts[:, 1:4].astype(np.int64)
+    size = 1 + max(int(values.max(initial=0)) for values in (triples, gold))
+
+    def keys(rows: np.ndarray, triples: np.ndarray) -> np.ndarray:
+        return ((rows * size + triples[:, 0]) * size + triples[:, 1]) * size + triples[:, 2]
+
+    gold_keys = np.unique(keys(gold_row, gold))
+    return ScoredPredictions(facts[:, 4], np.isin(keys(row, triples), gold_keys), len(gold_keys))

@@ -1,0 +1,112 @@
+"""The precision of a training, which its checkpoints record and a resumed training reuses."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ExportableState
+
+
+if TYPE_CHECKING:
+    from .arguments import DocREIITrainingArguments
+
+
+class Precision(NamedTuple):
+    """
+    Where bf16 is used.
+
+    Args:
+        bf16 (`bool`, *optional*, defaults to `False`): Under autocast, in training and evaluation.
+        bf16_full_eval (`bool`, *optional*, defaults to `False`): For the weights too, in evaluation.
+    """
+
+    bf16: bool = False
+    bf16_full_eval: bool = False
+
+    def __str__(self) -> str:
+        return " and ".join(f"`{name}={value}`" for name, value in self._asdict().items())
+
+
+class PrecisionRecord(TrainerCallback, ExportableState):
+    """
+    Records the precision of a training in the `trainer_state.json` of its checkpoints.
+
+    Args:
+        requested (`Mapping[str, bool]`): The [`Precision`] that was asked for.
+        used (`Mapping[str, bool]`): The [`Precision`] that is used, which a CPU may restrict to float32.
+    """
+
+    def __init__(self, requested: Mapping[str, bool], used: Mapping[str, bool]):
+        self.requested = Precision(**requested)
+        self.used = Precision(**used)
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {"requested": self.requested._asdict(), "used": self.used._asdict()}, "attributes": {}}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # Trainer cannot save a callback that the checkpoint it resumed from does not know: an old one gets its record.
+        recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        trained = PrecisionRecord(**recorded["args"])
+        # With `restore_callback_states_from_checkpoint`, this callback itself is the recorded one.
+        for used in (self.used, args.precision):
+            if state.global_step and used != trained.used:
+                raise ValueError(
+                    f"the checkpoint was trained with {trained.used}, this Trainer uses {used}: set "
+                    f"{trained.requested} in the training arguments, then call `args.reuse_precision(checkpoint)` "
+                    "before you create the Trainer"
+                )
+
+
+def read_precision(folder: str) -> PrecisionRecord | None:
+    """
+    Reads the precision of a training.
+
+    Args:
+        folder (`str`):
+            A checkpoint, or the output folder of a finished training.
+
+    Returns:
+        [`PrecisionRecord`] or `None`: the record, if there is one.
+    """
+    path = Path(folder) / TRAINER_STATE_NAME
+    if not path.is_file():
+        return None
+    callbacks = json.loads(path.read_text(encoding="utf-8")).get("stateful_callbacks") or {}
+    recorded = callbacks.get(PrecisionRecord.__name__)
+    return recorded and PrecisionRecord(**recorded["args"])
+
+
+def reuse_precision_of_stages(
+    training: dict[int, "DocREIITrainingArguments"], first_stage: int, checkpoint: str | None
+) -> None:
+    """
+    Uses the precision that a run was started in for all of its stages.
+
+    A stage for which another precision is requested than was for the recorded one keeps its own.
+
+    Args:
+        training (`dict[int, DocREIITrainingArguments]`):
+            The arguments of each stage.
+        first_stage (`int`):
+            The first stage that is left to train.
+        checkpoint (`str`, *optional*):
+            The checkpoint that it is resumed from. Without one, it follows a stage that is finished.
+
+    Raises:
+        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
+    """
+    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
+    if checkpoint is None and not finished:
+        return
+    folder = checkpoint or finished[-1]
+    record = read_precision(folder)
+    for stage, args in training.items():
+        is_resumed = checkpoint is not None and stage == first_stage
+        if record is not None and (is_resumed or args.requested_precision == record.requested):
+            args.reuse_precision(folder)
+
+
+__all__ = ["Precision", "PrecisionRecord", "read_precision", "reuse_precision_of_stages"]

@@ -1,0 +1,73 @@
+"""Predictions are matched with documents by title, and checked."""
+
+import pytest
+
+from modeling_docre_ii import PredictionError
+from modeling_docre_ii.evaluation.matching import gold_facts, match_predictions
+
+
+def document_of(title, size, *facts):
+    labels = [{"h": head, "t": tail, "r": relation, "evidence": evidence} for head, tail, relation, evidence in facts]
+    return {"title": title, "vertexSet": [[{"name": f"entity {index}"}] for index in range(size)], "labels": labels}
+
+
+def row(title, head, tail, relation, **others):
+    return {"title": title, "h_idx": head, "t_idx": tail, "r": relation, **others}
+
+
+DOCUMENTS = [document_of("A", 3), document_of("B", 2), document_of("C", 1)]
+
+
+def test_predictions_go_to_the_document_of_their_title_whatever_their_order():
+    rows = [
+        row("B", 0, 1, "P1", score=0.9),
+        row("A", 2, 0, "P1"),
+        row("B", 1, 0, "P2"),
+        row("B", 0, 1, "P1", score=0.4),
+    ]
+    matched = match_predictions(iter(rows), DOCUMENTS)
+    assert matched.by_document == [{(2, 0, "P1"): rows[1]}, {(0, 1, "P1"): rows[0], (1, 0, "P2"): rows[2]}, {}]
+    assert matched.unknown == []
+
+
+def test_predictions_on_unknown_titles_are_kept_apart_each_fact_once():
+    rows = [
+        row("X", 0, 9, "P1", score=0.9),
+        row("A", 0, 1, "P1"),
+        row("X", 0, 9, "P1", score=0.2),
+        row("Y", 0, 9, "P1"),
+    ]
+    matched = match_predictions(rows, DOCUMENTS, unknown_titles="wrong")
+    assert matched.by_document == [{(0, 1, "P1"): rows[1]}, {}, {}]
+    assert matched.unknown == [rows[0], rows[3]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "documents", "message"),
+    [
+        (
+            [row("X", 0, 1, "P1")],
+            DOCUMENTS,
+            "document 'X': predicted .0, 1, 'P1'., but no gold document has this title",
+        ),
+        ([row("B", 0, 2, "P1")], DOCUMENTS, "document 'B': predicted .0, 2, 'P1'., but it has 2 entities"),
+        ([row("B", 0, -1, "P1")], DOCUMENTS, "document 'B': predicted .0, -1, 'P1'., but it has 2 entities"),
+        ([row("B", 0, 1, "P1"), row("B", 0, 1, 7)], DOCUMENTS, "item 1: 'r' is 7, expected a relation id"),
+        ([], [*DOCUMENTS, DOCUMENTS[1]], "two documents have the title 'B'"),
+    ],
+)
+def test_what_cannot_be_matched_is_an_error(rows, documents, message):
+    with pytest.raises(PredictionError, match=message):
+        match_predictions(rows, documents)
+
+
+def test_gold_facts_have_all_their_labels():
+    document = document_of("A", 3, (0, 1, "P1", [0]), (2, 1, "P1", []), (0, 1, "P1", [2]), (0, 1, "P2", None))
+    first, second, again, other = document["labels"]
+    assert gold_facts(document) == {(0, 1, "P1"): [first, again], (2, 1, "P1"): [second], (0, 1, "P2"): [other]}
+    assert gold_facts({"title": "A", "vertexSet": [], "labels": None}) == {}
+
+
+def test_a_label_on_an_unknown_entity_is_an_error():
+    with pytest.raises(PredictionError, match="document 'A': labeled .0, 3, 'P1'., but it has 3 entities"):
+        gold_facts(document_of("A", 3, (0, 3, "P1", [])))

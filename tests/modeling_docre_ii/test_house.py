@@ -1,0 +1,132 @@
+"""The plan of the library, read from its imports: what a checkpoint carries at the top, everything else in rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from transformers import AutoConfig
+
+
+PACKAGE = Path(__file__).parents[2] / "modeling_docre_ii"
+ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+# What each room may import beside the top. An arrow that is not here is an arrow too many.
+MAY_IMPORT = {
+    "utils": set(),
+    "evaluation": {"utils"},
+    "hub": {"evaluation", "utils"},
+    "training": {"evaluation", "hub", "utils"},
+    "deployment": {"utils"},
+    "cli": {"deployment", "evaluation", "hub", "training", "utils"},
+}
+# What `save_pretrained` copies beside the weights, for `trust_remote_code`.
+CARRIED = {
+    "configuration_docre_ii.py",
+    "cross_attention.py",
+    "data_collator.py",
+    "decoding.py",
+    "document_encoding.py",
+    "documents.py",
+    "entity_pairs.py",
+    "explanation.py",
+    "inference_module.py",
+    "losses.py",
+    "mention_marking.py",
+    "model_outputs.py",
+    "modeling_docre_ii.py",
+    "pair_features.py",
+    "pipeline_docre_ii.py",
+    "processing_docre_ii.py",
+    "relation_matrix.py",
+    "text_documents.py",
+}
+
+
+def imports_of(path):
+    """`(level, module)` of every import in a file, wherever it stands; `import x` is of level 0."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield node.level, node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from ((0, name.name) for name in node.names)
+
+
+def files_of(room):
+    return sorted((PACKAGE / room).rglob("*.py"))
+
+
+def rooms_imported(path):
+    """The rooms that a file of a room imports, by `from ..room.module import x` or by the name of the package."""
+    for level, module in imports_of(path):
+        parts = module.split(".")
+        if level == 0 and parts[0] == PACKAGE.name:
+            parts = parts[1:]
+        elif level != 2:
+            continue
+        if parts and parts[0] in ROOMS:
+            yield parts[0]
+
+
+def test_the_top_holds_what_a_checkpoint_carries_and_no_more():
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+
+    assert modules == CARRIED
+    assert len(modules) <= 28
+
+
+@pytest.mark.parametrize("name", sorted(CARRIED))
+def test_files_of_a_checkpoint_import_only_each_other(name):
+    """The loader of remote code copies one folder, and follows `from .sibling import x` alone."""
+    for level, module in imports_of(PACKAGE / name):
+        assert level <= 1
+        if level == 1:
+            assert f"{module}.py" in CARRIED
+        else:
+            assert module.split(".")[0] not in (PACKAGE.name, "dataset_scripts", "run_docre")
+
+
+def test_a_saved_model_and_its_processor_bring_these_files(tiny_model, tmp_path):
+    tiny_model(num_iterations=2).save_pretrained(tmp_path)
+
+    assert {path.name for path in tmp_path.glob("*.py")} == CARRIED
+    assert AutoConfig.from_pretrained(tmp_path).auto_map["AutoModel"].startswith("modeling_docre_ii.")
+
+
+def test_every_room_is_on_the_plan():
+    assert ROOMS == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_rooms_import_the_top_and_the_rooms_that_the_plan_allows(room):
+    found = {other for path in files_of(room) for other in rooms_imported(path)} - {room}
+
+    assert found <= MAY_IMPORT[room]
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    order = []
+    while rooms := {room for room in MAY_IMPORT if room not in order and MAY_IMPORT[room] <= set(order)}:
+        order += sorted(rooms)
+
+    assert len(order) == len(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("room", sorted(set(MAY_IMPORT) - {"cli"}))
+def test_only_the_command_line_knows_corpora_and_argument_parsers(room):
+    for path in files_of(room):
+        for _, module in imports_of(path):
+            assert module.split(".")[0] not in ("argparse", "dataset_scripts", "run_docre"), path
+        assert "HfArgumentParser(" not in path.read_text(encoding="utf-8"), path
+
+
+def test_no_file_wants_a_table_of_contents():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+
+    assert {path.name: length for path, length in lengths.items() if length > 470} == {}
+
+
+def test_public_names_exist_and_are_few():
+    import modeling_docre_ii
+
+    assert len(modeling_docre_ii.__all__) <= 45
+    assert modeling_docre_ii.__all__ == sorted(modeling_docre_ii.__all__)
+    assert all(getattr(modeling_docre_ii, name) is not None for name in modeling_docre_ii.__all__)

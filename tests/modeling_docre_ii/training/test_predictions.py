@@ -1,0 +1,88 @@
+"""Predictions are packed into an array for gathering, and come out as the same facts."""
+
+import numpy as np
+import pytest
+import torch
+
+from modeling_docre_ii import PredictedFact
+from modeling_docre_ii.decoding import predicted_facts
+from modeling_docre_ii.training.predictions import pack_facts, unpack_facts
+
+
+RELATIONS = ["Na", "P1", "P2", "P3"]
+PADDING = [-100.0] * 5
+
+
+def test_packed_by_hand():
+    facts = torch.tensor([[0, 1, 0, 2], [2, 0, 1, 1], [2, 0, 1, 3], [2, 1, 0, 3]])
+    packed = pack_facts(facts, torch.tensor([0.75, 0.5, 0.25, 1.0]), torch.tensor([7, 2, 4]))
+    assert packed.dtype == torch.float64
+    assert packed.tolist() == [
+        [[7, 1, 0, 2, 0.75], PADDING, PADDING],
+        [PADDING, PADDING, PADDING],
+        [[4, 0, 1, 1, 0.5], [4, 0, 1, 3, 0.25], [4, 1, 0, 3, 1.0]],
+    ]
+
+
+def test_a_batch_without_predictions_keeps_its_shape():
+    packed = pack_facts(torch.zeros(0, 4, dtype=torch.long), torch.zeros(0), torch.tensor([3, 5]))
+    assert packed.tolist() == [[PADDING], [PADDING]]
+
+
+def test_indices_of_large_corpora_are_exact():
+    packed = pack_facts(torch.tensor([[0, 0, 1, 1]]), torch.tensor([0.75]), torch.tensor([2**24 + 1]))
+    assert int(packed[0, 0, 0]) == 2**24 + 1
+
+
+def test_unpacked_by_hand():
+    packed = np.array(
+        [
+            [[3, 0, 1, 2, 0.75], PADDING, PADDING],
+            [PADDING, PADDING, PADDING],
+            # The second is at the threshold, not above it.
+            [[1, 2, 0, 3, 0.51], [1, 2, 1, 3, 0.5], [1, 0, 2, 1, 0.9]],
+            [[2, 0, 1, 1, 0.3], PADDING, PADDING],
+        ]
+    )
+    facts = unpack_facts(packed, RELATIONS, num_documents=5)
+    assert facts == [
+        [],
+        [PredictedFact(2, 0, "P3", 0.51), PredictedFact(0, 2, "P1", 0.9)],
+        [],
+        [PredictedFact(0, 1, "P2", 0.75)],
+        [],
+    ]
+    assert [type(value) for value in facts[1][0]] == [int, int, str, float, tuple]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("reach", [0.0, 2.0])
+def test_there_and_back(dtype, reach):
+    """Of random logits, every relation above the threshold class comes back, and no other, in batches of any order."""
+    logits = torch.randn(6, 4, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    mask = ~torch.eye(4, dtype=torch.bool).repeat(6, 1, 1)
+    # The last document has no relation.
+    logits[5, ..., 0] = 9.0
+    indices = torch.tensor([6, 3, 1, 0, 4, 2])
+    batches = [
+        pack_facts(*predicted_facts(logits[part], 3, mask[part], reach), indices[part])
+        for part in (slice(0, 1), slice(1, 4), slice(4, 6))
+    ]
+    most_facts = max(batch.shape[1] for batch in batches)
+    gathered = np.concatenate(
+        [np.pad(batch, ((0, 0), (0, most_facts - batch.shape[1]), (0, 0)), constant_values=-100) for batch in batches]
+    )
+    expected = {}
+    for row, index in enumerate(indices.tolist()):
+        for head in range(4):
+            for tail in range(4):
+                threshold, *others = logits[row, head, tail].float().tolist()
+                for relation, logit in enumerate(others, start=1):
+                    if head != tail and logit > threshold:
+                        score = 1 / (1 + np.exp(threshold - logit))
+                        expected[index, head, tail, RELATIONS[relation]] = pytest.approx(score, abs=1e-6)
+    facts = unpack_facts(gathered, RELATIONS, num_documents=7)
+    found = {(index, *fact[:3]): fact.score for index, of_document in enumerate(facts) for fact in of_document}
+    assert found == expected
+    assert sum(map(len, facts)) == len(expected) > 50
+    assert (gathered[..., 0] >= 0).sum() > len(expected) or not reach
