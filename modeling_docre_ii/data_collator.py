@@ -57,7 +57,7 @@ def _all_have(name: str, features: Sequence[Mapping[str, Any]]) -> bool:
 def _pad(rows: Sequence[Sequence], value: int, row_shape: tuple[int, ...] = ()) -> torch.Tensor:
     # At least one column, so that a batch of documents without a mention or a fact keeps its shape.
     length = max(1, *map(len, rows))
-    padded = np.full((len(rows), length, *row_shape), value, dtype=np.int64)
+    padded: np.ndarray = np.full((len(rows), length, *row_shape), value, dtype=np.int64)
     for index, row in enumerate(rows):
         if len(row):
             padded[index, : len(row)] = row
@@ -66,7 +66,7 @@ def _pad(rows: Sequence[Sequence], value: int, row_shape: tuple[int, ...] = ()) 
 
 def _pad_matrices(matrices: Sequence[Sequence[Sequence[bool]]]) -> torch.Tensor:
     size = max(1, *map(len, matrices))
-    padded = np.zeros((len(matrices), size, size), dtype=bool)
+    padded: np.ndarray = np.zeros((len(matrices), size, size), dtype=bool)
     for index, matrix in enumerate(matrices):
         if len(matrix):
             padded[index, : len(matrix), : len(matrix)] = matrix

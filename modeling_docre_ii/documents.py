@@ -164,9 +164,10 @@ def _relation_expected(relation: Any, known: frozenset[str] | None) -> str:
         return "a relation id, a string (a class id of a `datasets` row is translated by `ClassLabel.int2str`)"
     if relation == NO_RELATION:
         return f"a relation: {NO_RELATION!r} is the class of pairs without a fact, which have no label"
-    near = difflib.get_close_matches(relation, sorted(known - {NO_RELATION}), n=1)
+    relations = (known or frozenset()) - {NO_RELATION}
+    near = difflib.get_close_matches(relation, sorted(relations), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"one of the {len(known - {NO_RELATION})} relations of the corpus{hint}"
+    return f"one of the {len(relations)} relations of the corpus{hint}"
 
 
 def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:

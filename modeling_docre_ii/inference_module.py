@@ -260,7 +260,8 @@ class InferenceModule(nn.Module):
         layout, first_layer = self.layout(pairs), self.layers[0]
         projected = first_layer.project_features(self.feature_projection(features))
         table = first_layer.project_relations(self.relation_embeddings.table(features.device))
-        logits, relations = base_logits, None
+        logits = base_logits
+        relations: torch.Tensor | None = None
         update, probabilities = None, None
         all_logits, all_attentions = [], []
         for _ in range(self.config.num_iterations):

@@ -1,5 +1,7 @@
 """From hidden states and mention attention to one feature vector per candidate pair (section 2.1 of the paper)."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -187,7 +189,7 @@ class LowRankBilinearPairEncoder(nn.Module):
         return self.layer_norm(self.output(hidden))
 
 
-PAIR_ENCODERS = {
+PAIR_ENCODERS: dict[str, Any] = {
     "concat": ConcatPairEncoder,
     "grouped_bilinear": GroupedBilinearPairEncoder,
     "low_rank_bilinear": LowRankBilinearPairEncoder,
