@@ -81,6 +81,20 @@ class EntityPairs(NamedTuple):
         return is_used.nonzero()[:, 0], (is_used.cumsum(0) - 1).index_select(0, place)
 
 
+def require_pair_inputs(
+    mention_positions: torch.Tensor | None, mention_entities: torch.Tensor | None, pair_mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    Returns the inputs of a model without which it knows no pairs, all of them given.
+
+    Raises:
+        `ValueError`: one of them is missing.
+    """
+    if mention_positions is None or mention_entities is None or pair_mask is None:
+        raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+    return mention_positions, mention_entities, pair_mask
+
+
 def candidate_pairs(
     document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None, skip_uncounted: bool = False
 ) -> list[list[bool]]:

@@ -150,6 +150,19 @@ class InferenceOutput(NamedTuple):
     logits: tuple[torch.Tensor, ...]
     attentions: tuple[torch.Tensor, ...] | None
 
+    def to_matrices(self, pairs: EntityPairs) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...] | None]:
+        """
+        Lays logits and attentions out as `iteration_logits` and `cross_attentions` of a [`DocREIIOutput`].
+        """
+        logits = tuple(map(pairs.to_matrix, self.logits))
+        if self.attentions is None:
+            return logits, None
+        # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
+        return logits, tuple(
+            pairs.to_matrix(weights.flatten(1)).unflatten(-1, weights.shape[1:]).permute(0, 3, 4, 5, 1, 2, 6)
+            for weights in self.attentions
+        )
+
 
 class NoisyPass(NamedTuple):
     """
@@ -158,7 +171,7 @@ class NoisyPass(NamedTuple):
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits of the first view.
-        views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or none):
+        views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or `None`):
             `[F, R]` after the top layer, in the first view and in the second, which was given features and relations
             in reverse order.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, or `None` for all):
@@ -166,7 +179,7 @@ class NoisyPass(NamedTuple):
     """
 
     logits: torch.Tensor
-    views: tuple[torch.Tensor, ...]
+    views: tuple[torch.Tensor, torch.Tensor] | None
     sample: torch.Tensor | None
 
 
@@ -322,7 +335,7 @@ class InferenceModule(nn.Module):
         )
         logits = self.classify(encoded, base_logits)
         if not config.contrastive_loss_weight:
-            return NoisyPass(logits, (), sample)
+            return NoisyPass(logits, None, sample)
         reversed_encoded, _ = self.encode(
             first_layer.project_features(embeddings.look_up(embeddings.table(labels.device), corrupted())),
             first_layer.project_relations(feature_vectors),

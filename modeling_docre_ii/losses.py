@@ -41,6 +41,28 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
     return -(among_positive.masked_fill(~positive, 0.0).sum(-1) + among_negative[:, 0])
 
 
+def mean_threshold_loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    Averages the adaptive threshold loss of a batch over pairs.
+
+    Args:
+        logits, labels:
+            As for [`adaptive_threshold_loss`].
+        num_pairs (`int` or `torch.Tensor`):
+            Number of pairs that the loss is averaged over: those of the batch, or of all batches of an optimizer step.
+        sample (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
+            Pairs whose loss is taken, from [`sample_pairs`]. Their mean stands for that of the batch. Defaults to all.
+
+    Returns:
+        `torch.FloatTensor` of shape `()`.
+    """
+    sampled = slice(None) if sample is None else sample
+    losses = adaptive_threshold_loss(logits[sampled], labels[sampled])
+    return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
+
+
 def sample_pairs(labels: torch.Tensor, negatives_per_positive: int) -> torch.Tensor:
     """
     Draws pairs for the loss: all with a relation, and for each of them some without.
