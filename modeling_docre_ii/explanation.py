@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .model_outputs import DocREIIOutput
+
 
 class Support(NamedTuple):
     """A pair that was attended to, the relations predicted for it until then, highest first, and its share of the
@@ -25,7 +27,7 @@ class FactExplanation(NamedTuple):
 
 @torch.no_grad()
 def explain_facts(
-    outputs, document: int, facts: list[tuple[int, int, int]], num_support: int = 3
+    outputs: DocREIIOutput, document: int, facts: list[tuple[int, int, int]], num_support: int = 3
 ) -> list[FactExplanation]:
     r"""
     Explains predicted facts of one document.
@@ -50,7 +52,7 @@ def explain_facts(
     Raises:
         `ValueError`: the output has no attention of an inference module.
     """
-    if outputs.cross_attentions is None:
+    if outputs.base_logits is None or outputs.iteration_logits is None or outputs.cross_attentions is None:
         raise ValueError(
             "an explanation needs the output of a model with `output_attentions=True`, and an inference module with "
             "`cross_attention='extended'`"

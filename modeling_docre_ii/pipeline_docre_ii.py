@@ -1,9 +1,10 @@
 """Pipeline of DocRE-II: documents, or plain texts with the character spans of their mentions -> triples."""
 
+import os
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from torch.utils.data import Dataset
 from transformers import Pipeline
@@ -67,13 +68,26 @@ class DocumentRelationExtractionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the `processor` of its model")
         check_label_map(self.model.config.id2label, self.processor.relations)
 
-    def __call__(self, documents, **kwargs):
+    @overload
+    def __call__(self, documents: Mapping[str, Any], **kwargs: Any) -> list[dict[str, Any]]: ...
+
+    @overload
+    def __call__(
+        self, documents: list[Mapping[str, Any]] | list[dict[str, Any]], **kwargs: Any
+    ) -> list[list[dict[str, Any]]]: ...
+
+    @overload
+    def __call__(
+        self, documents: Dataset | Iterable[Mapping[str, Any]], **kwargs: Any
+    ) -> Iterable[list[dict[str, Any]]]: ...
+
+    def __call__(self, documents: Any, **kwargs: Any) -> Any:
         """
         Extracts the triples of one or several documents.
 
@@ -116,19 +130,20 @@ class DocumentRelationExtractionPipeline(Pipeline):
         # What `datasets` gives is an iterable, but no dataset of torch's.
         return super().__call__(_generate(documents), **kwargs)
 
-    def _sanitize_parameters(self, threshold=None, top_k=None, explain=None):
+    def _sanitize_parameters(
+        self, threshold: float | None = None, top_k: int | None = None, explain: bool | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        check_selection(0.5 if threshold is None else threshold, top_k)
         given = {"threshold": threshold, "top_k": top_k, "explain": explain}
-        given = {name: value for name, value in given.items() if value is not None}
-        check_selection(given.get("threshold", 0.5), given.get("top_k"))
-        return {}, given, {}
+        return {}, {name: value for name, value in given.items() if value is not None}, {}
 
-    def preprocess(self, document):
+    def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
         encoded = read_document(document)
         features = self.processor(encoded.document)
         encoded.features = {name: values[0] for name, values in features.items()}
         return {"encoded": encoded}
 
-    def _forward(self, model_inputs, explain=False, **selection):
+    def _forward(self, model_inputs: Mapping[str, Any], explain: bool = False, **selection: Any) -> dict[str, Any]:
         # `Pipeline` makes a list of them where several documents go through the model at once.
         is_batch = isinstance(model_inputs["encoded"], list)
         batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
@@ -140,10 +155,10 @@ class DocumentRelationExtractionPipeline(Pipeline):
         triples = [_at_characters(rows, encoded.spans) for rows, encoded in zip(triples, batch)]
         return {"triples": triples if is_batch else triples[0]}
 
-    def postprocess(self, model_outputs):
+    def postprocess(self, model_outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
         return model_outputs["triples"]
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         super().save_pretrained(save_directory, **kwargs)
         # Pipeline saves the tokenizer, but no processor.
         self.processor.save_pretrained(save_directory, **kwargs)
@@ -206,8 +221,10 @@ def _first_words(text: Any, length: int = 40) -> str:
 
 
 def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, int]]] | None) -> list[dict[str, Any]]:
-    """Of a plain text, says where mentions are in its characters."""
-    for triple in triples if spans is not None else ():
+    """Adds where the mentions of a plain text are in its characters."""
+    if spans is None:
+        return triples
+    for triple in triples:
         for pair in (triple, *triple.get("support", ())):
             for side in ("head", "tail"):
                 entity = pair[side]

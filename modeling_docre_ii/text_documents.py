@@ -105,10 +105,11 @@ def document_of(given: Any) -> Any:
     """
     if not isinstance(given, Mapping) or "text" not in given:
         return given
-    document = document_from_text(given.get("title"), given["text"], given.get("entities"))
+    fields: dict[str, Any] = {"title": None, "entities": None, "labels": None, **given}
+    document = document_from_text(fields["title"], fields["text"], fields["entities"])
     if not document["sents"]:
-        raise DocumentError(f"document {given.get('title')!r}: 'text' is {given['text']!r}, expected one with a word")
-    return document | {"labels": given.get("labels")}
+        raise DocumentError(f"document {fields['title']!r}: 'text' is {fields['text']!r}, expected one with a word")
+    return document | {"labels": fields["labels"]}
 
 
 def _check_entity(entity: Any, text: str, place: str) -> None:
