@@ -165,7 +165,7 @@ def extract_to_parquet(
             indices = run.documents_of(shard)
             read = [_read(documents[index], index) for index in indices]
             with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
-                triples = _predict(extractor, read, batch_size)
+                triples = _predict(extractor, read, indices, batch_size)
             _write_shard(folder, run, shard, read, triples)
             progress.update(len(indices))
     there = finished_shards(folder, run)
@@ -230,18 +230,32 @@ def _description_of_a_shard(folder: Path) -> dict[str, Any] | None:
 
 def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
     try:
-        document = read_document(given).document
+        return read_document(given).document
+    except DocumentError as error:
+        raise DocumentError(f"documents[{index}]: {error}") from None
+
+
+def _check(document: Mapping[str, Any], index: int) -> None:
+    try:
         check_document(document)
     except DocumentError as error:
         raise DocumentError(f"documents[{index}]: {error}") from None
-    return document
 
 
 def _predict(
-    extractor: DocumentRelationExtractionPipeline, documents: list[dict[str, Any]], batch_size: int
+    extractor: DocumentRelationExtractionPipeline,
+    documents: list[dict[str, Any]],
+    indices: Sequence[int],
+    batch_size: int,
 ) -> list[list[dict[str, Any]]]:
     """The triples of each document. They are encoded together, which is faster, and put into batches by length."""
-    encoded = extractor.processor(documents)
+    try:
+        encoded = extractor.processor(documents)
+    except DocumentError:
+        # The processor checks each document once, and names its title. Here it has an index as well.
+        for document, index in zip(documents, indices):
+            _check(document, index)
+        raise
     features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
     # The longest first: what does not fit in the memory of the device fails at once.
     order = sorted(range(len(features)), key=lambda index: -len(features[index]["input_ids"]))
