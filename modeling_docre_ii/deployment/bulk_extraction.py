@@ -202,7 +202,7 @@ def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
         # Shards from before there was a choice do not record what was requested.
         written = {"bf16_requested": run.bf16_requested} | _description_in(metadata)
         differing = {name: value for name, value in asdict(run).items() if written.get(name) != value}
-        if differing:
+        if metadata is None or differing:
             described = ", ".join(f"`{name}` {written.get(name)}, here {value}" for name, value in differing.items())
             raise FileExistsError(
                 f"{path} is of another run ({described}): go on with what it was started with, or choose another "

@@ -38,7 +38,9 @@ class EncoderGraph(nn.Module):
         self.encoder = model.docre_ii.encoder
         self.config = model.config
 
-    def forward(self, input_ids, attention_mask, mention_positions):
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, mention_positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         encoding = encode_documents(self.encoder, input_ids, attention_mask, mention_positions, **self.config.windows)
         return encoding.last_hidden_state, encoding.mention_attention
 
@@ -54,7 +56,14 @@ class RelationsGraph(nn.Module):
         self.model = model
         self.outputs = ("base_logits", "iteration_logits") if model.config.num_iterations else ("base_logits",)
 
-    def forward(self, last_hidden_state, mention_attention, mention_positions, mention_entities, pair_mask):
+    def forward(
+        self,
+        last_hidden_state: torch.Tensor,
+        mention_attention: torch.Tensor,
+        mention_positions: torch.Tensor,
+        mention_entities: torch.Tensor,
+        pair_mask: torch.Tensor,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         pairs = EntityPairs.from_mask(pair_mask)
         encoding = DocumentEncoding(last_hidden_state, mention_attention)
         rows = self.model.docre_ii.encode_pairs(encoding, mention_positions, mention_entities, pairs)
@@ -64,7 +73,7 @@ class RelationsGraph(nn.Module):
         return output["base_logits"], torch.stack(output["iteration_logits"])
 
 
-def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike):
+def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike) -> None:
     r"""
     Writes a model for onnxruntime: `encoder.onnx`, `relations.onnx`, which is everything behind the encoder, the
     configuration and the processor.
@@ -119,7 +128,7 @@ def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
     return {name: value.to(model.device) for name, value in inputs.items()}
 
 
-def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], path: Path):
+def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], path: Path) -> None:
     with torch.no_grad():
         torch.onnx.export(
             graph.eval(),

@@ -4,12 +4,13 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..document_encoding import MentionAttention, encode_documents
+from ..entity_pairs import require_pair_inputs
 from ..model_outputs import DocREIIOutput
 
 
@@ -59,7 +60,7 @@ class DocREIIONNXModel:
         self.config = config
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike, **session_options) -> "DocREIIONNXModel":
+    def from_pretrained(cls, folder: str | os.PathLike, **session_options: Any) -> "DocREIIONNXModel":
         r"""
         Args:
             folder (`str` or `os.PathLike`):
@@ -105,8 +106,9 @@ class DocREIIONNXModel:
         """
         if output_attentions:
             raise ValueError("an exported model returns no attentions, so that it cannot explain its triples")
-        if any(value is None for value in (mention_positions, mention_entities, pair_mask)):
-            raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        mention_positions, mention_entities, pair_mask = require_pair_inputs(
+            mention_positions, mention_entities, pair_mask
+        )
         encoding = encode_documents(
             self.encoder,
             input_ids,
@@ -122,12 +124,10 @@ class DocREIIONNXModel:
             mention_entities=mention_entities,
             pair_mask=pair_mask.bool(),
         )
-        iteration_logits = tuple(iterations[0]) if iterations else None
-        return DocREIIOutput(
-            logits=iteration_logits[-1] if iterations else base_logits,
-            base_logits=base_logits,
-            iteration_logits=iteration_logits,
-        )
+        if not iterations:
+            return DocREIIOutput(logits=base_logits, base_logits=base_logits)
+        iteration_logits = tuple(iterations[0])
+        return DocREIIOutput(logits=iteration_logits[-1], base_logits=base_logits, iteration_logits=iteration_logits)
 
 
 class _Encoder:
@@ -161,8 +161,10 @@ def run_session(session: "InferenceSession", **inputs: torch.Tensor) -> list[tor
     return [torch.from_numpy(array) for array in session.run(None, arrays)]
 
 
-def require(*packages: str):
+def require(*packages: str) -> None:
     """
+    Checks that packages are installed.
+
     Raises:
         `ImportError`: one of the packages is not installed.
     """

@@ -31,7 +31,7 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
         `str`
     """
 
-    def line(cells):
+    def line(cells: Sequence[Any]) -> str:
         return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
 
     head, *body = rows
@@ -67,7 +67,7 @@ def overview_table(
     num_parameters: int | None,
 ) -> str:
     """Returns the table at the top of the card. The arguments are as for [`make_model_card`]."""
-    encoder = config.encoder_config
+    encoder = config.get_text_config()
     size = f"{encoder.model_type}, {encoder.num_hidden_layers} layers of width {encoder.hidden_size}"
     rows = [("encoder", size)]
     if base_model:

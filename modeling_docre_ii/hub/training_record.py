@@ -1,7 +1,7 @@
 """What a model card says beyond the files of a model: corpus, scores and stages of its training."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,7 @@ class TrainingRecord:
         """
         types: Counter[str] = Counter()
 
-        def counting_types(documents):
+        def counting_types(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
             for document in documents:
                 types.update(mention["type"] for mentions in document["vertexSet"] for mention in mentions)
                 yield document
