@@ -1,7 +1,7 @@
 """Metrics of the Trainer: `compute_metrics`, and what calibration scores."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from transformers import EvalPrediction
@@ -9,7 +9,7 @@ from transformers import EvalPrediction
 from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
-from .calibration import best_threshold
+from .calibration import ScoredPredictions, best_threshold
 from .predictions import unpack_facts
 
 
@@ -76,24 +76,6 @@ def ignored_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int,
         for index, document in enumerate(documents)
         for pair in document.get("uncounted") or ()
     }
-
-
-class ScoredPredictions(NamedTuple):
-    """
-    Predictions to find a threshold for.
-
-    Args:
-        scores (`np.ndarray` of shape `(num_predictions,)`):
-            Probability of the relation against "no relation".
-        is_correct (`np.ndarray` of shape `(num_predictions,)`):
-            Whether each prediction is a fact.
-        num_gold (`int`):
-            Number of facts.
-    """
-
-    scores: np.ndarray
-    is_correct: np.ndarray
-    num_gold: int
 
 
 def scored_predictions(

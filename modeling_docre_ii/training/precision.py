@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
@@ -35,7 +35,7 @@ class PrecisionRecord(TrainerCallback, ExportableState):
     Records the precision of a training in the `trainer_state.json` of its checkpoints.
 
     Args:
-        requested (`Mapping[str, bool]`): The [`Precision`] that was asked for.
+        requested (`Mapping[str, bool]`): The requested [`Precision`].
         used (`Mapping[str, bool]`): The [`Precision`] that is used, which a CPU may restrict to float32.
     """
 
@@ -46,7 +46,9 @@ class PrecisionRecord(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         return {"args": {"requested": self.requested._asdict(), "used": self.used._asdict()}, "attributes": {}}
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: "DocREIITrainingArguments", state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         # Trainer cannot save a callback that the checkpoint it resumed from does not know: an old one gets its record.
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         trained = PrecisionRecord(**recorded["args"])
