@@ -32,7 +32,7 @@ _CUSTOM_PIPELINES = {
         "pt": ["AutoModel"],
     }
 }
-# What the processor decodes unless told otherwise. Until 0.1.0 the number stood in the configuration.
+# Default of the processor. Before 0.1.0 it was a field of the configuration.
 _FORMER_MAX_LABELS_PER_PAIR = 4
 
 _IS_REMOTE_CODE = __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
@@ -134,7 +134,7 @@ class DocREIIConfig(PreTrainedConfig):
             matrix.
         base_loss_weight, contrastive_loss_weight (`float`, *optional*, defaults to 1.0):
             Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
-            module's. Without `contrastive_loss_weight` (0: Table 4, "w/o contrastive loss") the second view of the
+            module's. With a `contrastive_loss_weight` of 0 (Table 4, "w/o contrastive loss") the second view of the
             pairs is not computed.
         contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
             - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
@@ -238,8 +238,8 @@ class DocREIIConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        # `pipeline` wants `trust_remote_code=True` for a configuration with this attribute. Where the package is
-        # installed, there is no remote code to trust: its own pipeline is registered.
+        # `pipeline` requires `trust_remote_code=True` for a configuration with this attribute. The installed package
+        # has registered its own pipeline and needs no remote code.
         if not _IS_REMOTE_CODE:
             kwargs.pop("custom_pipelines", None)
         self._drop_former_fields(kwargs)
@@ -250,7 +250,7 @@ class DocREIIConfig(PreTrainedConfig):
             self.label2id: dict[str, int] = {label: index for index, label in self.id2label.items()}
 
     def _drop_former_fields(self, kwargs: dict[str, Any]) -> None:
-        """Drops fields of checkpoints saved by earlier versions, where nothing is lost by it."""
+        """Drops fields of checkpoints that an earlier version has saved, if they change nothing."""
         most = kwargs.pop("max_labels_per_pair", None)
         num_relations = len(self.id2label or self.label2id or ()) - 1
         if most is not None and most != _FORMER_MAX_LABELS_PER_PAIR and most < num_relations:
@@ -266,7 +266,7 @@ class DocREIIConfig(PreTrainedConfig):
         asked = {name: kwargs.pop(name, None) for name in ("id2label", "label2id", "num_labels")}
         labels = {name: value for name, value in asked.items() if value is not None}
         if labels and labels != {"num_labels": len(config_dict.get("id2label") or ())}:
-            # Another set of labels takes the place of both maps, not only of the one that is named.
+            # Another set of labels replaces both maps, not only the one that is given.
             config_dict = {name: value for name, value in config_dict.items() if name not in asked} | labels
         return super().from_dict(config_dict, **kwargs)
 
@@ -274,7 +274,7 @@ class DocREIIConfig(PreTrainedConfig):
         return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
-        """The configuration of the encoder, where the vocabulary is. There is no decoder."""
+        """Returns the configuration of the encoder, which has the vocabulary. There is no decoder."""
         return self if decoder and not encoder else self.encoder_config
 
     @property

@@ -1,4 +1,4 @@
-"""Document encoding: documents of any length -> hidden states and the attention of their mentions."""
+"""Encodes documents of any length: hidden states and attention of mentions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ def mention_rows_attention_forward(
     """
     `sdpa` attention that, in the last layer, also computes the softmax of the rows in `mention_attention`.
 
-    No other row and no other layer ever has its probabilities written out, so that the context pooling costs O(M L)
-    beside the encoder, not O(L^2) a layer.
+    Probabilities of other rows and layers are never written to memory, so the context pooling adds O(M L) to the cost
+    of the encoder, not O(L^2) a layer.
     """
     if mention_attention is not None and _is_last_layer(module):
         rows = mention_attention.rows.to(query.device)
@@ -96,17 +96,17 @@ class _MentionRowsConfig:
         return MENTION_ROWS if implementation == "sdpa" else implementation
 
     def __getattr__(self, name: str) -> Any:
-        if name == "config" or name.startswith("__"):  # asked for while this is copied or loaded, and not there yet
+        if name == "config" or name.startswith("__"):  # not there yet while this is copied or loaded
             raise AttributeError(name)
         return getattr(self.config, name)
 
 
 def register_mention_attention(encoder: PreTrainedModel) -> None:
     """
-    Makes an encoder return the attention of mentions: its layers run [`MENTION_ROWS`] where it is set to sdpa.
+    Makes an encoder return the attention of mentions: its layers run [`MENTION_ROWS`] if it is set to sdpa.
 
-    The configuration itself is not changed: to users and to transformers, this encoder runs sdpa. Any other
-    implementation can be set at any time.
+    The configuration itself is not changed: to users and to transformers, the encoder runs sdpa. It can be set to
+    another implementation at any time.
     """
     view = _MentionRowsConfig(encoder.config)
     for module in encoder.modules():
@@ -115,7 +115,7 @@ def register_mention_attention(encoder: PreTrainedModel) -> None:
 
 
 def _is_last_layer(module: nn.Module) -> bool:
-    # Families that share one attention module between layers (ALBERT) give it no index: the last call wins.
+    # Modules that all layers share (ALBERT) have no index: the last call wins.
     layer = getattr(module, "layer_idx", None)
     return layer is None or layer == module.config.num_hidden_layers - 1
 
@@ -177,8 +177,8 @@ def encode_documents(
         inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
             Embeddings in place of `input_ids`.
         output_attentions (`bool`, *optional*, defaults to `False`):
-            Whether to return the attention of all layers, of which only eager attention has any, and which documents
-            that are read through windows do not have.
+            Whether to return the attention of all layers. Only with eager attention, and only for documents that fit
+            one window.
         output_hidden_states (`bool` or `list[int]`, *optional*, defaults to `False`):
             Whether to return the hidden states of all layers, or of some.
 

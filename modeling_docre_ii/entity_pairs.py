@@ -1,4 +1,4 @@
-"""Candidate pairs of entities: which there are, and one index for their rows and matrices."""
+"""Candidate pairs of entities, and their index between rows and matrices."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ def require_pair_inputs(
     mention_positions: torch.Tensor | None, mention_entities: torch.Tensor | None, pair_mask: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    Returns the inputs of a model without which it knows no pairs, all of them given.
+    Checks that the inputs that define mentions and pairs are given, and returns them.
 
     Raises:
         `ValueError`: one of them is missing.

@@ -1,4 +1,4 @@
-"""Why a fact was predicted: the iteration it appeared in, and the overlapping pairs that were attended to."""
+"""Explains predicted facts: the iteration they appeared in and attended pairs."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ def explain_facts(
 
 def describe_explanation(triple: Mapping[str, Any]) -> str:
     """
-    Writes an explained triple for people to read.
+    Describes an explained triple in readable lines.
 
     Args:
         triple (`dict`):
@@ -96,7 +96,7 @@ def describe_explanation(triple: Mapping[str, Any]) -> str:
 
 def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.Tensor:
     """
-    Where one pair looked: the mean of its attention over layers, units and heads.
+    Averages the attention of one pair over layers, units and heads.
 
     Args:
         attentions (`torch.FloatTensor` of shape `(num_layers, 2, 4, num_entities, num_entities, num_entities)`):

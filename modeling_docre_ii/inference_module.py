@@ -1,4 +1,4 @@
-"""The inference module: its layers, the iteration (section 2.2) and the noisy pass of training (section 2.3)."""
+"""The inference module (section 2.2) and its pass in training (section 2.3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from .relation_matrix import RelationEmbeddings, corrupt_relations, draw_noise_r
 
 class Projections(NamedTuple):
     """
-    One input of an inference layer, F or R, with all that the layer makes of it alone.
+    One input of an inference layer, F or R, and the projections of it that the layer uses.
 
     Args:
         value (`torch.FloatTensor` of shape `(rows, width)`):
@@ -85,7 +85,7 @@ class InferenceLayer(nn.Module):
         self.relation_output = InferenceFeedForward(config)
 
     def project_features(self, features: torch.Tensor) -> Projections:
-        """What the layer makes of F_l alone: `(num_pairs, width)` -> [`Projections`] of `num_pairs` rows."""
+        """Projects F_l: `(num_pairs, width)` -> [`Projections`] of `num_pairs` rows."""
         return Projections(
             value=features,
             query=self.feature_attention.query(features),
@@ -94,8 +94,8 @@ class InferenceLayer(nn.Module):
         )
 
     def project_relations(self, relations: torch.Tensor) -> Projections:
-        """What the layer makes of R_l alone, linear in it: `(rows, width)` -> [`Projections`] of as many rows: pairs,
-        or the classes of the table of embeddings."""
+        """Projects R_l, linearly: `(rows, width)` -> [`Projections`] of as many rows. Rows are pairs, or the classes
+        of the table of embeddings."""
         return Projections(
             value=relations,
             query=self.relation_attention.query(relations),
@@ -157,7 +157,7 @@ class InferenceOutput(NamedTuple):
         logits = tuple(map(pairs.to_matrix, self.logits))
         if self.attentions is None:
             return logits, None
-        # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
+        # Pairs move from the first dimension to behind layer, unit and head.
         return logits, tuple(
             pairs.to_matrix(weights.flatten(1)).unflatten(-1, weights.shape[1:]).permute(0, 3, 4, 5, 1, 2, 6)
             for weights in self.attentions
@@ -253,9 +253,9 @@ class InferenceModule(nn.Module):
         """
         Iterates K times from the predictions of the base module.
 
-        A document whose relation matrix is that of the iteration before has reached its fixed point: the layers would
-        return what they returned then, so that result is used again. What the first layer makes of F_0, and of the
-        table of relation embeddings, is the same in all iterations and computed once.
+        A document whose relation matrix did not change in the last iteration has reached its fixed point: the layers
+        would return the same again, so their last result is reused. The first layer's projections of F_0 and of the
+        table of relation embeddings are the same in all iterations and computed once.
 
         Args:
             features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`):
@@ -347,8 +347,8 @@ class InferenceModule(nn.Module):
 @torch.no_grad()
 def classifier_weights(module: InferenceModule) -> dict[str, float]:
     """
-    The average absolute weight of W_c (equation 12) on either input, as in Figure 5 of the paper: how much the
-    classifier listens to features and how much to relations.
+    Computes the average absolute weight of W_c (equation 12) for each input, as in Figure 5 of the paper: how much the
+    classifier relies on features and how much on relations.
 
     Args:
         module ([`InferenceModule`]):

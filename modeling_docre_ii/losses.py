@@ -1,4 +1,4 @@
-"""The losses: adaptive threshold loss (equation 13) and contrastive losses (equation 14; SimCLR as an ablation)."""
+"""Adaptive threshold loss (equation 13) and contrastive losses (equation 14)."""
 
 import torch
 from torch import nn
@@ -53,7 +53,7 @@ def mean_threshold_loss(
         num_pairs (`int` or `torch.Tensor`):
             Number of pairs that the loss is averaged over: those of the batch, or of all batches of an optimizer step.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
-            Pairs whose loss is taken, from [`sample_pairs`]. Their mean stands for that of the batch. Defaults to all.
+            Pairs whose loss is computed, from [`sample_pairs`]. Their mean estimates that of all. Defaults to all.
 
     Returns:
         `torch.FloatTensor` of shape `()`.
@@ -161,7 +161,7 @@ def contrastive_loss(
     config: DocREIIConfig,
 ) -> torch.Tensor:
     """
-    Contrastive loss that the configuration asks for, of the `predicted_views` and `views` of a [`DocREIIOutput`].
+    Computes the contrastive loss that is configured, from `predicted_views` and `views` of a [`DocREIIOutput`].
 
     Args:
         predicted, encoded (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, width)` each):

@@ -1,4 +1,4 @@
-"""Pipeline of DocRE-II: documents, or plain texts with the character spans of their mentions -> triples."""
+"""Pipeline of DocRE-II: documents, or plain texts with mention spans -> triples."""
 
 import os
 import reprlib
@@ -93,9 +93,9 @@ class DocumentRelationExtractionPipeline(Pipeline):
 
         Args:
             documents (`dict`, `list[dict]`, `Dataset` or any iterable of `dict`):
-                Documents, each either in DocRED's form (`title`, `sents`, `vertexSet`; labels are not looked at) or a
-                plain `text` with `entities`: each a `type` and its `mentions`, a list of [start, end) in characters;
-                `title` is optional then.
+                Documents, each either in DocRED's form (`title`, `sents`, `vertexSet`; labels are ignored) or a plain
+                `text` with `entities`: each a `type` and its `mentions`, a list of [start, end) in characters. The
+                `title` of a plain text is optional.
             threshold (`float`, *optional*, defaults to 0.5):
                 Score above which a triple is returned. At 0.5 it is what the model predicts.
             top_k (`int`, *optional*):
@@ -105,14 +105,14 @@ class DocumentRelationExtractionPipeline(Pipeline):
             batch_size (`int`, *optional*, defaults to 1):
                 Number of documents that go through the model at once.
             num_workers (`int`, *optional*, defaults to 0):
-                Number of processes that encode documents beside the model.
+                Number of processes that encode documents while the model runs.
 
         Returns:
-            `list[dict]` for one document, a list of them for a list, and an iterator of them, which reads documents
-            only as it is read, for anything else. Every triple has
+            `list[dict]` for one document, a list of them for a list, and a lazy iterator of them for any other
+            iterable. Every triple has
 
-            - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and where
-              it is: `sent_id` and `pos` in the sentence, or `start` and `end` in the plain text;
+            - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and its
+              place: `sent_id` and `pos` in the sentence, or `start` and `end` in the plain text;
             - `relation`, `relation_name`: id and readable name;
             - `score`: the probability of the relation against "no relation".
 
@@ -127,7 +127,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
             return super().__call__(list(documents), **kwargs) if documents else []
         if isinstance(documents, (Mapping, str, Dataset)) or not isinstance(documents, Iterable):
             return super().__call__(documents, **kwargs)
-        # What `datasets` gives is an iterable, but no dataset of torch's.
+        # A `datasets.Dataset` is an iterable, but not a torch dataset.
         return super().__call__(_generate(documents), **kwargs)
 
     def _sanitize_parameters(
@@ -160,13 +160,13 @@ class DocumentRelationExtractionPipeline(Pipeline):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         super().save_pretrained(save_directory, **kwargs)
-        # Pipeline saves the tokenizer, but no processor.
+        # Pipeline saves the tokenizer, but not the processor.
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
 def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
     """
-    Checks that a model and a processor go together.
+    Checks that a model and a processor have the same relations.
 
     Args:
         id2label (`dict[int, str]`):
@@ -175,7 +175,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
             Relations of the processor, in the order of the classes.
 
     Raises:
-        `ValueError`: they do not; the message says in which relations they differ.
+        `ValueError`: they do not. The message names the differences.
     """
     labels = [label for _, label in sorted(id2label.items())]
     if labels != relations:
@@ -185,7 +185,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
 
 def read_document(document: Mapping[str, Any]) -> EncodedDocument:
     """
-    Reads what a user of the pipeline gives.
+    Reads a document as users of the pipeline pass it.
 
     Args:
         document (`dict`):
@@ -204,7 +204,7 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
             f"document {document.get('title')!r} has the keys {sorted(document)}, expected a document with "
             "'title', 'sents' and 'vertexSet', or a text with 'text' and 'entities'"
         )
-    # Whatever the labels are (a row of a built dataset has class indices), they are not for prediction.
+    # Prediction needs no labels, which a row of a built dataset has as class indices.
     document = {name: value for name, value in document.items() if name != "labels"}
     if "text" not in document:
         return EncodedDocument(document)
@@ -215,7 +215,7 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
 
 
 def _first_words(text: Any, length: int = 40) -> str:
-    """A name for a text without a title, by which an error can be told from others."""
+    """Returns a title for a text without one, for error messages."""
     text = " ".join(str(text).split())
     return text if len(text) <= length else text[: length - 3] + "..."
 

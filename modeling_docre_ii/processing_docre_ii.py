@@ -1,4 +1,4 @@
-"""Processor of DocRE-II: documents -> model inputs, and model outputs -> triples with names."""
+"""Processor of DocRE-II: documents -> model inputs, model outputs -> triples."""
 
 import math
 import reprlib

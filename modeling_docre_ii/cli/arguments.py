@@ -1,4 +1,4 @@
-"""The command-line arguments beside those of training: model, stages, data, model card."""
+"""Command-line arguments of model, stages, data and model card."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _FILES = (
 
 @dataclass
 class ModelArguments:
-    """Which model, and the numbers of a new one."""
+    """Which model, and the options of a new one."""
 
     _argument_group_name = "model"
 
@@ -253,7 +253,7 @@ class DataArguments:
 
 @dataclass
 class CardArguments:
-    """What the model card (README.md) states and no other argument tells."""
+    """Statements of the model card (README.md) that no other argument provides."""
 
     _argument_group_name = "model card"
 
@@ -284,7 +284,7 @@ class Arguments:
     Args:
         model ([`ModelArguments`]): Which model.
         data ([`DataArguments`]): Which documents.
-        card ([`CardArguments`]): What the model card states.
+        card ([`CardArguments`]): Statements of the model card.
         training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in the order of training.
     """
 

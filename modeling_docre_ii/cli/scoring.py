@@ -1,4 +1,4 @@
-"""Scores files of predictions: `docre-ii score`, and `--score_files` of `run_docre.py`."""
+"""Scores files of predictions: `docre-ii score` and `--score_files`."""
 
 from dataset_scripts.corpus import Corpus
 

@@ -1,4 +1,4 @@
-"""Which stages a run trains, from which model or checkpoint each of them starts."""
+"""The stages that a run trains, and the model or checkpoint that each starts from."""
 
 import os
 from collections.abc import Mapping
@@ -36,8 +36,9 @@ class Stage:
 
 def stages_of(arguments: Arguments) -> list[Stage]:
     """
-    Returns the stages of a run, without those that a resumed run has finished. A run that does not train has one. A
-    resumed run keeps the precision it was started in.
+    Returns the stages of a run, without those that a resumed run has finished.
+
+    A run that does not train has one stage. A resumed run keeps the precision it was started in.
 
     Args:
         arguments ([`Arguments`]):
@@ -47,7 +48,7 @@ def stages_of(arguments: Arguments) -> list[Stage]:
         `list[Stage]`
 
     Raises:
-        `ValueError`: the run is to be resumed and there is no checkpoint, or its precision does not work here.
+        `ValueError`: there is no checkpoint to resume the run from, or its precision does not work here.
     """
     training, start = arguments.training, arguments.model.model_name_or_path
     last = max(training)
@@ -58,7 +59,7 @@ def stages_of(arguments: Arguments) -> list[Stage]:
     stages = [Stage(number, args, start) for number, args in training.items() if number >= first]
     stages[0].checkpoint = checkpoint
     if len(training) == 2:
-        # Stage 2 starts from the model of stage 1, from this run or the one that is resumed.
+        # Stage 2 starts from the model of stage 1, of this run or the resumed one.
         stages[-1].start = training[1].output_dir
     return stages
 

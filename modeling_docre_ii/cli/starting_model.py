@@ -1,4 +1,4 @@
-"""The model that a stage starts from: a new one on a text encoder, or a checkpoint."""
+"""The model that a stage starts from: a new one, or a checkpoint."""
 
 from importlib import resources
 from typing import Any
@@ -19,8 +19,9 @@ def load_model(
     arguments: Arguments, stage: Stage, corpus: Corpus
 ) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
     """
-    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder; for training, with the inference module
-    in stage 2 and without it in stage 1.
+    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder.
+
+    In training, the model has an inference module in stage 2 and none in stage 1.
 
     Args:
         arguments ([`Arguments`]):
@@ -74,7 +75,7 @@ def resolve_path(name_or_path: str) -> str:
             Such a path, or a name on the Hub or a folder.
 
     Returns:
-        `str`: the folder; a name or folder as it is.
+        `str`: the folder. Names and other folders are returned unchanged.
 
     Raises:
         `ValueError`: the package is not installed.

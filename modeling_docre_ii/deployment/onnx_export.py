@@ -1,4 +1,4 @@
-"""From a model to the ONNX files that [`DocREIIONNXModel`] runs."""
+"""Exports a model to ONNX, for [`DocREIIONNXModel`]."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..processing_docre_ii import DocREIIProcessor
 from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
 
 
-# The sizes that stay free in the files, by the inputs that have them.
+# The dynamic axes of the files, by input.
 BATCH, LENGTH, MENTIONS, ENTITIES = "batch_size", "sequence_length", "num_mentions", "num_entities"
 AXES = {
     "input_ids": {0: BATCH, 1: LENGTH},
@@ -46,7 +46,7 @@ class EncoderGraph(nn.Module):
 
 
 class RelationsGraph(nn.Module):
-    """Everything behind the encoder: hidden states and attention of the mentions -> logits of the base module and, of
+    """Everything after the encoder: hidden states and attention of the mentions -> logits of the base module and, of
     shape `(num_iterations, batch_size, num_entities, num_entities, num_labels)`, of all iterations."""
 
     inputs = ("last_hidden_state", "mention_attention", "mention_positions", "mention_entities", "pair_mask")
@@ -75,11 +75,11 @@ class RelationsGraph(nn.Module):
 
 def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike) -> None:
     r"""
-    Writes a model for onnxruntime: `encoder.onnx`, `relations.onnx`, which is everything behind the encoder, the
+    Exports a model for onnxruntime: `encoder.onnx`, `relations.onnx` with everything after the encoder, the
     configuration and the processor.
 
-    Batch size, length, number of mentions and number of entities are free in the files. They are two because a
-    document that is longer than the encoder's window goes through the first in several windows.
+    Batch size, length, number of mentions and number of entities are dynamic. The encoder has a file of its own
+    because a document that is longer than its window goes through it in several windows.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -87,7 +87,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
         processor ([`DocREIIProcessor`]):
             Its processor.
         folder (`str` or `os.PathLike`):
-            Where to write, for [`DocREIIONNXModel.from_pretrained`].
+            Folder to write to, for [`DocREIIONNXModel.from_pretrained`].
 
     Raises:
         `ImportError`: onnx or onnxscript is not installed.
@@ -116,7 +116,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
 
 
 def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
-    """A batch to export with. Its sizes are not 0 or 1, which the exporter would take for fixed, and all different."""
+    """Returns a batch to export with. Its sizes differ, and are not 0 or 1, which the exporter would take as fixed."""
     batch_size, length, entities, mentions = 2, min(16, model.config.max_window_size), 3, 4
     inputs = {
         "input_ids": torch.ones(batch_size, length, dtype=torch.long),

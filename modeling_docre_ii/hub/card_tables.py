@@ -25,7 +25,7 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
     Args:
         rows (`list[list]`):
-            The cells, the heading first. A cell is one line, whatever is in it.
+            The cells, the heading first. Line breaks in a cell become spaces.
 
     Returns:
         `str`
@@ -40,16 +40,16 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
 def fold_if_long(table: str, summary: str) -> str:
     """
-    Folds a long table away behind a summary.
+    Folds a long table under a summary.
 
     Args:
         table (`str`):
-            A table of [`markdown_table`].
+            A table from [`markdown_table`].
         summary (`str`):
-            What readers see of it.
+            The visible line.
 
     Returns:
-        `str`: the table, as it is if it is short.
+        `str`: the table, unchanged if it is short.
     """
     if len(table.splitlines()) - 2 <= _FOLDED_ROWS:
         return table
@@ -155,7 +155,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         log_history (`list[dict]`):
-            What its Trainer logged, `TrainerState.log_history`.
+            The log of its Trainer, `TrainerState.log_history`.
 
     Returns:
         `str`: a row an evaluation; empty if there was none.

@@ -113,7 +113,7 @@ class DocREIITrainingArguments(TrainingArguments):
 
     def reuse_precision(self, folder: str) -> None:
         """
-        Uses the precision that a training was started in, wherever it is resumed.
+        Uses the precision that a training was started in, to resume it.
 
         Call it before the Trainer is created. It does nothing for checkpoints that do not record their precision.
 

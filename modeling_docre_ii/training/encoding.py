@@ -1,4 +1,4 @@
-"""Encoding: documents -> the features that a Trainer reads, with the documents kept for scoring."""
+"""Encodes documents for the Trainer and keeps them for scoring."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property

@@ -26,9 +26,9 @@ def make_compute_metrics(
     Returns a `compute_metrics` for a [`DocREIITrainer`].
 
     It computes the scores of [`score_facts`] for the last predictions and, with an inference module, `base_f1`,
-    `iteration_1_f1` and so on. Beside every F1 there is a `calibrated_f1`: the F1 at the threshold that is best on
-    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is a
-    `filtered_f1` without them beside every F1, and the best threshold is the best without them.
+    `iteration_1_f1` and so on. Every F1 comes with a `calibrated_f1`: the F1 at the threshold that is best on these
+    documents, if relations below the threshold were gathered. If documents have `uncounted` pairs, every F1 also comes
+    with a `filtered_f1` without them, and the best threshold is the best without them.
 
     Args:
         documents (`Sequence[dict]`):

@@ -1,4 +1,4 @@
-"""The precision of a training, which its checkpoints record and a resumed training reuses."""
+"""Records the precision of a training, for resumed trainings to reuse."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class PrecisionRecord(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: "DocREIITrainingArguments", state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # Trainer cannot save a callback that the checkpoint it resumed from does not know: an old one gets its record.
+        # Trainer cannot save a callback that is missing in the checkpoint it resumes from: older ones get it here.
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         trained = PrecisionRecord(**recorded["args"])
         # With `restore_callback_states_from_checkpoint`, this callback itself is the recorded one.
@@ -87,7 +87,7 @@ def reuse_precision_of_stages(
     """
     Uses the precision that a run was started in for all of its stages.
 
-    A stage for which another precision is requested than was for the recorded one keeps its own.
+    A stage keeps its own precision if the requested one differs from that of the recorded run.
 
     Args:
         training (`dict[int, DocREIITrainingArguments]`):
@@ -95,7 +95,7 @@ def reuse_precision_of_stages(
         first_stage (`int`):
             The first stage that is left to train.
         checkpoint (`str`, *optional*):
-            The checkpoint that it is resumed from. Without one, it follows a stage that is finished.
+            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
 
     Raises:
         `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].

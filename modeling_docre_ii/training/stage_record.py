@@ -1,4 +1,4 @@
-"""What a Trainer tells the record of a training, for the model card."""
+"""Records what a Trainer has done, for the model card."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ def record_stage(args: DocREIITrainingArguments, log_history: Sequence[Mapping[s
         args ([`DocREIITrainingArguments`]):
             Its arguments.
         log_history (`list[dict]`):
-            What its Trainer logged, `TrainerState.log_history`.
+            The log of its Trainer, `TrainerState.log_history`.
 
     Returns:
         [`TrainedStage`]
