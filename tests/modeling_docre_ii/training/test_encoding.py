@@ -124,6 +124,17 @@ def test_a_malformed_document_is_named(processor, documents):
         encode_documents([], processor)
 
 
+def test_documents_to_score_have_different_titles(processor, documents):
+    twice = [*documents, documents[1]]
+
+    for given in (twice, Dataset.from_list(twice)):
+        with pytest.raises(DocumentError, match=f"two documents to score have the title {documents[1]['title']!r}"):
+            encode_documents(given, processor)
+        assert len(encode_documents(given, processor, for_training=True)) == 6
+    unlabelled = [{name: value for name, value in document.items() if name != "labels"} for document in twice]
+    assert len(encode_documents(unlabelled, processor)) == 6
+
+
 def test_streamed_documents_are_refused(processor, documents):
     with pytest.raises(ValueError, match="streamed documents cannot be encoded"):
         encode_documents(Dataset.from_list(documents).to_iterable_dataset(), processor)
