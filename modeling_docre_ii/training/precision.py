@@ -3,15 +3,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
-
-
-if TYPE_CHECKING:
-    from .arguments import DocREIITrainingArguments
 
 
 class Precision(NamedTuple):
@@ -25,6 +21,11 @@ class Precision(NamedTuple):
 
     bf16: bool = False
     bf16_full_eval: bool = False
+
+    @classmethod
+    def of(cls, args: TrainingArguments) -> "Precision":
+        """Returns the precision of training arguments."""
+        return cls(bf16=args.bf16, bf16_full_eval=args.bf16_full_eval)
 
     def __str__(self) -> str:
         return " and ".join(f"`{name}={value}`" for name, value in self._asdict().items())
@@ -47,13 +48,13 @@ class PrecisionRecord(TrainerCallback, ExportableState):
         return {"args": {"requested": self.requested._asdict(), "used": self.used._asdict()}, "attributes": {}}
 
     def on_train_begin(
-        self, args: "DocREIITrainingArguments", state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         # Trainer cannot save a callback that is missing in the checkpoint it resumes from: older ones get it here.
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         trained = PrecisionRecord(**recorded["args"])
         # With `restore_callback_states_from_checkpoint`, this callback itself is the recorded one.
-        for used in (self.used, args.precision):
+        for used in (self.used, Precision.of(args)):
             if state.global_step and used != trained.used:
                 raise ValueError(
                     f"the checkpoint was trained with {trained.used}, this Trainer uses {used}: set "
@@ -81,34 +82,4 @@ def read_precision(folder: str) -> PrecisionRecord | None:
     return recorded and PrecisionRecord(**recorded["args"])
 
 
-def reuse_precision_of_stages(
-    training: dict[int, "DocREIITrainingArguments"], first_stage: int, checkpoint: str | None
-) -> None:
-    """
-    Uses the precision that a run was started in for all of its stages.
-
-    A stage keeps its own precision if the requested one differs from that of the recorded run.
-
-    Args:
-        training (`dict[int, DocREIITrainingArguments]`):
-            The arguments of each stage.
-        first_stage (`int`):
-            The first stage that is left to train.
-        checkpoint (`str`, *optional*):
-            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
-
-    Raises:
-        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
-    """
-    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
-    if checkpoint is None and not finished:
-        return
-    folder = checkpoint or finished[-1]
-    record = read_precision(folder)
-    for stage, args in training.items():
-        is_resumed = checkpoint is not None and stage == first_stage
-        if record is not None and (is_resumed or args.requested_precision == record.requested):
-            args.reuse_precision(folder)
-
-
-__all__ = ["Precision", "PrecisionRecord", "read_precision", "reuse_precision_of_stages"]
+__all__ = ["Precision", "PrecisionRecord", "read_precision"]
