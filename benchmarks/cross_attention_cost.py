@@ -2,8 +2,8 @@
 What Extended Cross Attention costs: time and peak memory beside a naive gather of all keys, and of the whole inference
 module on one long document. Random inputs and weights, fp32 on the CPU, inference mode.
 
-    python benchmarks/pair_attention_cost.py
-    python benchmarks/pair_attention_cost.py --entities 10 20 42 --rounds 3
+    python benchmarks/cross_attention_cost.py
+    python benchmarks/cross_attention_cost.py --entities 10 20 42 --rounds 3
 
 Both attend from the same projected queries, keys and values of all pairs of different entities in one document, and
 share the output projection; the index that says which pairs attend to which is built within what is measured. The
