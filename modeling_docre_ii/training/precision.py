@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
@@ -43,7 +43,7 @@ class PrecisionRecord(TrainerCallback, ExportableState):
         return {"args": {"requested": self.requested._asdict(), "used": self.used._asdict()}, "attributes": {}}
 
     def on_train_begin(
-        self, args: "DocREIITrainingArguments", state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         # Trainer cannot save a callback that is missing in the checkpoint it resumes from: older ones get it here.
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
