@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..training.arguments import DocREIITrainingArguments
-from ..training.precision import reuse_precision_of_stages
+from ..training.precision import read_precision
 from .arguments import Arguments
 
 
@@ -62,6 +62,36 @@ def stages_of(arguments: Arguments) -> list[Stage]:
         # Stage 2 starts from the model of stage 1, of this run or the resumed one.
         stages[-1].start = training[1].output_dir
     return stages
+
+
+def reuse_precision_of_stages(
+    training: Mapping[int, DocREIITrainingArguments], first_stage: int, checkpoint: str | None
+) -> None:
+    """
+    Uses the precision that a run was started in for all of its stages.
+
+    A stage keeps its own precision if the requested one differs from that of the recorded run.
+
+    Args:
+        training (`dict[int, DocREIITrainingArguments]`):
+            The arguments of each stage.
+        first_stage (`int`):
+            The first stage that is left to train.
+        checkpoint (`str`, *optional*):
+            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
+
+    Raises:
+        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
+    """
+    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
+    if checkpoint is None and not finished:
+        return
+    folder = checkpoint or finished[-1]
+    record = read_precision(folder)
+    for stage, args in training.items():
+        is_resumed = checkpoint is not None and stage == first_stage
+        if record is not None and (is_resumed or args.requested_precision == record.requested):
+            args.reuse_precision(folder)
 
 
 def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[int, str | None]:

@@ -3,15 +3,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
-
-
-if TYPE_CHECKING:
-    from .arguments import DocREIITrainingArguments
 
 
 class Precision(NamedTuple):
@@ -47,7 +43,7 @@ class PrecisionRecord(TrainerCallback, ExportableState):
         return {"args": {"requested": self.requested._asdict(), "used": self.used._asdict()}, "attributes": {}}
 
     def on_train_begin(
-        self, args: "DocREIITrainingArguments", state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         # Trainer cannot save a callback that is missing in the checkpoint it resumes from: older ones get it here.
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
@@ -81,34 +77,4 @@ def read_precision(folder: str) -> PrecisionRecord | None:
     return recorded and PrecisionRecord(**recorded["args"])
 
 
-def reuse_precision_of_stages(
-    training: dict[int, "DocREIITrainingArguments"], first_stage: int, checkpoint: str | None
-) -> None:
-    """
-    Uses the precision that a run was started in for all of its stages.
-
-    A stage keeps its own precision if the requested one differs from that of the recorded run.
-
-    Args:
-        training (`dict[int, DocREIITrainingArguments]`):
-            The arguments of each stage.
-        first_stage (`int`):
-            The first stage that is left to train.
-        checkpoint (`str`, *optional*):
-            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
-
-    Raises:
-        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
-    """
-    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
-    if checkpoint is None and not finished:
-        return
-    folder = checkpoint or finished[-1]
-    record = read_precision(folder)
-    for stage, args in training.items():
-        is_resumed = checkpoint is not None and stage == first_stage
-        if record is not None and (is_resumed or args.requested_precision == record.requested):
-            args.reuse_precision(folder)
-
-
-__all__ = ["Precision", "PrecisionRecord", "read_precision", "reuse_precision_of_stages"]
+__all__ = ["Precision", "PrecisionRecord", "read_precision"]
