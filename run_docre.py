@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -66,8 +67,9 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
         keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
     for stage in stages:
         set_seed(args.seed)
-        model, processor = load_model(arguments, stage, corpus)
-        trainer = make_trainer(model, processor, corpus, data_args, stage.args)
+        with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
+            model, processor = load_model(arguments, stage, corpus)
+            trainer = make_trainer(model, processor, corpus, data_args, stage.args)
         if args.do_train:
             num_parameters = model.num_parameters(only_trainable=True)
             logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")

@@ -126,6 +126,19 @@ def test_a_malformed_document_is_named(processor, documents):
         encode_documents([], processor)
 
 
+def test_streamed_documents_are_refused(processor, documents):
+    with pytest.raises(ValueError, match="streamed documents cannot be encoded"):
+        encode_documents(Dataset.from_list(documents).to_iterable_dataset(), processor)
+
+
+def test_training_documents_without_labels_are_refused(processor, documents):
+    unlabelled = [{name: value for name, value in document.items() if name != "labels"} for document in documents]
+
+    for given in (unlabelled, Dataset.from_list(unlabelled)):
+        with pytest.raises(ValueError, match="none of the training documents has a label"):
+            encode_documents(given, processor, for_training=True)
+
+
 @pytest.mark.parametrize("num_iterations", [0, 2])
 def test_a_trainer_of_documents_scores_as_one_that_is_put_together_by_hand(
     make_model, processor, documents, sample_documents, tmp_path, num_iterations
