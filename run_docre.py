@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             evaluate(trainer, corpus)
     if args.do_predict and data_args.triples_dir is not None:
         with one_line_errors(prog, DocumentError, FileExistsError):
-            extract(trainer, corpus, processor, data_args)
+            extract(trainer, corpus, processor, data_args.triples_dir, data_args.documents_per_shard)
     elif args.do_predict:
         predict(trainer, corpus, processor, data_args)
     if args.do_train or args.push_to_hub:
@@ -184,14 +184,15 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     print(f"\nAll {len(result)} triples of the {split} documents are in {output_dir}/predictions.json")
 
 
-def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
+def extract(
+    trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, folder: str, documents_per_shard: int
+) -> None:
     """Predicts the same documents shard by shard, read from disk, and writes the triples as Parquet files."""
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
-    settings = (data_args.documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
-    rows = corpus.splits[corpus.predicted_split]
-    found = extract_to_parquet(model, processor, rows, data_args.triples_dir, *settings)
+    settings = (documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
+    found = extract_to_parquet(model, processor, corpus.splits[corpus.predicted_split], folder, *settings)
     if trainer.is_world_process_zero():
-        print(f"\n{data_args.triples_dir}: {found}")
+        print(f"\n{folder}: {found}")
 
 
 def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:

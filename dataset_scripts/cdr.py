@@ -125,5 +125,5 @@ class CDR(BiomedicalBuilder):
         for abstract in read_pubtator(path, types, self.relation):
             document = to_document(abstract, *types)
             if tree is not None:
-                document["uncounted"] = tree.uncounted_pairs(document, *types)
+                document["uncounted"] = tree.ignored_pairs(document, *types)
             yield f"abstract {abstract.pmid}", document

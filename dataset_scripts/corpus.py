@@ -172,6 +172,6 @@ def _relation_names_of(splits: DatasetDict, relations_file: str | None) -> dict[
     """Names the classes of a dataset, which carries the ids alone."""
     relation = next(iter(splits.values())).features["labels"].feature["r"]
     if not isinstance(relation, datasets.ClassLabel):
-        raise ValueError(f"the column `labels` has to hold relations `r` as a ClassLabel, got {relation}")
+        raise ValueError(f"the column `labels` must hold relations `r` as a ClassLabel, got {relation}")
     readable = DOCRED_RELATIONS | (_read_relations(relations_file) if relations_file else {})
     return {name: readable.get(name, name) for name in relation.names}

@@ -74,16 +74,18 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     Reads a corpus from local files into documents in DocRED's form.
 
     Every document is checked. In `validation` and `test`, which are scored by title, a repeated title is an error; in
-    `train` it is a warning. A builder of a corpus says which `relation_names` it has, and reads a file in
-    `_read_documents`.
+    `train` it is a warning. A builder of a corpus defines its `relation_names`, and reads a file in `_read_documents`.
 
     Attributes:
-        candidate_types (`list[list[str]]` or `None`): Pairs of types (head, tail) that can be related; `None` for all.
         files_hint (`str`): How to name the files of the corpus, for the error if there are none.
     """
 
-    candidate_types: list[list[str]] | None = None
     files_hint = ""
+
+    @property
+    def candidate_types(self) -> list[list[str]] | None:
+        """`list[list[str]]` or `None`: pairs of types (head, tail) that can be related; `None` for all."""
+        return None
 
     @property
     def relation_names(self) -> dict[str, str]:
@@ -91,7 +93,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         raise NotImplementedError
 
     def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the documents of a file, each with where it is in the file, for errors."""
+        """Yields the documents of a file, each with its place in the file, for errors."""
         raise NotImplementedError
 
     def _features(self) -> dict[str, Any]:
@@ -147,7 +149,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         try:
             super()._prepare_split(split_generator, **kwargs)
         except DatasetGenerationError as error:
-            # "An error occurred while generating the dataset" hides what the user has to mend.
+            # "An error occurred while generating the dataset" hides what the user must fix.
             if isinstance(error.__cause__, DocumentError):
                 raise error.__cause__ from None
             raise
@@ -199,7 +201,7 @@ def _check_title(title: str, split: str, path: str, file_of_title: dict[str, str
     if title in file_of_title:
         message = f"{path}: document {title!r} is in the {split} split already, from {file_of_title[title]}"
         if split != datasets.Split.TRAIN:
-            raise DocumentError(f"{message}: predictions are scored by title, so titles have to be unique")
+            raise DocumentError(f"{message}: predictions are scored by title, so titles must be unique")
         logger.warning(message)
     file_of_title[title] = path
 

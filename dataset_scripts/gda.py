@@ -149,7 +149,7 @@ class GDA(BiomedicalBuilder):
         types = (self.head_type, self.tail_type)
         folder = os.path.dirname(path)
         abstracts = {abstract.pmid: abstract for abstract in read_abstracts(path)}
-        pmids = abstracts.keys()
+        pmids = set(abstracts)
         if split != datasets.Split.TEST:
             listed = read_pmids(self.config.list_of_training)
             pmids = {pmid for pmid in abstracts if (pmid in listed) == (split == datasets.Split.TRAIN)}

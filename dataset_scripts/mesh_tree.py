@@ -13,7 +13,7 @@ TREE_NUMBER = re.compile(r"[A-Z]\d\d(\.\d{3})*")
 
 class MeshTree:
     """
-    Where descriptors stand in the MeSH tree.
+    The places of descriptors in the MeSH tree.
 
     Args:
         path (`str`):
@@ -40,14 +40,14 @@ class MeshTree:
             raise DocumentError(f"{path}: there is no descriptor in it")
 
     def is_hypernym(self, descriptor: str, other: str) -> bool:
-        """Whether `descriptor` stands above `other` in some branch. Unknown descriptors stand nowhere."""
+        """Returns whether `descriptor` is above `other` in some branch. Unknown descriptors are in none."""
         return any(
             number.startswith(above + ".")
             for above in self._numbers.get(descriptor, ())
             for number in self._numbers.get(other, ())
         )
 
-    def uncounted_pairs(self, document: dict[str, Any], head_type: str, tail_type: str) -> list[dict[str, int]]:
+    def ignored_pairs(self, document: dict[str, Any], head_type: str, tail_type: str) -> list[dict[str, int]]:
         """
         Finds the pairs that papers on CDR leave out of training and scoring: a pair without relation whose tail is a
         hypernym of an entity that has a relation with the same head.

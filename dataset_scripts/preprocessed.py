@@ -67,7 +67,8 @@ class _Line:
         self.entities: list[list[dict[str, Any]]] = []
 
     def read(self, head_type: str, tail_type: str, relation: str) -> dict[str, Any]:
-        labels, uncounted = [], []
+        labels: list[dict[str, int]] = []
+        uncounted: list[dict[str, int]] = []
         known = {NO_FACT: None, NOT_COUNTED: uncounted, f"1:{relation}:2": labels}
         seen = set()
         for number, columns in enumerate(self.pairs, start=1):
@@ -83,8 +84,9 @@ class _Line:
             if (head, tail) in seen:
                 fail(place, f"the pair of {columns[5]} and {columns[11]} is there twice")
             seen.add((head, tail))
-            if known[columns[0]] is not None:
-                known[columns[0]].append({"h": head, "t": tail})
+            pairs = known[columns[0]]
+            if pairs is not None:
+                pairs.append({"h": head, "t": tail})
         return {
             "title": self.pmid,
             "sents": self.sentences,
@@ -109,8 +111,8 @@ class _Line:
         return index
 
     def _mentions(self, columns: Sequence[str], place: str) -> list[dict[str, Any]]:
-        identifier, names, kind, *numbers = columns
-        names = names.split("|")
+        identifier, joined_names, kind, *numbers = columns
+        names = joined_names.split("|")
         starts, ends, sentences = (self._numbers(column, place) for column in numbers)
         counts = (len(names), len(starts), len(ends), len(sentences))
         if len(set(counts)) > 1:

@@ -127,9 +127,10 @@ def _read_annotation_line(
     if len(fields) in (6, 7):
         abstract.annotations.append(read_annotation(fields, place, abstract, types))
     elif len(fields) == 4:
-        if fields[1] != relation:
-            fail(place, f"abstract {abstract.pmid}: relation {fields[1]!r}, expected {relation!r}")
-        abstract.facts.append((place, *fields[1:]))
+        _, found_relation, head, tail = fields
+        if found_relation != relation:
+            fail(place, f"abstract {abstract.pmid}: relation {found_relation!r}, expected {relation!r}")
+        abstract.facts.append((place, found_relation, head, tail))
     else:
         fail(
             place,
@@ -143,14 +144,14 @@ def read_annotation(fields: Sequence[str], place: str, abstract: Abstract, types
     Reads the fields of a mention line.
 
     Raises:
-        [`DocumentError`]: a field is not what it has to be; the message names place and field.
+        [`DocumentError`]: a field is malformed; the message names place and field.
     """
-    _, start, end, mention, mention_type, identifiers = fields[:6]
+    _, first, last, mention, mention_type, identifiers = fields[:6]
     text = abstract.text
     place_in = f"abstract {abstract.pmid}, mention {mention!r}"
-    if not (start.isdecimal() and end.isdecimal()):
-        fail(place, f"{place_in}: start {start!r} and end {end!r}, expected the numbers of two characters")
-    start, end = int(start), int(end)
+    if not (first.isdecimal() and last.isdecimal()):
+        fail(place, f"{place_in}: start {first!r} and end {last!r}, expected the numbers of two characters")
+    start, end = int(first), int(last)
     if not start < end <= len(text):
         expected = f"start < end <= {len(text)}, the length of title and abstract"
         fail(place, f"{place_in}: [{start}, {end}), expected {expected}")

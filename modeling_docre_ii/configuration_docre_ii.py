@@ -1,7 +1,8 @@
 """DocRE-II model configuration."""
 
+import os
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -31,10 +32,44 @@ _CUSTOM_PIPELINES = {
         "pt": ["AutoModel"],
     }
 }
-# What the processor decodes unless told otherwise. Until 0.1.0 the number stood in the configuration.
+# Default of the processor. Before 0.1.0 it was a field of the configuration.
 _FORMER_MAX_LABELS_PER_PAIR = 4
 
 _IS_REMOTE_CODE = __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
+
+
+def load_encoder_config(name_or_path: str, **changes: Any) -> PreTrainedConfig:
+    r"""
+    Loads the configuration of a pretrained text encoder, for a new model.
+
+    Args:
+        name_or_path (`str`):
+            A model on the Hub or a local folder that `AutoConfig` loads.
+        changes:
+            Settings of the encoder to change, such as `attention_probs_dropout_prob`.
+
+    Raises:
+        `OSError`: there is no such encoder.
+        `ValueError`: `changes` names something the encoder's configuration does not have.
+    """
+    config, unused = AutoConfig.from_pretrained(name_or_path, return_unused_kwargs=True, **changes)
+    if unused:
+        raise ValueError(f"{config.model_type!r} encoders have no setting {sorted(unused)}")
+    # The dtype an encoder was saved in is not the one to train in.
+    config.dtype = None
+    if os.path.isdir(name_or_path):
+        # Others who read a published configuration have no use for a folder of this machine.
+        config._name_or_path = ""
+    return config
+
+
+class Windows(TypedDict):
+    """How long documents are read, in tokens: arguments of [`encode_documents`], see [`DocREIIConfig`]."""
+
+    window_size: int
+    window_overlap: int
+    num_prefix_tokens: int
+    num_suffix_tokens: int
 
 
 @strict
@@ -99,7 +134,7 @@ class DocREIIConfig(PreTrainedConfig):
             matrix.
         base_loss_weight, contrastive_loss_weight (`float`, *optional*, defaults to 1.0):
             Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
-            module's. Without `contrastive_loss_weight` (0: Table 4, "w/o contrastive loss") the second view of the
+            module's. With a `contrastive_loss_weight` of 0 (Table 4, "w/o contrastive loss") the second view of the
             pairs is not computed.
         contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
             - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
@@ -202,20 +237,20 @@ class DocREIIConfig(PreTrainedConfig):
 
     initializer_range: float = 0.02
 
-    def __post_init__(self, **kwargs):
-        # `pipeline` wants `trust_remote_code=True` for a configuration with this attribute. Where the package is
-        # installed, there is no remote code to trust: its own pipeline is registered.
+    def __post_init__(self, **kwargs: Any) -> None:
+        # `pipeline` requires `trust_remote_code=True` for a configuration with this attribute. The installed package
+        # has registered its own pipeline and needs no remote code.
         if not _IS_REMOTE_CODE:
             kwargs.pop("custom_pipelines", None)
         self._drop_former_fields(kwargs)
         if self.id2label is None and self.label2id is not None:
-            self.id2label = {index: label for label, index in self.label2id.items()}
+            self.id2label: dict[int, str] = {index: label for label, index in self.label2id.items()}
         super().__post_init__(**kwargs)
         if self.label2id is None:
-            self.label2id = {label: index for index, label in self.id2label.items()}
+            self.label2id: dict[str, int] = {label: index for index, label in self.id2label.items()}
 
-    def _drop_former_fields(self, kwargs: dict[str, Any]):
-        """Drops fields of checkpoints saved by earlier versions, where nothing is lost by it."""
+    def _drop_former_fields(self, kwargs: dict[str, Any]) -> None:
+        """Drops fields of checkpoints that an earlier version has saved, if they change nothing."""
         most = kwargs.pop("max_labels_per_pair", None)
         num_relations = len(self.id2label or self.label2id or ()) - 1
         if most is not None and most != _FORMER_MAX_LABELS_PER_PAIR and most < num_relations:
@@ -227,11 +262,11 @@ class DocREIIConfig(PreTrainedConfig):
             kwargs.pop(name, None)
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "DocREIIConfig":
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "DocREIIConfig":
         asked = {name: kwargs.pop(name, None) for name in ("id2label", "label2id", "num_labels")}
         labels = {name: value for name, value in asked.items() if value is not None}
         if labels and labels != {"num_labels": len(config_dict.get("id2label") or ())}:
-            # Another set of labels takes the place of both maps, not only of the one that is named.
+            # Another set of labels replaces both maps, not only the one that is given.
             config_dict = {name: value for name, value in config_dict.items() if name not in asked} | labels
         return super().from_dict(config_dict, **kwargs)
 
@@ -239,31 +274,34 @@ class DocREIIConfig(PreTrainedConfig):
         return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
-        """The configuration of the encoder, where the vocabulary is. There is no decoder."""
+        """Returns the configuration of the encoder, which has the vocabulary. There is no decoder."""
         return self if decoder and not encoder else self.encoder_config
 
     @property
     def hidden_size(self) -> int:
         """Width of the encoder's hidden states."""
-        return self.encoder_config.hidden_size
+        return self.get_text_config().hidden_size
 
     @property
     def vocab_size(self) -> int:
         """Number of rows of the encoder's embeddings."""
-        return self.encoder_config.vocab_size
+        return self.get_text_config().vocab_size
 
     @vocab_size.setter
-    def vocab_size(self, value: int):
-        self.encoder_config.vocab_size = value
+    def vocab_size(self, value: int) -> None:
+        self.get_text_config().vocab_size = value
 
     @property
     def max_window_size(self) -> int:
         """Number of tokens in the longest window: `window_size`, or all the positions of the encoder."""
-        return self.window_size if self.window_size is not None else self._encoder_positions
+        size = self._encoder_positions if self.window_size is None else self.window_size
+        if size is None:
+            raise ValueError(f"`window_size` is needed: {self.get_text_config().model_type!r} encoders name no limit")
+        return size
 
     @property
-    def windows(self) -> dict[str, int]:
-        """How long documents are read, in tokens: the arguments of [`encode_documents`] by their names."""
+    def windows(self) -> Windows:
+        """How long documents are read."""
         return {
             "window_size": self.max_window_size,
             "window_overlap": self.window_overlap,
@@ -273,14 +311,15 @@ class DocREIIConfig(PreTrainedConfig):
 
     @property
     def _encoder_positions(self) -> int | None:
-        positions = getattr(self.encoder_config, "max_position_embeddings", None)
+        encoder_config = self.get_text_config()
+        positions = getattr(encoder_config, "max_position_embeddings", None)
         if positions is None or positions < 1:
             return None
-        if self.encoder_config.model_type in _POSITIONS_AFTER_PADDING:
-            positions -= self.encoder_config.pad_token_id + 1
+        if encoder_config.model_type in _POSITIONS_AFTER_PADDING:
+            positions -= encoder_config.pad_token_id + 1
         return positions
 
-    def validate_sizes(self):
+    def validate_sizes(self) -> None:
         """Every width and count must be positive, and a dropout a probability."""
         for name in (
             "pair_hidden_size",
@@ -304,7 +343,7 @@ class DocREIIConfig(PreTrainedConfig):
                 f"{self.pair_hidden_size}"
             )
 
-    def validate_inference(self):
+    def validate_inference(self) -> None:
         """The numbers of the inference module and of its losses must make sense."""
         if self.num_iterations < 0:
             raise ValueError(f"`num_iterations` cannot be negative, got {self.num_iterations}")
@@ -324,7 +363,7 @@ class DocREIIConfig(PreTrainedConfig):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 
-    def validate_label_map(self):
+    def validate_label_map(self) -> None:
         """`id2label` must number distinct labels from 0, with the threshold class and at least one relation."""
         indices, labels = sorted(self.id2label), list(self.id2label.values())
         if indices != list(range(len(labels))):
@@ -339,11 +378,9 @@ class DocREIIConfig(PreTrainedConfig):
         if self.label2id != {label: index for index, label in self.id2label.items()}:
             raise ValueError("`label2id` is not the inverse of `id2label`")
 
-    def validate_windows(self):
-        """A window must fit the encoder and to move forward over the document."""
+    def validate_windows(self) -> None:
+        """A window must fit the encoder and move forward over the document."""
         positions, size = self._encoder_positions, self.max_window_size
-        if size is None:
-            raise ValueError(f"`window_size` is needed: {self.encoder_config.model_type!r} encoders name no limit")
         if positions is not None and size > positions:
             raise ValueError(f"`window_size` is {size}, but the encoder has {positions} positions")
         if min(self.window_overlap, self.num_prefix_tokens, self.num_suffix_tokens) < 0:

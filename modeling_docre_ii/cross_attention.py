@@ -1,4 +1,4 @@
-"""Attention between the entity pairs of a document: Extended Cross Attention, equations 5 to 7."""
+"""Extended Cross Attention between entity pairs (equations 5 to 7)."""
 
 from dataclasses import dataclass
 

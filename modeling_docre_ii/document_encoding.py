@@ -1,6 +1,8 @@
-"""Document encoding: documents of any length -> hidden states and the attention of their mentions."""
+"""Encodes documents of any length: hidden states and attention of mentions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,13 +64,13 @@ def mention_rows_attention_forward(
     dropout: float = 0.0,
     scaling: float | None = None,
     mention_attention: MentionAttention | None = None,
-    **kwargs,
+    **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """
     `sdpa` attention that, in the last layer, also computes the softmax of the rows in `mention_attention`.
 
-    No other row and no other layer ever has its probabilities written out, so that the context pooling costs O(M L)
-    beside the encoder, not O(L^2) a layer.
+    Probabilities of other rows and layers are never written to memory, so the context pooling adds O(M L) to the cost
+    of the encoder, not O(L^2) a layer.
     """
     if mention_attention is not None and _is_last_layer(module):
         rows = mention_attention.rows.to(query.device)
@@ -93,18 +95,18 @@ class _MentionRowsConfig:
         implementation = self.config._attn_implementation
         return MENTION_ROWS if implementation == "sdpa" else implementation
 
-    def __getattr__(self, name: str):
-        if name == "config" or name.startswith("__"):  # asked for while this is copied or loaded, and not there yet
+    def __getattr__(self, name: str) -> Any:
+        if name == "config" or name.startswith("__"):  # not there yet while this is copied or loaded
             raise AttributeError(name)
         return getattr(self.config, name)
 
 
-def register_mention_attention(encoder: PreTrainedModel):
+def register_mention_attention(encoder: PreTrainedModel) -> None:
     """
-    Makes an encoder return the attention of mentions: its layers run [`MENTION_ROWS`] where it is set to sdpa.
+    Makes an encoder return the attention of mentions: its layers run [`MENTION_ROWS`] if it is set to sdpa.
 
-    The configuration itself is not changed: to users and to transformers, this encoder runs sdpa. Any other
-    implementation can be set at any time.
+    The configuration itself is not changed: to users and to transformers, the encoder runs sdpa. It can be set to
+    another implementation at any time.
     """
     view = _MentionRowsConfig(encoder.config)
     for module in encoder.modules():
@@ -113,12 +115,18 @@ def register_mention_attention(encoder: PreTrainedModel):
 
 
 def _is_last_layer(module: nn.Module) -> bool:
-    # Families that share one attention module between layers (ALBERT) give it no index: the last call wins.
+    # Modules that all layers share (ALBERT) have no index: the last call wins.
     layer = getattr(module, "layer_idx", None)
     return layer is None or layer == module.config.num_hidden_layers - 1
 
 
-def _row_probabilities(query, key, attention_mask, rows, scaling):
+def _row_probabilities(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    rows: torch.Tensor,
+    scaling: float | None,
+) -> torch.Tensor:
     heads, width = query.shape[1], query.shape[3]
     index = rows[:, None, :, None].expand(-1, heads, -1, width)
     scaling = width**-0.5 if scaling is None else scaling
@@ -169,15 +177,16 @@ def encode_documents(
         inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
             Embeddings in place of `input_ids`.
         output_attentions (`bool`, *optional*, defaults to `False`):
-            Whether to return the attention of all layers, of which only eager attention has any, and which documents
-            that are read through windows do not have.
+            Whether to return the attention of all layers. Only with eager attention, and only for documents that fit
+            one window.
         output_hidden_states (`bool` or `list[int]`, *optional*, defaults to `False`):
             Whether to return the hidden states of all layers, or of some.
 
     Raises:
         `ValueError`: the encoder's attention gives no probabilities.
     """
-    inputs = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+    given = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+    inputs = {name: values for name, values in given.items() if values is not None}
     shape = attention_mask.shape
     if shape[1] <= window_size:
         output, attention = _encode(
@@ -198,13 +207,12 @@ def encode_documents(
         attention_mask.sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
     )
     mentions, rows = _mentions_of_windows(mention_positions[documents], positions, of_document)
-    if inputs_embeds is None:
-        inputs = {"input_ids": input_ids[documents[:, None], positions].masked_fill(~mask, _padding_id(encoder))}
-    else:
-        inputs = {"inputs_embeds": inputs_embeds[documents[:, None], positions]}
+    inputs = {name: values[documents[:, None], positions] for name, values in inputs.items()}
+    if "input_ids" in inputs:
+        inputs["input_ids"] = inputs["input_ids"].masked_fill(~mask, encoder.config.pad_token_id or 0)
     output, attention = _encode(encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states)
 
-    def merge(states):
+    def merge(states: torch.Tensor | None) -> torch.Tensor | None:
         return None if states is None else _merge_states(states, documents, positions, of_document, shape)
 
     return DocumentEncoding(
@@ -254,14 +262,19 @@ def split_into_windows(
     return documents, positions.masked_fill(~mask, 0), mask, of_document
 
 
-def _encode(encoder, inputs, rows, output_hidden_states):
+def _encode(
+    encoder: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    rows: torch.Tensor,
+    output_hidden_states: bool | list[int],
+) -> tuple[Any, torch.Tensor]:
+    """Runs the encoder once. Returns its output, and the attention of the mentions at `rows`."""
     implementation = encoder.config._attn_implementation
     mention_attention = MentionAttention(rows)
-    if implementation == "sdpa":
-        inputs = inputs | {"mention_attention": mention_attention}
+    options: dict[str, Any] = {"mention_attention": mention_attention} if implementation == "sdpa" else {}
     if output_hidden_states:
-        inputs = inputs | {"output_hidden_states": output_hidden_states}
-    output = encoder(**inputs, output_attentions=implementation != "sdpa")
+        options["output_hidden_states"] = output_hidden_states
+    output = encoder(**inputs, **options, output_attentions=implementation != "sdpa")
     if implementation != "sdpa" and output.attentions:
         last = output.attentions[-1]
         index = rows[:, None, :, None].expand(-1, last.shape[1], -1, last.shape[3])
@@ -274,11 +287,9 @@ def _encode(encoder, inputs, rows, output_hidden_states):
     return output, mention_attention.probabilities
 
 
-def _padding_id(encoder) -> int:
-    return encoder.config.pad_token_id or 0
-
-
-def _mentions_of_windows(mention_positions, positions, mask):
+def _mentions_of_windows(
+    mention_positions: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Returns, per window, the mentions in it and their slots: both of shape `(num_windows, most_mentions)`, the mention
     -1 where a window holds fewer.
@@ -293,7 +304,9 @@ def _mentions_of_windows(mention_positions, positions, mask):
     return mentions, rows
 
 
-def _merge_states(states, documents, positions, mask, shape):
+def _merge_states(
+    states: torch.Tensor, documents: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, shape: tuple[int, int]
+) -> torch.Tensor:
     batch_size, length = shape
     index = (documents[:, None] * length + positions)[mask]
     states = states.float()
@@ -302,7 +315,14 @@ def _merge_states(states, documents, positions, mask, shape):
     return (total / count.clamp(min=1)[:, None]).view(batch_size, length, -1)
 
 
-def _merge_attention(attention, documents, positions, mask, mentions, shape):
+def _merge_attention(
+    attention: torch.Tensor,
+    documents: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor,
+    mentions: torch.Tensor,
+    shape: tuple[int, int, int],
+) -> torch.Tensor:
     batch_size, num_mentions, length = shape
     heads = attention.shape[1]
     # One spare row takes what padded mentions attend to.

@@ -1,4 +1,4 @@
-"""The one document schema of the library: DocRED's own form, its checks and its counts."""
+"""The document schema: DocRED's own form, its checks and its counts."""
 
 import difflib
 import reprlib
@@ -18,7 +18,7 @@ class DocumentError(ValueError):
 
 def check_document(document: Mapping[str, Any], relations: Collection[str] | None = None) -> None:
     """
-    Checks that a document is in DocRED's form and says exactly where it is not.
+    Checks that a document is in DocRED's form.
 
     Tokens may be any string: the published corpora hold tokens that are a single (no-break) space. A single sentence
     may be empty, a document without any token may not. Keys beyond the schema are ignored, and the optional fields
@@ -33,8 +33,8 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
             The relation ids that a fact may have. Without them any string but `"Na"` is a relation.
 
     Raises:
-        [`DocumentError`]: If a field is not what it has to be. The message names the document, the entity and the
-            mention (or the label), the field, what was found and what was expected.
+        [`DocumentError`]: A field is malformed. The message names the document, the entity and the mention (or the
+            label), the field, what was found and what was expected.
     """
     if not isinstance(document, Mapping):
         raise DocumentError(f"document without a title: found {reprlib.repr(document)}, expected a mapping")

@@ -1,4 +1,4 @@
-"""Candidate pairs of entities: which there are, and one index for their rows and matrices."""
+"""Candidate pairs of entities, and their index between rows and matrices."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -79,6 +79,20 @@ class EntityPairs(NamedTuple):
         is_used = torch.zeros(self.mask.numel(), dtype=torch.bool, device=place.device)
         is_used = is_used.index_put((place,), is_used.new_ones(()))
         return is_used.nonzero()[:, 0], (is_used.cumsum(0) - 1).index_select(0, place)
+
+
+def require_pair_inputs(
+    mention_positions: torch.Tensor | None, mention_entities: torch.Tensor | None, pair_mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    Checks that the inputs that define mentions and pairs are given, and returns them.
+
+    Raises:
+        `ValueError`: one of them is missing.
+    """
+    if mention_positions is None or mention_entities is None or pair_mask is None:
+        raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+    return mention_positions, mention_entities, pair_mask
 
 
 def candidate_pairs(

@@ -1,9 +1,11 @@
-"""Why a fact was predicted: the iteration it appeared in, and the overlapping pairs that were attended to."""
+"""Explains predicted facts: the iteration they appeared in and attended pairs."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+
+from .model_outputs import DocREIIOutput
 
 
 class Support(NamedTuple):
@@ -25,7 +27,7 @@ class FactExplanation(NamedTuple):
 
 @torch.no_grad()
 def explain_facts(
-    outputs, document: int, facts: list[tuple[int, int, int]], num_support: int = 3
+    outputs: DocREIIOutput, document: int, facts: list[tuple[int, int, int]], num_support: int = 3
 ) -> list[FactExplanation]:
     r"""
     Explains predicted facts of one document.
@@ -50,7 +52,7 @@ def explain_facts(
     Raises:
         `ValueError`: the output has no attention of an inference module.
     """
-    if outputs.cross_attentions is None:
+    if outputs.base_logits is None or outputs.iteration_logits is None or outputs.cross_attentions is None:
         raise ValueError(
             "an explanation needs the output of a model with `output_attentions=True`, and an inference module with "
             "`cross_attention='extended'`"
@@ -69,7 +71,7 @@ def explain_facts(
 
 def describe_explanation(triple: Mapping[str, Any]) -> str:
     """
-    Writes an explained triple for people to read.
+    Describes an explained triple in readable lines.
 
     Args:
         triple (`dict`):
@@ -94,7 +96,7 @@ def describe_explanation(triple: Mapping[str, Any]) -> str:
 
 def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.Tensor:
     """
-    Where one pair looked: the mean of its attention over layers, units and heads.
+    Averages the attention of one pair over layers, units and heads.
 
     Args:
         attentions (`torch.FloatTensor` of shape `(num_layers, 2, 4, num_entities, num_entities, num_entities)`):

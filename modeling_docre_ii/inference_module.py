@@ -1,4 +1,4 @@
-"""The inference module: its layers, the iteration (section 2.2) and the noisy pass of training (section 2.3)."""
+"""The inference module (section 2.2) and its pass in training (section 2.3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from .relation_matrix import RelationEmbeddings, corrupt_relations, draw_noise_r
 
 class Projections(NamedTuple):
     """
-    One input of an inference layer, F or R, with all that the layer makes of it alone.
+    One input of an inference layer, F or R, and the projections of it that the layer uses.
 
     Args:
         value (`torch.FloatTensor` of shape `(rows, width)`):
@@ -85,7 +85,7 @@ class InferenceLayer(nn.Module):
         self.relation_output = InferenceFeedForward(config)
 
     def project_features(self, features: torch.Tensor) -> Projections:
-        """What the layer makes of F_l alone: `(num_pairs, width)` -> [`Projections`] of `num_pairs` rows."""
+        """Projects F_l: `(num_pairs, width)` -> [`Projections`] of `num_pairs` rows."""
         return Projections(
             value=features,
             query=self.feature_attention.query(features),
@@ -94,8 +94,8 @@ class InferenceLayer(nn.Module):
         )
 
     def project_relations(self, relations: torch.Tensor) -> Projections:
-        """What the layer makes of R_l alone, linear in it: `(rows, width)` -> [`Projections`] of as many rows: pairs,
-        or the classes of the table of embeddings."""
+        """Projects R_l, linearly: `(rows, width)` -> [`Projections`] of as many rows. Rows are pairs, or the classes
+        of the table of embeddings."""
         return Projections(
             value=relations,
             query=self.relation_attention.query(relations),
@@ -150,6 +150,19 @@ class InferenceOutput(NamedTuple):
     logits: tuple[torch.Tensor, ...]
     attentions: tuple[torch.Tensor, ...] | None
 
+    def to_matrices(self, pairs: EntityPairs) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...] | None]:
+        """
+        Lays logits and attentions out as `iteration_logits` and `cross_attentions` of a [`DocREIIOutput`].
+        """
+        logits = tuple(map(pairs.to_matrix, self.logits))
+        if self.attentions is None:
+            return logits, None
+        # Pairs move from the first dimension to behind layer, unit and head.
+        return logits, tuple(
+            pairs.to_matrix(weights.flatten(1)).unflatten(-1, weights.shape[1:]).permute(0, 3, 4, 5, 1, 2, 6)
+            for weights in self.attentions
+        )
+
 
 class NoisyPass(NamedTuple):
     """
@@ -158,7 +171,7 @@ class NoisyPass(NamedTuple):
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits of the first view.
-        views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or none):
+        views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or `None`):
             `[F, R]` after the top layer, in the first view and in the second, which was given features and relations
             in reverse order.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, or `None` for all):
@@ -166,7 +179,7 @@ class NoisyPass(NamedTuple):
     """
 
     logits: torch.Tensor
-    views: tuple[torch.Tensor, ...]
+    views: tuple[torch.Tensor, torch.Tensor] | None
     sample: torch.Tensor | None
 
 
@@ -240,9 +253,9 @@ class InferenceModule(nn.Module):
         """
         Iterates K times from the predictions of the base module.
 
-        A document whose relation matrix is that of the iteration before has reached its fixed point: the layers would
-        return what they returned then, so that result is used again. What the first layer makes of F_0, and of the
-        table of relation embeddings, is the same in all iterations and computed once.
+        A document whose relation matrix did not change in the last iteration has reached its fixed point: the layers
+        would return the same again, so their last result is reused. The first layer's projections of F_0 and of the
+        table of relation embeddings are the same in all iterations and computed once.
 
         Args:
             features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`):
@@ -322,7 +335,7 @@ class InferenceModule(nn.Module):
         )
         logits = self.classify(encoded, base_logits)
         if not config.contrastive_loss_weight:
-            return NoisyPass(logits, (), sample)
+            return NoisyPass(logits, None, sample)
         reversed_encoded, _ = self.encode(
             first_layer.project_features(embeddings.look_up(embeddings.table(labels.device), corrupted())),
             first_layer.project_relations(feature_vectors),
@@ -334,8 +347,8 @@ class InferenceModule(nn.Module):
 @torch.no_grad()
 def classifier_weights(module: InferenceModule) -> dict[str, float]:
     """
-    The average absolute weight of W_c (equation 12) on either input, as in Figure 5 of the paper: how much the
-    classifier listens to features and how much to relations.
+    Computes the average absolute weight of W_c (equation 12) for each input, as in Figure 5 of the paper: how much the
+    classifier relies on features and how much on relations.
 
     Args:
         module ([`InferenceModule`]):

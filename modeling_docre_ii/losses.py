@@ -1,4 +1,4 @@
-"""The losses: adaptive threshold loss (equation 13) and contrastive losses (equation 14; SimCLR as an ablation)."""
+"""Adaptive threshold loss (equation 13) and contrastive losses (equation 14)."""
 
 import torch
 from torch import nn
@@ -39,6 +39,28 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
     among_positive = nn.functional.log_softmax(logits.masked_fill(~(positive | is_threshold), minus_infinity), dim=-1)
     among_negative = nn.functional.log_softmax(logits.masked_fill(positive, minus_infinity), dim=-1)
     return -(among_positive.masked_fill(~positive, 0.0).sum(-1) + among_negative[:, 0])
+
+
+def mean_threshold_loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    Averages the adaptive threshold loss of a batch over pairs.
+
+    Args:
+        logits, labels:
+            As for [`adaptive_threshold_loss`].
+        num_pairs (`int` or `torch.Tensor`):
+            Number of pairs that the loss is averaged over: those of the batch, or of all batches of an optimizer step.
+        sample (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
+            Pairs whose loss is computed, from [`sample_pairs`]. Their mean estimates that of all. Defaults to all.
+
+    Returns:
+        `torch.FloatTensor` of shape `()`.
+    """
+    sampled = slice(None) if sample is None else sample
+    losses = adaptive_threshold_loss(logits[sampled], labels[sampled])
+    return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
 
 
 def sample_pairs(labels: torch.Tensor, negatives_per_positive: int) -> torch.Tensor:
@@ -139,7 +161,7 @@ def contrastive_loss(
     config: DocREIIConfig,
 ) -> torch.Tensor:
     """
-    Contrastive loss that the configuration asks for, of the `predicted_views` and `views` of a [`DocREIIOutput`].
+    Computes the contrastive loss that is configured, from `predicted_views` and `views` of a [`DocREIIOutput`].
 
     Args:
         predicted, encoded (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, width)` each):

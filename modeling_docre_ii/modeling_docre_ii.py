@@ -1,6 +1,5 @@
 """PyTorch DocRE-II model."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,11 +7,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import can_return_tuple
 
-from .configuration_docre_ii import DocREIIConfig
+from .configuration_docre_ii import DocREIIConfig, load_encoder_config
 from .document_encoding import DocumentEncoding, encode_documents, register_mention_attention
-from .entity_pairs import EntityPairs, dense_labels
+from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .inference_module import InferenceModule, InferenceOutput
-from .losses import ContrastivePredictor, adaptive_threshold_loss, contrastive_loss
+from .losses import ContrastivePredictor, contrastive_loss, mean_threshold_loss
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .pair_features import PairFeatures
 
@@ -75,16 +74,7 @@ class DocREIIPreTrainedModel(PreTrainedModel):
         ... )
         ```
         """
-        encoder_config, unused = AutoConfig.from_pretrained(
-            name_or_path, return_unused_kwargs=True, **(encoder_kwargs or {})
-        )
-        if unused:
-            raise ValueError(f"{encoder_config.model_type!r} encoders have no setting {sorted(unused)}")
-        # The dtype an encoder was saved in is not the one to train in.
-        encoder_config.dtype = None
-        if os.path.isdir(name_or_path):
-            # A folder of this machine is nothing that others should read in a published configuration.
-            encoder_config._name_or_path = ""
+        encoder_config = load_encoder_config(name_or_path, **(encoder_kwargs or {}))
         if processor is not None:
             config_kwargs = {
                 **processor.label_maps,
@@ -124,7 +114,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         return self.encoder.get_input_embeddings()
 
-    def set_input_embeddings(self, value: nn.Module):
+    def set_input_embeddings(self, value: nn.Module) -> None:
         self.encoder.set_input_embeddings(value)
 
     @can_return_tuple
@@ -161,7 +151,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
             pairs ([`EntityPairs`], *optional*):
-                Index of `pair_mask`, for callers that go on with one row a candidate pair: the output then has
+                Index of `pair_mask`, for callers that need one row a candidate pair: the output then has
                 `pair_features` and `pair_logits` in place of the matrices.
             return_dict (`bool`, *optional*):
                 Whether to return the output as described here, or as a tuple. Defaults to what the configuration says.
@@ -172,8 +162,9 @@ class DocREIIModel(DocREIIPreTrainedModel):
         config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("the model needs either `input_ids` or `inputs_embeds`")
-        if any(value is None for value in (mention_positions, mention_entities, pair_mask)):
-            raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        mention_positions, mention_entities, pair_mask = require_pair_inputs(
+            mention_positions, mention_entities, pair_mask
+        )
         if attention_mask is None:
             tokens = input_ids if inputs_embeds is None else inputs_embeds[..., 0]
             attention_mask = torch.ones_like(tokens, dtype=torch.long)
@@ -251,7 +242,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     def __init__(self, config: DocREIIConfig):
         super().__init__(config)
         self.docre_ii = DocREIIModel(config)
-        self.inference_module, self.contrastive_predictor = None, None
+        self.inference_module: InferenceModule | None = None
+        self.contrastive_predictor: ContrastivePredictor | None = None
         if config.num_iterations:
             self.inference_module = InferenceModule(config, config.pair_feature_size)
             if config.contrastive_loss_weight:
@@ -259,7 +251,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         self.post_init()
 
     @classmethod
-    def from_base_pretrained(cls, name_or_path: str, **config_kwargs) -> "DocREIIForRelationExtraction":
+    def from_base_pretrained(cls, name_or_path: str, **config_kwargs: Any) -> "DocREIIForRelationExtraction":
         r"""
         Puts a new inference module on a base module, as the second stage of training starts.
 
@@ -267,8 +259,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             name_or_path (`str`):
                 A checkpoint of the first stage (`num_iterations=0`), on the Hub or in a local folder.
             config_kwargs:
-                Fields of [`DocREIIConfig`] for the inference module, as `num_inference_layers`. Those of the base
-                module have to be as they are in the checkpoint.
+                Fields of [`DocREIIConfig`] for the inference module, such as `num_inference_layers`. Those of the base
+                module must be those of the checkpoint.
 
         Raises:
             `ValueError`: `num_iterations=0`, or the checkpoint does not have all weights of the base module.
@@ -328,15 +320,15 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
             return_dict (`bool`, *optional*):
-                Whether to return the output as it is described here, or as a tuple. Defaults to what the
-                configuration says.
+                Whether to return the output as described here, or as a tuple. Defaults to what the configuration says.
 
         Raises:
             `ValueError`: an input is missing.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
-        pairs = None if pair_mask is None else EntityPairs.from_mask(pair_mask)
+        _, _, pair_mask = require_pair_inputs(mention_positions, mention_entities, pair_mask)
+        pairs = EntityPairs.from_mask(pair_mask)
         base = self.docre_ii(
             input_ids,
             attention_mask,
@@ -356,7 +348,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         dense = pairs.to_rows(dense_labels(labels, pairs.num_entities, self.config.num_labels))
         num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
         if self.training and self.inference_module is not None:
-            return DocREIIOutput(**self._train(*rows, dense, num_pairs), **of_encoder)
+            return DocREIIOutput(**self._train(self.inference_module, *rows, dense, num_pairs), **of_encoder)
         inferred = self._iterate(*rows, output_attentions)
         losses = self._losses(base.pair_logits, inferred and inferred.logits[-1], dense, num_pairs)
         return DocREIIOutput(**losses, **_as_matrices(base.pair_logits, inferred, pairs), **of_encoder)
@@ -396,6 +388,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
 
     def _train(
         self,
+        inference_module: InferenceModule,
         features: torch.Tensor,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
@@ -403,12 +396,13 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         num_pairs: torch.Tensor | int,
     ) -> dict[str, Any]:
         """The pass over a relation matrix with noise, and its losses."""
-        noisy = self.inference_module.noisy_pass(features, base_logits, pairs, labels)
+        noisy = inference_module.noisy_pass(features, base_logits, pairs, labels)
         logits = pairs.to_matrix(noisy.logits)
         output = {"logits": logits, "base_logits": pairs.to_matrix(base_logits), "iteration_logits": (logits,)}
         output |= self._losses(base_logits, noisy.logits, labels, num_pairs, noisy.sample)
-        if noisy.views:
-            predicted_views = tuple(self.contrastive_predictor(view) for view in noisy.views)
+        if noisy.views is not None and self.contrastive_predictor is not None:
+            first, second = noisy.views
+            predicted_views = (self.contrastive_predictor(first), self.contrastive_predictor(second))
             with torch.autocast(labels.device.type, enabled=False):
                 losses = contrastive_loss(predicted_views, noisy.views, pairs.document, self.config)
             output |= {"views": noisy.views, "predicted_views": predicted_views}
@@ -425,39 +419,26 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         sample: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Adaptive threshold losses of both modules, and their weighted sum."""
-        base_loss = _mean_loss(base_logits, labels, num_pairs, sample)
-        if self.inference_module is None:
+        base_loss = mean_threshold_loss(base_logits, labels, num_pairs, sample)
+        if logits is None:
             return {"loss": base_loss, "base_loss": base_loss}
-        inference_loss = _mean_loss(logits, labels, num_pairs, sample)
+        inference_loss = mean_threshold_loss(logits, labels, num_pairs, sample)
         loss = self.config.base_loss_weight * base_loss + inference_loss
         return {"loss": loss, "base_loss": base_loss, "inference_loss": inference_loss}
 
 
-def _as_matrices(
-    base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs
-) -> dict[str, torch.Tensor | tuple[torch.Tensor, ...]]:
+def _as_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs) -> dict[str, Any]:
     """Rows of candidate pairs -> the matrices of [`DocREIIOutput`]."""
     base_matrix = pairs.to_matrix(base_logits)
     if inferred is None:
         return {"logits": base_matrix, "base_logits": base_matrix}
-    iteration_logits = tuple(pairs.to_matrix(logits) for logits in inferred.logits)
-    output = {"logits": iteration_logits[-1], "base_logits": base_matrix, "iteration_logits": iteration_logits}
-    if inferred.attentions is not None:
-        # The pairs come first as they are computed, and behind layer, unit and head as they are returned.
-        output["cross_attentions"] = tuple(
-            pairs.to_matrix(weights.flatten(1)).unflatten(-1, weights.shape[1:]).permute(0, 3, 4, 5, 1, 2, 6)
-            for weights in inferred.attentions
-        )
-    return output
-
-
-def _mean_loss(
-    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | None
-) -> torch.Tensor:
-    """The mean over the sampled pairs, weighed by all pairs of this batch among `num_pairs`."""
-    sampled = slice(None) if sample is None else sample
-    losses = adaptive_threshold_loss(logits[sampled], labels[sampled])
-    return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
+    logits, attentions = inferred.to_matrices(pairs)
+    return {
+        "logits": logits[-1],
+        "base_logits": base_matrix,
+        "iteration_logits": logits,
+        "cross_attentions": attentions,
+    }
 
 
 __all__ = [

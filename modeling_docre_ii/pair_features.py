@@ -1,4 +1,4 @@
-"""From hidden states and mention attention to one feature vector per candidate pair (section 2.1 of the paper)."""
+"""Feature vectors of entity pairs (section 2.1, equations 1 to 3)."""
 
 from typing import Any
 

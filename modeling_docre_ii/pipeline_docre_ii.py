@@ -1,9 +1,10 @@
-"""Pipeline of DocRE-II: documents, or plain texts with the character spans of their mentions -> triples."""
+"""Pipeline of DocRE-II: documents, or plain texts with mention spans -> triples."""
 
+import os
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from torch.utils.data import Dataset
 from transformers import Pipeline
@@ -67,21 +68,34 @@ class DocumentRelationExtractionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the `processor` of its model")
         check_label_map(self.model.config.id2label, self.processor.relations)
 
-    def __call__(self, documents, **kwargs):
+    @overload
+    def __call__(self, documents: Mapping[str, Any], **kwargs: Any) -> list[dict[str, Any]]: ...
+
+    @overload
+    def __call__(
+        self, documents: list[Mapping[str, Any]] | list[dict[str, Any]], **kwargs: Any
+    ) -> list[list[dict[str, Any]]]: ...
+
+    @overload
+    def __call__(
+        self, documents: Dataset | Iterable[Mapping[str, Any]], **kwargs: Any
+    ) -> Iterable[list[dict[str, Any]]]: ...
+
+    def __call__(self, documents: Any, **kwargs: Any) -> Any:
         """
         Extracts the triples of one or several documents.
 
         Args:
             documents (`dict`, `list[dict]`, `Dataset` or any iterable of `dict`):
-                Documents, each either in DocRED's form (`title`, `sents`, `vertexSet`; labels are not looked at) or a
-                plain `text` with `entities`: each a `type` and its `mentions`, a list of [start, end) in characters;
-                `title` is optional then.
+                Documents, each either in DocRED's form (`title`, `sents`, `vertexSet`; labels are ignored) or a plain
+                `text` with `entities`: each a `type` and its `mentions`, a list of [start, end) in characters. The
+                `title` of a plain text is optional.
             threshold (`float`, *optional*, defaults to 0.5):
                 Score above which a triple is returned. At 0.5 it is what the model predicts.
             top_k (`int`, *optional*):
@@ -91,14 +105,14 @@ class DocumentRelationExtractionPipeline(Pipeline):
             batch_size (`int`, *optional*, defaults to 1):
                 Number of documents that go through the model at once.
             num_workers (`int`, *optional*, defaults to 0):
-                Number of processes that encode documents beside the model.
+                Number of processes that encode documents while the model runs.
 
         Returns:
-            `list[dict]` for one document, a list of them for a list, and an iterator of them, which reads documents
-            only as it is read, for anything else. Every triple has
+            `list[dict]` for one document, a list of them for a list, and a lazy iterator of them for any other
+            iterable. Every triple has
 
-            - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and where
-              it is: `sent_id` and `pos` in the sentence, or `start` and `end` in the plain text;
+            - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and its
+              place: `sent_id` and `pos` in the sentence, or `start` and `end` in the plain text;
             - `relation`, `relation_name`: id and readable name;
             - `score`: the probability of the relation against "no relation".
 
@@ -113,22 +127,23 @@ class DocumentRelationExtractionPipeline(Pipeline):
             return super().__call__(list(documents), **kwargs) if documents else []
         if isinstance(documents, (Mapping, str, Dataset)) or not isinstance(documents, Iterable):
             return super().__call__(documents, **kwargs)
-        # What `datasets` gives is an iterable, but no dataset of torch's.
+        # A `datasets.Dataset` is an iterable, but not a torch dataset.
         return super().__call__(_generate(documents), **kwargs)
 
-    def _sanitize_parameters(self, threshold=None, top_k=None, explain=None):
+    def _sanitize_parameters(
+        self, threshold: float | None = None, top_k: int | None = None, explain: bool | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        check_selection(0.5 if threshold is None else threshold, top_k)
         given = {"threshold": threshold, "top_k": top_k, "explain": explain}
-        given = {name: value for name, value in given.items() if value is not None}
-        check_selection(given.get("threshold", 0.5), given.get("top_k"))
-        return {}, given, {}
+        return {}, {name: value for name, value in given.items() if value is not None}, {}
 
-    def preprocess(self, document):
+    def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
         encoded = read_document(document)
         features = self.processor(encoded.document)
         encoded.features = {name: values[0] for name, values in features.items()}
         return {"encoded": encoded}
 
-    def _forward(self, model_inputs, explain=False, **selection):
+    def _forward(self, model_inputs: Mapping[str, Any], explain: bool = False, **selection: Any) -> dict[str, Any]:
         # `Pipeline` makes a list of them where several documents go through the model at once.
         is_batch = isinstance(model_inputs["encoded"], list)
         batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
@@ -140,18 +155,18 @@ class DocumentRelationExtractionPipeline(Pipeline):
         triples = [_at_characters(rows, encoded.spans) for rows, encoded in zip(triples, batch)]
         return {"triples": triples if is_batch else triples[0]}
 
-    def postprocess(self, model_outputs):
+    def postprocess(self, model_outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
         return model_outputs["triples"]
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         super().save_pretrained(save_directory, **kwargs)
-        # Pipeline saves the tokenizer, but no processor.
+        # Pipeline saves the tokenizer, but not the processor.
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
 def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
     """
-    Checks that a model and a processor go together.
+    Checks that a model and a processor have the same relations.
 
     Args:
         id2label (`dict[int, str]`):
@@ -160,7 +175,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
             Relations of the processor, in the order of the classes.
 
     Raises:
-        `ValueError`: they do not; the message says in which relations they differ.
+        `ValueError`: they do not. The message names the differences.
     """
     labels = [label for _, label in sorted(id2label.items())]
     if labels != relations:
@@ -170,7 +185,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
 
 def read_document(document: Mapping[str, Any]) -> EncodedDocument:
     """
-    Reads what a user of the pipeline gives.
+    Reads a document as users of the pipeline pass it.
 
     Args:
         document (`dict`):
@@ -189,7 +204,7 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
             f"document {document.get('title')!r} has the keys {sorted(document)}, expected a document with "
             "'title', 'sents' and 'vertexSet', or a text with 'text' and 'entities'"
         )
-    # Whatever the labels are (a row of a built dataset has class indices), they are not for prediction.
+    # Prediction needs no labels, which a row of a built dataset has as class indices.
     document = {name: value for name, value in document.items() if name != "labels"}
     if "text" not in document:
         return EncodedDocument(document)
@@ -200,14 +215,16 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
 
 
 def _first_words(text: Any, length: int = 40) -> str:
-    """A name for a text without a title, by which an error can be told from others."""
+    """Returns a title for a text without one, for error messages."""
     text = " ".join(str(text).split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, int]]] | None) -> list[dict[str, Any]]:
-    """Of a plain text, says where mentions are in its characters."""
-    for triple in triples if spans is not None else ():
+    """Adds where the mentions of a plain text are in its characters."""
+    if spans is None:
+        return triples
+    for triple in triples:
         for pair in (triple, *triple.get("support", ())):
             for side in ("head", "tail"):
                 entity = pair[side]

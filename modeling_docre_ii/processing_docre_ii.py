@@ -1,4 +1,4 @@
-"""Processor of DocRE-II: documents -> model inputs, and model outputs -> triples with names."""
+"""Processor of DocRE-II: documents -> model inputs, model outputs -> triples."""
 
 import math
 import reprlib
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from transformers import AutoTokenizer, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
@@ -185,7 +185,7 @@ class DocREIIProcessor(ProcessorMixin):
         rows = [dict(zip(features, values)) for values in zip(*features.values())]
         return BatchFeature(DataCollatorForRelationExtraction(self.tokenizer)(rows))
 
-    def _tokenize(self, texts):
+    def _tokenize(self, texts: list[str]) -> BatchEncoding:
         return self.tokenizer(
             texts,
             truncation=False,
@@ -197,7 +197,7 @@ class DocREIIProcessor(ProcessorMixin):
             verbose=False,
         )
 
-    def _facts(self, document, pair_mask):
+    def _facts(self, document: Mapping[str, Any], pair_mask: list[list[bool]]) -> list[list[int]]:
         facts = []
         for label in document.get("labels") or []:
             if not pair_mask[label["h"]][label["t"]]:
@@ -244,18 +244,21 @@ class DocREIIProcessor(ProcessorMixin):
         self, outputs: DocREIIOutput, documents: Sequence[Mapping[str, Any]], threshold: float, top_k: int | None
     ) -> list[list[PredictedFact]]:
         """The facts of each document with a score above the threshold, the highest score first."""
-        if len(documents) != len(outputs.logits):
-            raise ValueError(f"got {len(documents)} documents for the output of {len(outputs.logits)}")
+        logits = outputs.logits
+        if logits is None:
+            raise ValueError("the output has no `logits`")
+        if len(documents) != len(logits):
+            raise ValueError(f"got {len(documents)} documents for the output of {len(logits)}")
         check_selection(threshold, top_k)
-        pair_mask = torch.zeros(outputs.logits.shape[:-1], dtype=torch.bool)
+        pair_mask = torch.zeros(logits.shape[:-1], dtype=torch.bool)
         for index, document in enumerate(documents):
             num_entities = len(document["vertexSet"])
             pairs = torch.tensor(candidate_pairs(document, self.candidate_types), dtype=torch.bool)
             pair_mask[index, :num_entities, :num_entities] = pairs
         facts, scores = predicted_facts(
-            outputs.logits,
+            logits,
             self.max_labels_per_pair,
-            pair_mask.to(outputs.logits.device),
+            pair_mask.to(logits.device),
             margin=math.log((1 - threshold) / threshold) if threshold else math.inf,
         )
         by_document: list[list[PredictedFact]] = [[] for _ in documents]
@@ -367,7 +370,7 @@ def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> lis
     return classes
 
 
-def _check_candidate_types(candidate_types) -> list[list[str]] | None:
+def _check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> list[list[str]] | None:
     if candidate_types is None:
         return None
     for types in candidate_types:
@@ -376,7 +379,7 @@ def _check_candidate_types(candidate_types) -> list[list[str]] | None:
     return [list(types) for types in candidate_types]
 
 
-def _first_piece(encodings, document: int, character: int) -> int:
+def _first_piece(encodings: BatchEncoding, document: int, character: int) -> int:
     # A token of white space alone gives no piece: the next one stands for it, at the latest the closing marker's.
     position = encodings.char_to_token(document, character)
     while position is None:

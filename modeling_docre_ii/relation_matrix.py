@@ -1,4 +1,4 @@
-"""The relation matrix R: read from logits, embedded, and corrupted by noise in training (sections 2.2 and 2.3)."""
+"""The relation matrix R: read from logits, embedded, and noisy in training."""
 
 import torch
 from torch import nn

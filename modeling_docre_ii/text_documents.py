@@ -11,7 +11,7 @@ from .documents import DocumentError
 
 try:
     from syntok import segmenter
-except ImportError:  # not among what the code of a checkpoint can ask of those who load it from the Hub
+except ImportError:  # users who load a checkpoint with `trust_remote_code` may not have it
     segmenter = None
 
 
@@ -25,9 +25,9 @@ def document_from_text(
     """
     Makes a document of plain text and the character spans of its mentions.
 
-    Sentences and words are syntok's. A word is cut where a mention begins or ends inside it, so that every mention is
-    made of whole tokens, and two sentences are joined where a mention reaches from one into the other. No character is
-    lost but white space.
+    syntok splits the text into sentences and words. A word is split where a mention begins or ends inside it, so that
+    every mention consists of whole tokens, and two sentences are joined if a mention spans both. Only white space is
+    lost.
 
     Args:
         title (`str`):
@@ -38,16 +38,16 @@ def document_from_text(
             The entities, each with `mentions`, a list of [start, end) in characters of `text`, a `type`, and
             optionally a `kb_id`.
         breaks (`Sequence[int]`, *optional*):
-            Characters at which a sentence begins whatever the text says, as after a heading.
+            Characters at which a sentence must begin, such as after a heading.
 
     Returns:
         `dict`: the document with `title`, `sents`, `vertexSet` in the order of `entities`, and empty `labels`.
 
     Raises:
         `ImportError`: syntok is not installed.
-        [`DocumentError`]: the text is no string or the entities are no list, an entity has no mentions or no type, or
-            a span is not one of the text, or begins or ends with white space. The message names the document, the
-            entity and the mention.
+        [`DocumentError`]: the text is not a string or the entities are not a list, an entity has no mentions or no
+            type, or a span is outside the text or begins or ends with white space. The message names the document,
+            the entity and the mention.
 
     Example:
 
@@ -57,7 +57,7 @@ def document_from_text(
     ```
     """
     if segmenter is None:
-        raise ImportError("plain text is cut into sentences and words by syntok: `pip install syntok`")
+        raise ImportError("plain text is split into sentences and words by syntok: `pip install syntok`")
     if not isinstance(text, str):
         raise DocumentError(f"document {title!r}: 'text' is {reprlib.repr(text)}, expected a string")
     if not isinstance(entities, (list, tuple)):
@@ -90,7 +90,7 @@ def document_from_text(
 
 def document_of(given: Any) -> Any:
     """
-    Makes a document of what may be a plain text with entities; anything else is returned as it is.
+    Makes a document of a plain text with entities. Anything else is returned unchanged.
 
     Args:
         given (`Mapping`):
@@ -105,10 +105,11 @@ def document_of(given: Any) -> Any:
     """
     if not isinstance(given, Mapping) or "text" not in given:
         return given
-    document = document_from_text(given.get("title"), given["text"], given.get("entities"))
+    fields: dict[str, Any] = {"title": None, "entities": None, "labels": None, **given}
+    document = document_from_text(fields["title"], fields["text"], fields["entities"])
     if not document["sents"]:
-        raise DocumentError(f"document {given.get('title')!r}: 'text' is {given['text']!r}, expected one with a word")
-    return document | {"labels": given.get("labels")}
+        raise DocumentError(f"document {fields['title']!r}: 'text' is {fields['text']!r}, expected one with a word")
+    return document | {"labels": fields["labels"]}
 
 
 def _check_entity(entity: Any, text: str, place: str) -> None:
@@ -152,7 +153,7 @@ def _split(text: str, breaks: Sequence[int], spans: Iterable[Span]) -> list[list
 
 
 def _tokens(text: str, start: int, end: int, edges: set[int]) -> list[Span]:
-    # What syntok leaves between two tokens, white space and the hyphens of compounds, is between two edges as well.
+    # White space and the hyphens of compounds, which syntok leaves out of its tokens, are between two edges as well.
     cuts = [start, *sorted(edge for edge in edges if start < edge < end), end]
     return [
         (word.start() + left, word.end() + left)

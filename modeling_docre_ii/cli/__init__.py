@@ -1,4 +1,4 @@
-"""The command line, `docre-ii COMMAND ...` or `python -m modeling_docre_ii.cli COMMAND ...`."""
+"""The command line: `docre-ii COMMAND` or `python -m modeling_docre_ii.cli COMMAND`."""
 
 import importlib
 import sys

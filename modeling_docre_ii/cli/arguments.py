@@ -1,15 +1,14 @@
-"""The command-line arguments beside those of training: model, stages, data, model card."""
+"""Command-line arguments of model, stages, data and model card."""
 
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..configuration_docre_ii import DocREIIConfig
-from ..mention_marking import MENTION_ANCHORS
 from ..training.arguments import DocREIITrainingArguments
 from ..utils.suggestions import check_names
 
@@ -30,7 +29,7 @@ _FILES = (
 
 @dataclass
 class ModelArguments:
-    """Which model, and the numbers of a new one."""
+    """Which model, and the options of a new one."""
 
     _argument_group_name = "model"
 
@@ -41,27 +40,28 @@ class ModelArguments:
             "`package:NAME/FOLDER` for a folder inside an installed Python package."
         },
     )
-    encoder_kwargs: dict | str | None = field(
-        default=None,
-        metadata={"help": "Changes to the encoder's configuration, as '{\"attention_probs_dropout_prob\": 0.0}'."},
-    )
-    model_kwargs: dict | str | None = field(
+    encoder_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": 'Fields of DocREIIConfig: for a new model, as \'{"pair_encoder": "concat"}\', and for the '
-            "inference module that stage 2 adds to a checkpoint, as '{\"num_inference_layers\": 1}'."
+            "help": "Changes to the encoder's configuration, such as '{\"attention_probs_dropout_prob\": 0.0}'."
+        },
+    )
+    model_kwargs: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": 'Fields of DocREIIConfig: for a new model, such as \'{"pair_encoder": "concat"}\', and for the '
+            "inference module that stage 2 adds to a checkpoint, such as '{\"num_inference_layers\": 1}'."
         },
     )
     mark_types: bool = field(
         default=False,
         metadata={"help": "For a new model: write the type of a mention after its opening marker, as a word."},
     )
-    mention_anchor: str = field(
+    mention_anchor: Literal["marker", "token"] = field(
         default="token",
         metadata={
             "help": "For a new model: what represents a mention, the first token of its text or its opening marker "
-            "(the paper).",
-            "choices": MENTION_ANCHORS,
+            "(the paper)."
         },
     )
     max_labels_per_pair: int | None = field(
@@ -76,13 +76,22 @@ class ModelArguments:
         },
     )
 
-    def __post_init__(self):
-        self.encoder_kwargs = _read_mapping("encoder_kwargs", self.encoder_kwargs)
-        self.model_kwargs = _read_mapping("model_kwargs", self.model_kwargs)
+    def __post_init__(self) -> None:
+        self.encoder_kwargs, self.model_kwargs = self.encoder_changes, self.config_fields
         for name in self.model_kwargs:
             if name in type(self).__dataclass_fields__:
                 raise ValueError(f"model_kwargs: {name!r} is an argument of its own: set it beside `model_kwargs`")
         check_names("model_kwargs", self.model_kwargs, DocREIIConfig.__dataclass_fields__)
+
+    @property
+    def encoder_changes(self) -> dict[str, Any]:
+        """`dict`: the settings of the encoder in `encoder_kwargs`."""
+        return _read_mapping("encoder_kwargs", self.encoder_kwargs)
+
+    @property
+    def config_fields(self) -> dict[str, Any]:
+        """`dict`: the fields of [`DocREIIConfig`] in `model_kwargs`."""
+        return _read_mapping("model_kwargs", self.model_kwargs)
 
 
 @dataclass
@@ -99,18 +108,23 @@ class StageArguments:
             "encoder, for a model without pre-training)."
         },
     )
-    stage_2: dict | str | None = field(
+    stage_2: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "Training arguments of stage 2 where they differ from those of stage 1, as "
+            "help": "Training arguments of stage 2 where they differ from those of stage 1, such as "
             '\'{"num_train_epochs": 15, "learning_rate": 1e-4}\'.'
         },
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.stages not in ([1], [2], [1, 2]):
-            raise ValueError(f"`stages` has to be 1, 2, or both, got {self.stages}")
-        self.stage_2 = _read_mapping("stage_2", self.stage_2)
+            raise ValueError(f"`stages` must be 1, 2, or both, got {self.stages}")
+        self.stage_2 = self.stage_2_changes
+
+    @property
+    def stage_2_changes(self) -> dict[str, Any]:
+        """`dict`: the training arguments in `stage_2`."""
+        return _read_mapping("stage_2", self.stage_2)
 
 
 @dataclass
@@ -176,7 +190,7 @@ class DataArguments:
     )
     candidate_types: str | None = field(
         default=None,
-        metadata={"help": 'Types that can be related, as \'[["Chemical", "Disease"]]\'. Default: all pairs.'},
+        metadata={"help": 'Types that can be related, such as \'[["Chemical", "Disease"]]\'. Default: all pairs.'},
     )
     score_files: list[str] | None = field(
         default=None,
@@ -189,12 +203,11 @@ class DataArguments:
         default=None,
         metadata={"help": "Predictions to compare a single file of `score_files` with, by a paired bootstrap."},
     )
-    unknown_titles: str = field(
+    unknown_titles: Literal["error", "wrong"] = field(
         default="error",
         metadata={
             "help": "What to do with a prediction on a title that no gold document has: refuse it, or count it as "
-            "wrong like DocRED's official scorer.",
-            "choices": ["error", "wrong"],
+            "wrong like DocRED's official scorer."
         },
     )
     max_train_documents: int | None = field(
@@ -211,7 +224,7 @@ class DataArguments:
     )
     num_printed_triples: int = field(default=10, metadata={"help": "Number of triples printed for each of them."})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.data_dir is not None and not Path(self.data_dir).is_dir():
             raise ValueError(f"`data_dir`: there is no folder {self.data_dir!r} ({_relative_to()})")
         for name in _FILES:
@@ -220,11 +233,16 @@ class DataArguments:
                 if not Path(path).is_file():
                     raise ValueError(f"`{name}`: there is no file {path!r} ({_relative_to()})")
         if self.documents_per_shard < 1:
-            raise ValueError(f"`documents_per_shard` has to be at least 1, got {self.documents_per_shard}")
+            raise ValueError(f"`documents_per_shard` must be at least 1, got {self.documents_per_shard}")
         if self.compare_with is not None and len(self.score_files or ()) != 1:
             raise ValueError("`compare_with` needs one file in `score_files` to compare with")
         if self.candidate_types is not None:
-            self.candidate_types = _read_json("candidate_types", self.candidate_types)
+            _read_json("candidate_types", self.candidate_types)
+
+    @property
+    def candidate_type_pairs(self) -> list[list[str]] | None:
+        """`list[list[str]]`: the pairs of types in `candidate_types`, `None` for all."""
+        return None if self.candidate_types is None else _read_json("candidate_types", self.candidate_types)
 
     @property
     def files(self) -> dict[str, list[str]]:
@@ -235,14 +253,14 @@ class DataArguments:
 
 @dataclass
 class CardArguments:
-    """What the model card (README.md) states and no other argument tells."""
+    """Statements of the model card (README.md) that no other argument provides."""
 
     _argument_group_name = "model card"
 
     hub_license: str | None = field(
         default=None,
         metadata={
-            "help": "License of the weights, one of the Hub's identifiers, as `apache-2.0`. Default: the license of "
+            "help": "License of the weights, one of the Hub's identifiers, such as `apache-2.0`. Default: that of "
             "`model_name_or_path` on the Hub."
         },
     )
@@ -266,7 +284,7 @@ class Arguments:
     Args:
         model ([`ModelArguments`]): Which model.
         data ([`DataArguments`]): Which documents.
-        card ([`CardArguments`]): What the model card states.
+        card ([`CardArguments`]): Statements of the model card.
         training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in the order of training.
     """
 
@@ -285,10 +303,10 @@ def _relative_to() -> str:
     return f"paths are relative to {os.getcwd()!r}"
 
 
-def _read_mapping(name: str, value: dict | str | None) -> dict:
+def _read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:
     mapping = _read_json(name, value) if isinstance(value, str) else value or {}
     if not isinstance(mapping, dict):
-        raise ValueError(f"`{name}` has to be a mapping, got {value!r}")
+        raise ValueError(f"`{name}` must be a mapping, got {value!r}")
     return mapping
 
 

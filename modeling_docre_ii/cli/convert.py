@@ -1,4 +1,4 @@
-"""Rewrites a checkpoint that an earlier version has saved, for this one: `docre-ii convert`."""
+"""Converts a checkpoint of an earlier version: `docre-ii convert`."""
 
 import argparse
 import json

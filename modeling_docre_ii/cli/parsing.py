@@ -17,7 +17,7 @@ from .arguments import Arguments, CardArguments, DataArguments, ModelArguments, 
 
 _ARGUMENT_CLASSES = (ModelArguments, StageArguments, DataArguments, CardArguments, DocREIITrainingArguments)
 
-# Of transformers' many training arguments, those that `--help` shows.
+# The training arguments that `--help` shows, among transformers' many.
 _USUAL_TRAINING_ARGUMENTS = {
     "output_dir",
     "do_train",
@@ -47,7 +47,7 @@ _USUAL_TRAINING_ARGUMENTS = {
     "resume_from_checkpoint",
     "push_to_hub",
 }
-# Of the data arguments, those that only `--help-all` shows.
+# The data arguments that only `--help-all` shows.
 _RARE_DATA_ARGUMENTS = {
     "documents_per_shard",
     "num_printed_documents",
@@ -90,9 +90,10 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
     if data_args.triples_dir is not None and not training_args.do_predict:
         raise ValueError("`triples_dir` is where `do_predict` writes: set it as well")
     training = dict.fromkeys(stage_args.stages, training_args)
-    if 2 in training and stage_args.stage_2:
-        check_names("stage_2", stage_args.stage_2, DocREIITrainingArguments.__dataclass_fields__)
-        *_, training[2] = parser.parse_args_into_dataclasses([*argv, *_as_arguments(stage_args.stage_2)])
+    changes = stage_args.stage_2_changes
+    if 2 in training and changes:
+        check_names("stage_2", changes, DocREIITrainingArguments.__dataclass_fields__)
+        *_, training[2] = parser.parse_args_into_dataclasses([*argv, *_as_arguments(changes)])
     if len(training) == 2:
         stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
@@ -145,14 +146,14 @@ def _read_configuration(path: str) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"cannot read the configuration {path!r}: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"the configuration {path!r} has to be a mapping of argument names to values")
+        raise ValueError(f"the configuration {path!r} must be a mapping of argument names to values")
     check_names(path, values, [field.name for kind in _ARGUMENT_CLASSES for field in fields(kind) if field.init])
     return values
 
 
 def _as_arguments(values: dict[str, Any]) -> list[str]:
     """Turns values into command-line arguments, so that one parser reads both."""
-    arguments = []
+    arguments: list[str] = []
     for name, value in values.items():
         if value is None:
             continue

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..explanation import describe_explanation
 from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..processing_docre_ii import DocREIIProcessor
 from ..training.trainer import DocREIITrainer
 from ..utils.atomic_write import atomic_write
@@ -63,12 +62,9 @@ def print_explanation(
     model: DocREIIForRelationExtraction = trainer.accelerator.unwrap_model(trainer.model).eval()
     if not model.config.num_iterations or model.config.cross_attention != "extended":
         return
-    triples = []
-    for document in documents:
-        inputs = processor(document, return_tensors="pt").to(model.device)
-        with torch.no_grad(), trainer.compute_loss_context_manager():
-            outputs = model(**inputs, output_attentions=True)
-        triples += processor.explain(outputs, [document])[0]
-    supported = [triple for triple in triples if triple["support"]]
+    extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=model.device)
+    with trainer.compute_loss_context_manager():
+        explained = extractor(list(documents), explain=True)
+    supported = [triple for triples in explained for triple in triples if triple["support"]]
     if supported:
         print(f"\nWhy, for one of them:\n{describe_explanation(max(supported, key=lambda t: t['iteration']))}")

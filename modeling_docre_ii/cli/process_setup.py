@@ -1,4 +1,4 @@
-"""What each process of a command sets up first: logs, threads and one-line errors."""
+"""Setup of each process of a command: logs, threads and one-line errors."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ import torch
 import transformers
 
 
-# The commands log through it what they do.
+# The commands log what they do here.
 logger = logging.getLogger("docre_ii")
 
 
@@ -21,7 +21,7 @@ def setup_logging(should_log: bool = True, transformers_level: int = logging.WAR
 
     Args:
         should_log (`bool`, *optional*, defaults to `True`):
-            Whether this process logs what it does, and not only warnings. Usually the main process alone does.
+            Whether this process logs what it does, and not only warnings. Usually only the main process does.
         transformers_level (`int`, *optional*, defaults to `logging.WARNING`):
             Level of transformers' own logs.
     """
@@ -34,20 +34,20 @@ def setup_logging(should_log: bool = True, transformers_level: int = logging.WAR
 def use_all_cores() -> None:
     """Shares the cores among the processes of a CPU run: `accelerate launch` gives each process a single thread."""
     if os.environ.get("OMP_NUM_THREADS") == "1":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 @contextmanager
 def one_line_errors(prog: str, *kinds: type[Exception]) -> Iterator[None]:
     """
-    Ends the program with a one-line message, without a traceback, for errors that the user can mend.
+    Ends the program with a one-line message, without a traceback, for errors that the user can fix.
 
     Args:
         prog (`str`):
             How the user calls the program. The message starts with it.
         kinds (`type[Exception]`):
-            The errors. Any other one passes through.
+            The errors. All others pass through.
 
     Raises:
         `SystemExit`: one of the errors was raised.

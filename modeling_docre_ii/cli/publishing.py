@@ -1,4 +1,4 @@
-"""What a run tells the model card."""
+"""Describes a run for the model card."""
 
 from pathlib import Path
 from typing import Any

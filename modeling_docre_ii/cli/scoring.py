@@ -1,4 +1,4 @@
-"""Scores files of predictions: `docre-ii score`, and `--score_files` of `run_docre.py`."""
+"""Scores files of predictions: `docre-ii score` and `--score_files`."""
 
 from dataset_scripts.corpus import Corpus
 
@@ -46,14 +46,14 @@ def main(argv: list[str], prog: str = "docre-ii score") -> None:
 
 def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     """
-    Scores files of predictions on the validation documents and prints tables: every score of each file; of one file
-    the scores by relation, or the comparison with another file; of several files mean and deviation.
+    Scores files of predictions on the validation documents and prints tables: every score of each file; for a single
+    file the scores by relation, or the comparison with another file; for several files mean and deviation.
 
     Args:
         corpus ([`Corpus`]):
             The gold documents.
         data_args ([`DataArguments`]):
-            Which files.
+            Which files, at least one in `score_files`.
 
     Raises:
         `ValueError`: there are no validation documents with labels, or a file is not a submission about them
@@ -61,22 +61,32 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     """
     check_labels(corpus, "validation")
     documents = list(corpus.documents("validation"))
-    files = [read_submission(path) for path in data_args.score_files]
-    facts, unknown = (corpus.train_facts, corpus.distant_facts), {"unknown_titles": data_args.unknown_titles}
-    runs = [score_facts(predictions, documents, *facts, **unknown) for predictions in files]
-    for path, scores in zip(data_args.score_files, runs):
+    paths, unknown_titles = data_args.score_files or [], data_args.unknown_titles
+    files = [read_submission(path) for path in paths]
+    runs = [
+        score_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, unknown_titles)
+        for predictions in files
+    ]
+    for path, scores in zip(paths, runs):
         print(f"\n{path}\n{score_table(scores)}")
     if len(runs) > 1:
         print(f"\n{len(runs)} runs\n{runs_table(summarize_runs(runs))}")
     elif data_args.compare_with is None:
-        by_relation = score_relations(files[0], documents, **unknown)
+        by_relation = score_relations(files[0], documents, unknown_titles)
         print(f"\n{relation_table(by_relation, corpus.relation_names)}")
     else:
         others = read_submission(data_args.compare_with)
         comparisons = {
-            name: paired_bootstrap(files[0], others, documents, name, train_facts=corpus.train_facts, **unknown)
+            name: paired_bootstrap(
+                files[0],
+                others,
+                documents,
+                name,
+                train_facts=corpus.train_facts,
+                unknown_titles=unknown_titles,
+            )
             for name in runs[0]
             if name.endswith("f1") and name != "ign_distant_f1"
         }
-        paths = f"{data_args.score_files[0]} and {data_args.compare_with}"
-        print(f"\n{paths}, 1,000 resamples of the documents\n{comparison_table(comparisons)}")
+        heading = f"{paths[0]} and {data_args.compare_with}, 1,000 resamples of the documents"
+        print(f"\n{heading}\n{comparison_table(comparisons)}")

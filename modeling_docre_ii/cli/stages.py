@@ -1,4 +1,4 @@
-"""Which stages a run trains, from which model or checkpoint each of them starts."""
+"""The stages that a run trains, and the model or checkpoint that each starts from."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..training.arguments import DocREIITrainingArguments
-from ..training.precision import reuse_precision_of_stages
+from ..training.precision import read_precision
 from .arguments import Arguments
 
 
@@ -36,8 +36,9 @@ class Stage:
 
 def stages_of(arguments: Arguments) -> list[Stage]:
     """
-    Returns the stages of a run, without those that a resumed run has finished. A run that does not train has one. A
-    resumed run keeps the precision it was started in.
+    Returns the stages of a run, without those that a resumed run has finished.
+
+    A run that does not train has one stage. A resumed run keeps the precision it was started in.
 
     Args:
         arguments ([`Arguments`]):
@@ -47,7 +48,7 @@ def stages_of(arguments: Arguments) -> list[Stage]:
         `list[Stage]`
 
     Raises:
-        `ValueError`: the run is to be resumed and there is no checkpoint, or its precision does not work here.
+        `ValueError`: there is no checkpoint to resume the run from, or its precision does not work here.
     """
     training, start = arguments.training, arguments.model.model_name_or_path
     last = max(training)
@@ -58,9 +59,39 @@ def stages_of(arguments: Arguments) -> list[Stage]:
     stages = [Stage(number, args, start) for number, args in training.items() if number >= first]
     stages[0].checkpoint = checkpoint
     if len(training) == 2:
-        # Stage 2 starts from the model of stage 1, from this run or the one that is resumed.
+        # Stage 2 starts from the model of stage 1, of this run or the resumed one.
         stages[-1].start = training[1].output_dir
     return stages
+
+
+def reuse_precision_of_stages(
+    training: Mapping[int, DocREIITrainingArguments], first_stage: int, checkpoint: str | None
+) -> None:
+    """
+    Uses the precision that a run was started in for all of its stages.
+
+    A stage keeps its own precision if the requested one differs from that of the recorded run.
+
+    Args:
+        training (`dict[int, DocREIITrainingArguments]`):
+            The arguments of each stage.
+        first_stage (`int`):
+            The first stage that is left to train.
+        checkpoint (`str`, *optional*):
+            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
+
+    Raises:
+        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
+    """
+    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
+    if checkpoint is None and not finished:
+        return
+    folder = checkpoint or finished[-1]
+    record = read_precision(folder)
+    for stage, args in training.items():
+        is_resumed = checkpoint is not None and stage == first_stage
+        if record is not None and (is_resumed or args.requested_precision == record.requested):
+            args.reuse_precision(folder)
 
 
 def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[int, str | None]:

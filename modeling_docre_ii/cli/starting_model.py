@@ -1,4 +1,4 @@
-"""The model that a stage starts from: a new one on a text encoder, or a checkpoint."""
+"""The model that a stage starts from: a new one, or a checkpoint."""
 
 from importlib import resources
 from typing import Any
@@ -19,8 +19,9 @@ def load_model(
     arguments: Arguments, stage: Stage, corpus: Corpus
 ) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
     """
-    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder; for training, with the inference module
-    in stage 2 and without it in stage 1.
+    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder.
+
+    In training, the model has an inference module in stage 2 and none in stage 1.
 
     Args:
         arguments ([`Arguments`]):
@@ -38,28 +39,29 @@ def load_model(
             `ignore_mismatched_sizes` is not set.
     """
     path, model_args = resolve_path(stage.start), arguments.model
-    most = model_args.max_labels_per_pair
-    decoding = {} if most is None else {"max_labels_per_pair": most}
-    corpus_settings = {
-        "relations": corpus.relation_names,
-        "candidate_types": arguments.data.candidate_types or corpus.candidate_types,
-    }
+    limit = model_args.max_labels_per_pair
+    decoding: dict[str, Any] = {} if limit is None else {"max_labels_per_pair": limit}
+    relations = corpus.relation_names
+    candidate_types = arguments.data.candidate_type_pairs or corpus.candidate_types
     if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
         if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
             return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path, **decoding)
-        processor = DocREIIProcessor.from_pretrained(path, **corpus_settings, **decoding)
+        processor = DocREIIProcessor.from_pretrained(
+            path, relations=relations, candidate_types=candidate_types, **decoding
+        )
         changes = {**processor.label_maps, "ignore_mismatched_sizes": True}
         return _load_checkpoint(arguments, stage, path, **changes), processor
     processor = DocREIIProcessor.from_encoder_pretrained(
         path,
-        **corpus_settings,
-        **decoding,
+        relations,
+        model_args.mention_anchor,
+        candidate_types=candidate_types,
         mark_types=model_args.mark_types,
-        mention_anchor=model_args.mention_anchor,
+        **decoding,
     )
-    config_kwargs = model_args.model_kwargs | ({"num_iterations": 0} if stage.number == 1 else {})
+    config_kwargs = model_args.config_fields | ({"num_iterations": 0} if stage.number == 1 else {})
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
-        path, processor=processor, encoder_kwargs=model_args.encoder_kwargs, **config_kwargs
+        path, processor=processor, encoder_kwargs=model_args.encoder_changes, **config_kwargs
     )
     return model, processor
 
@@ -73,7 +75,7 @@ def resolve_path(name_or_path: str) -> str:
             Such a path, or a name on the Hub or a folder.
 
     Returns:
-        `str`: the folder; a name or folder as it is.
+        `str`: the folder. Names and other folders are returned unchanged.
 
     Raises:
         `ValueError`: the package is not installed.
@@ -95,15 +97,15 @@ def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: A
         raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
     if stage.number == 1 or has_inference:
         return DocREIIForRelationExtraction.from_pretrained(path, **changes)
-    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.model_kwargs, **changes)
+    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.config_fields, **changes)
 
 
 def _has_label_map(path: str, corpus: Corpus, may_differ: bool) -> bool:
     """
-    Whether a checkpoint has the relations of the documents.
+    Returns whether a checkpoint has the relations of the documents.
 
     Raises:
-        `ValueError`: it does not have them and has to, or its model and its processor differ.
+        `ValueError`: they differ but may not, or the checkpoint's model and processor differ.
     """
     relations = DocREIIProcessor.from_pretrained(path).relations
     check_label_map(DocREIIConfig.from_pretrained(path).id2label, relations)

@@ -1,4 +1,4 @@
-"""Triples of a corpus of any size, as Parquet files: shared by processes, and gone on with where it was stopped."""
+"""Bulk extraction: triples of a corpus of any size as Parquet files, resumable."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,20 +41,20 @@ COLUMNS = pa.schema(
     }
 )
 
-# What a shard is of, JSON in the metadata of its Parquet file.
+# Key of the description of its run in the metadata of a Parquet file, as JSON.
 METADATA_KEY = b"docre_ii"
 
 
 @dataclass
 class ExtractedTriples:
     """
-    What is in a folder of triples.
+    Contents of a folder of triples.
 
     Args:
-        num_documents (`int`): Number of documents whose triples are there, those without a triple among them.
+        num_documents (`int`): Number of finished documents, including those without a triple.
         num_triples (`int`): Number of triples.
-        num_shards (`int`): Number of files, each of them whole.
-        expected_shards (`int`): Number of files when all documents are done.
+        num_shards (`int`): Number of complete files.
+        expected_shards (`int`): Number of files when all documents are finished.
     """
 
     num_documents: int
@@ -84,36 +84,36 @@ def extract_to_parquet(
     num_processes: int | None = None,
 ) -> ExtractedTriples:
     """
-    Writes what a model predicts on any number of documents as Parquet files, `triples-00012-of-00040.parquet`, that
-    `datasets.load_dataset("parquet", data_dir=folder)` reads.
+    Writes the predictions of a model on any number of documents as Parquet files, `triples-00012-of-00040.parquet`,
+    which `datasets.load_dataset("parquet", data_dir=folder)` reads.
 
-    A shard is `documents_per_shard` consecutive documents, of which only those of one shard are in memory. Its file is
-    whole or not there, so that a run which was killed is started again as it was: every file is left as it is, and
-    what a process was busy with is done again. Process i of n does the shards i, i + n, ...; n may be another one at
-    every start. Processes neither wait for each other nor talk: on several nodes they need no more than one folder.
+    A shard is `documents_per_shard` consecutive documents. Only the documents of one shard are in memory at a time.
+    Files are written atomically, so to resume a run, start it again with the same arguments: it keeps all files and
+    repeats only unfinished shards. Process i of n writes the shards i, i + n, ...; n may change from one start to the
+    next. Processes do not communicate: on several nodes, a shared folder is all they need.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
-            The model, on the device it is to run on.
+            The model, on the device to run on.
         processor ([`DocREIIProcessor`]):
             Its processor.
         documents (`Sequence[dict]`):
-            Documents as the pipeline takes them: in DocRED's form, or plain texts with entities; labels are not looked
-            at. For what does not fit in memory a `datasets.Dataset`, which reads from disk.
+            Documents as for the pipeline: in DocRED's form, or plain texts with entities. Labels are ignored. Use a
+            `datasets.Dataset`, which reads from disk, for a corpus that does not fit in memory.
         folder (`str` or `Path`):
-            Where the files go. The folder is made if there is none.
+            Folder of the files. It is created if necessary.
         documents_per_shard (`int`, *optional*, defaults to 500):
-            Documents of one file. The most that is done again by each process after it was killed.
+            Number of documents of a file. A process that was killed repeats at most that many.
         batch_size (`int`, *optional*, defaults to 8):
-            Number of documents that go through the model at once. Those of a shard are sorted by length before.
+            Number of documents that go through the model at once. The documents of a shard are batched by length.
         bf16 (`bool`, *optional*, defaults to `False`):
             Whether the model runs under autocast to bfloat16. On a CPU it does so only if bf16 works there and is
-            faster than float32. What the process that starts first decides holds for all shards.
+            faster than float32. The first process decides for all shards.
         process_index, num_processes (`int`, *optional*):
-            Which of how many processes this is, as in an array of jobs. Default to what accelerate says.
+            Index of this process and number of processes, as in a job array. Default to those of accelerate.
 
     Returns:
-        [`ExtractedTriples`]: what is in the folder when this process has done its shards. Others may not have.
+        [`ExtractedTriples`]: the contents of the folder when this process has finished. Others may still be running.
 
     Raises:
         [`DocumentError`]: a document is malformed; the message has its index and its title. The shards before it are
@@ -141,13 +141,13 @@ def extract_to_parquet(
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
-    # Of a model with a device map, the pipeline finds out where it is, and refuses to be told.
+    # The pipeline finds the device of a model with a device map itself, and raises if one is given.
     device = None if getattr(model, "hf_device_map", None) else model.device
     extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)
     folder = Path(folder)
     trial = None
     if bf16 and model.device.type == "cpu":
-        # Before the folder is read: processes of one launch wait for each other here, whatever they find there.
+        # Before the folder is read: all processes of a launch must take part in this.
         trial = try_bf16_in_all_processes() if is_launched else try_bf16()
     run = describe_run(model, processor, documents, documents_per_shard, bf16)
     run = settle_precision(run, folder, _description_of_a_shard(folder), trial, should_log=process_index == 0)
@@ -165,7 +165,7 @@ def extract_to_parquet(
             indices = run.documents_of(shard)
             read = [_read(documents[index], index) for index in indices]
             with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
-                triples = _predict(extractor, read, batch_size)
+                triples = _predict(extractor, read, indices, batch_size)
             _write_shard(folder, run, shard, read, triples)
             progress.update(len(indices))
     there = finished_shards(folder, run)
@@ -178,20 +178,19 @@ def extract_to_parquet(
 
 
 def shard_name(shard: int, num_shards: int) -> str:
-    """Names the file of a shard, as the Hub names those of a dataset."""
+    """Returns the file name of a shard, in the Hub's form."""
     return f"triples-{shard:05d}-of-{num_shards:05d}.parquet"
 
 
 def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
     """
-    Finds the shards of a run that are done. A file that is not whole, as a machine that lost its power can leave it,
-    is none of them.
+    Finds the finished shards of a run. Truncated files, as after a power failure, do not count.
 
     Returns:
         `dict[int, int]`: the number of triples by shard.
 
     Raises:
-        `FileExistsError`: a file is of another run. The message says in what it differs.
+        `FileExistsError`: a file belongs to another run. The message names the differences.
     """
     shards = {shard_name(shard, run.num_shards): shard for shard in range(run.num_shards)}
     finished = {}
@@ -202,11 +201,11 @@ def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
         # Shards from before there was a choice do not record what was requested.
         written = {"bf16_requested": run.bf16_requested} | _description_in(metadata)
         differing = {name: value for name, value in asdict(run).items() if written.get(name) != value}
-        if differing:
+        if metadata is None or differing:
             described = ", ".join(f"`{name}` {written.get(name)}, here {value}" for name, value in differing.items())
             raise FileExistsError(
-                f"{path} is of another run ({described}): go on with what it was started with, or choose another "
-                "folder"
+                f"{path} is of another run ({described}): continue with the arguments it was started with, or choose "
+                "another folder"
             )
         finished[shards[path.name]] = metadata.num_rows
     return finished
@@ -230,18 +229,32 @@ def _description_of_a_shard(folder: Path) -> dict[str, Any] | None:
 
 def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
     try:
-        document = read_document(given).document
+        return read_document(given).document
+    except DocumentError as error:
+        raise DocumentError(f"documents[{index}]: {error}") from None
+
+
+def _check(document: Mapping[str, Any], index: int) -> None:
+    try:
         check_document(document)
     except DocumentError as error:
         raise DocumentError(f"documents[{index}]: {error}") from None
-    return document
 
 
 def _predict(
-    extractor: DocumentRelationExtractionPipeline, documents: list[dict[str, Any]], batch_size: int
+    extractor: DocumentRelationExtractionPipeline,
+    documents: list[dict[str, Any]],
+    indices: Sequence[int],
+    batch_size: int,
 ) -> list[list[dict[str, Any]]]:
     """The triples of each document. They are encoded together, which is faster, and put into batches by length."""
-    encoded = extractor.processor(documents)
+    try:
+        encoded = extractor.processor(documents)
+    except DocumentError:
+        # The processor checks each document once, and names its title. Here it has an index as well.
+        for document, index in zip(documents, indices):
+            _check(document, index)
+        raise
     features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
     # The longest first: what does not fit in the memory of the device fails at once.
     order = sorted(range(len(features)), key=lambda index: -len(features[index]["input_ids"]))
@@ -282,7 +295,7 @@ def _write_shard(
     described = asdict(run) | {"first_document": indices.start, "documents_in_shard": len(indices)}
     schema = COLUMNS.with_metadata({METADATA_KEY: json.dumps(described)})
     path = folder / shard_name(shard, run.num_shards)
-    # What a process that was killed has left of it, which nobody else would take away.
+    # Partial files of a killed process, which nothing else removes.
     for left in folder.glob(f"{path.name}.*.partial"):
         left.unlink()
     with atomic_write(path) as partial, pq.ParquetWriter(partial, schema) as writer:

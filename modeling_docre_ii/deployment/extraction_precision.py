@@ -63,7 +63,7 @@ def settle_precision(
         logger.warning(
             f"the extraction in {folder} was started in {'bf16' if bf16 else 'float32'} and continues in it"
         )
-    elif should_log and not bf16:
+    elif should_log and not bf16 and trial is not None:
         warn_of_float32(trial)
     return replace(run, bf16=bf16)
 

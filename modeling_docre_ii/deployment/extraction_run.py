@@ -1,4 +1,4 @@
-"""What a bulk extraction is of: model, documents and shards, so that no folder mixes two."""
+"""Identity of a bulk extraction, so that no folder mixes two of them."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from ..processing_docre_ii import DocREIIProcessor
 
 
-# They say where a model is from or how it is loaded, not what it predicts: its weights are digested with their dtype.
+# Origin and loading options of a model, which do not change its predictions. Weights are digested with their dtype.
 _PROVENANCE = {
     "_name_or_path",
     "architectures",
@@ -102,7 +102,7 @@ def _without_provenance(config: dict[str, Any]) -> dict[str, Any]:
 
 def _fingerprint_of(documents: Sequence[Mapping[str, Any]]) -> str:
     if isinstance(documents, Dataset):
-        # Of a built dataset it follows the content of its files, and costs no reading.
+        # It depends on the content of the files of a dataset and costs no reading.
         return documents._fingerprint
     digest = hashlib.sha256()
     for document in documents:

@@ -1,4 +1,4 @@
-"""From a model to the ONNX files that [`DocREIIONNXModel`] runs."""
+"""Exports a model to ONNX, for [`DocREIIONNXModel`]."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..processing_docre_ii import DocREIIProcessor
 from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
 
 
-# The sizes that stay free in the files, by the inputs that have them.
+# The dynamic axes of the files, by input.
 BATCH, LENGTH, MENTIONS, ENTITIES = "batch_size", "sequence_length", "num_mentions", "num_entities"
 AXES = {
     "input_ids": {0: BATCH, 1: LENGTH},
@@ -38,13 +38,15 @@ class EncoderGraph(nn.Module):
         self.encoder = model.docre_ii.encoder
         self.config = model.config
 
-    def forward(self, input_ids, attention_mask, mention_positions):
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, mention_positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         encoding = encode_documents(self.encoder, input_ids, attention_mask, mention_positions, **self.config.windows)
         return encoding.last_hidden_state, encoding.mention_attention
 
 
 class RelationsGraph(nn.Module):
-    """Everything behind the encoder: hidden states and attention of the mentions -> logits of the base module and, of
+    """Everything after the encoder: hidden states and attention of the mentions -> logits of the base module and, of
     shape `(num_iterations, batch_size, num_entities, num_entities, num_labels)`, of all iterations."""
 
     inputs = ("last_hidden_state", "mention_attention", "mention_positions", "mention_entities", "pair_mask")
@@ -54,7 +56,14 @@ class RelationsGraph(nn.Module):
         self.model = model
         self.outputs = ("base_logits", "iteration_logits") if model.config.num_iterations else ("base_logits",)
 
-    def forward(self, last_hidden_state, mention_attention, mention_positions, mention_entities, pair_mask):
+    def forward(
+        self,
+        last_hidden_state: torch.Tensor,
+        mention_attention: torch.Tensor,
+        mention_positions: torch.Tensor,
+        mention_entities: torch.Tensor,
+        pair_mask: torch.Tensor,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         pairs = EntityPairs.from_mask(pair_mask)
         encoding = DocumentEncoding(last_hidden_state, mention_attention)
         rows = self.model.docre_ii.encode_pairs(encoding, mention_positions, mention_entities, pairs)
@@ -64,13 +73,13 @@ class RelationsGraph(nn.Module):
         return output["base_logits"], torch.stack(output["iteration_logits"])
 
 
-def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike):
+def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike) -> None:
     r"""
-    Writes a model for onnxruntime: `encoder.onnx`, `relations.onnx`, which is everything behind the encoder, the
+    Exports a model for onnxruntime: `encoder.onnx`, `relations.onnx` with everything after the encoder, the
     configuration and the processor.
 
-    Batch size, length, number of mentions and number of entities are free in the files. They are two because a
-    document that is longer than the encoder's window goes through the first in several windows.
+    Batch size, length, number of mentions and number of entities are dynamic. The encoder has a file of its own
+    because a document that is longer than its window goes through it in several windows.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -78,7 +87,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
         processor ([`DocREIIProcessor`]):
             Its processor.
         folder (`str` or `os.PathLike`):
-            Where to write, for [`DocREIIONNXModel.from_pretrained`].
+            Folder to write to, for [`DocREIIONNXModel.from_pretrained`].
 
     Raises:
         `ImportError`: onnx or onnxscript is not installed.
@@ -107,7 +116,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
 
 
 def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
-    """A batch to export with. Its sizes are not 0 or 1, which the exporter would take for fixed, and all different."""
+    """Returns a batch to export with. Its sizes differ, and are not 0 or 1, which the exporter would take as fixed."""
     batch_size, length, entities, mentions = 2, min(16, model.config.max_window_size), 3, 4
     inputs = {
         "input_ids": torch.ones(batch_size, length, dtype=torch.long),
@@ -119,7 +128,7 @@ def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
     return {name: value.to(model.device) for name, value in inputs.items()}
 
 
-def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], path: Path):
+def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], path: Path) -> None:
     with torch.no_grad():
         torch.onnx.export(
             graph.eval(),

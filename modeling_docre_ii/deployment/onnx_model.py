@@ -1,15 +1,16 @@
-"""A DocRE-II model that onnxruntime runs, in the place of [`DocREIIForRelationExtraction`] in the pipeline."""
+"""DocRE-II for onnxruntime, also in the pipeline."""
 
 import os
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..document_encoding import MentionAttention, encode_documents
+from ..entity_pairs import require_pair_inputs
 from ..model_outputs import DocREIIOutput
 
 
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-# The files of an exported model: the text encoder, and everything behind it.
+# The files of an exported model: the text encoder, and everything after it.
 ENCODER_FILE, RELATIONS_FILE = "encoder.onnx", "relations.onnx"
 
 
 class DocREIIONNXModel:
     """
-    A model that [`export_onnx`] wrote, for inference with onnxruntime.
+    A model exported by [`export_onnx`], for inference with onnxruntime.
 
-    It is called as [`DocREIIForRelationExtraction`] is, with tensors on the CPU, and gives the same
-    [`DocREIIOutput`]: `logits`, `base_logits` and `iteration_logits`. Documents of any length are read through the
-    same windows.
+    It takes the inputs of [`DocREIIForRelationExtraction`], as tensors on the CPU, and returns the same
+    [`DocREIIOutput`]: `logits`, `base_logits` and `iteration_logits`. Long documents are read through the same
+    windows.
 
     Args:
         encoder, relations (`onnxruntime.InferenceSession`):
@@ -50,7 +51,7 @@ class DocREIIONNXModel:
     device = torch.device("cpu")
     dtype = torch.float32
     input_modalities = ("text",)
-    # Where there is a GPU, a pipeline moves the model and its inputs there unless this says where they belong.
+    # Without it, a pipeline would move the model and its inputs to a GPU.
     hf_device_map = {"": device}
 
     def __init__(self, encoder: "InferenceSession", relations: "InferenceSession", config: DocREIIConfig):
@@ -59,13 +60,15 @@ class DocREIIONNXModel:
         self.config = config
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike, **session_options) -> "DocREIIONNXModel":
+    def from_pretrained(cls, folder: str | os.PathLike, **session_options: Any) -> "DocREIIONNXModel":
         r"""
+        Loads an exported model.
+
         Args:
             folder (`str` or `os.PathLike`):
-                What [`export_onnx`] wrote.
+                Folder written by [`export_onnx`].
             session_options:
-                Arguments of `onnxruntime.InferenceSession`, as `providers` or `sess_options`.
+                Arguments of `onnxruntime.InferenceSession`, such as `providers` or `sess_options`.
 
         Raises:
             `ImportError`: onnxruntime is not installed.
@@ -98,15 +101,16 @@ class DocREIIONNXModel:
             input_ids, attention_mask, mention_positions, mention_entities, pair_mask:
                 See [`DocREIIForRelationExtraction`].
             output_attentions (`bool`, *optional*, defaults to `False`):
-                The exported graphs return none: `True` is refused.
+                The exported graphs return none, so `True` is an error.
 
         Raises:
-            `ValueError`: an input is missing, or attentions are asked for.
+            `ValueError`: an input is missing, or `output_attentions` is set.
         """
         if output_attentions:
             raise ValueError("an exported model returns no attentions, so that it cannot explain its triples")
-        if any(value is None for value in (mention_positions, mention_entities, pair_mask)):
-            raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        mention_positions, mention_entities, pair_mask = require_pair_inputs(
+            mention_positions, mention_entities, pair_mask
+        )
         encoding = encode_documents(
             self.encoder,
             input_ids,
@@ -122,12 +126,10 @@ class DocREIIONNXModel:
             mention_entities=mention_entities,
             pair_mask=pair_mask.bool(),
         )
-        iteration_logits = tuple(iterations[0]) if iterations else None
-        return DocREIIOutput(
-            logits=iteration_logits[-1] if iterations else base_logits,
-            base_logits=base_logits,
-            iteration_logits=iteration_logits,
-        )
+        if not iterations:
+            return DocREIIOutput(logits=base_logits, base_logits=base_logits)
+        iteration_logits = tuple(iterations[0])
+        return DocREIIOutput(logits=iteration_logits[-1], base_logits=base_logits, iteration_logits=iteration_logits)
 
 
 class _Encoder:
@@ -161,8 +163,10 @@ def run_session(session: "InferenceSession", **inputs: torch.Tensor) -> list[tor
     return [torch.from_numpy(array) for array in session.run(None, arrays)]
 
 
-def require(*packages: str):
+def require(*packages: str) -> None:
     """
+    Checks that packages are installed.
+
     Raises:
         `ImportError`: one of the packages is not installed.
     """

@@ -1,5 +1,7 @@
 """The scores of CDR and GDA as an `evaluate` metric."""
 
+from typing import Any
+
 import datasets
 import evaluate
 
@@ -53,7 +55,7 @@ class BiomedicalMetric(DocumentInputs, evaluate.Metric):
     ```
     """
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         index, name = datasets.Value("int32"), datasets.Value("string")
         reference = {
             "title": name,
@@ -69,7 +71,7 @@ class BiomedicalMetric(DocumentInputs, evaluate.Metric):
             reference_urls=["https://aclanthology.org/D19-1498/"],
         )
 
-    def _compute(self, predictions, references):
+    def _compute(self, predictions: list[list[dict[str, Any]]], references: list[dict[str, Any]]) -> dict[str, float]:
         scores = score_facts(with_titles(predictions, references), references)
         names = [f"{kind}{score}" for kind in _KINDS for score in ("f1", "precision", "recall")]
         return {name: scores[name] for name in names if name in scores}

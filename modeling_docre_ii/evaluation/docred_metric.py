@@ -1,5 +1,7 @@
 """The scores of DocRED as an `evaluate` metric."""
 
+from typing import Any
+
 import datasets
 import evaluate
 
@@ -7,7 +9,7 @@ import evaluate
 # be imported here too, and from this folder. It takes a comment on an import line for a URL.
 from .matching import PredictionError
 from .metric_inputs import DocumentInputs, with_titles
-from .scores import DOCRED_CITATION, score_facts
+from .scores import DOCRED_CITATION, NamedFact, score_facts
 
 
 _DESCRIPTION = """\
@@ -40,7 +42,7 @@ class DocREDMetric(DocumentInputs, evaluate.Metric):
     ```
     """
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         index, name, indices = (
             datasets.Value("int32"),
             datasets.Value("string"),
@@ -59,7 +61,13 @@ class DocREDMetric(DocumentInputs, evaluate.Metric):
             reference_urls=["https://github.com/thunlp/DocRED/blob/master/code/evaluation.py"],
         )
 
-    def _compute(self, predictions, references, train_facts=None, distant_facts=None):
+    def _compute(
+        self,
+        predictions: list[list[dict[str, Any]]],
+        references: list[dict[str, Any]],
+        train_facts: set[NamedFact] | None = None,
+        distant_facts: set[NamedFact] | None = None,
+    ) -> dict[str, float]:
         return score_facts(with_titles(predictions, references), references, train_facts, distant_facts)
 
 

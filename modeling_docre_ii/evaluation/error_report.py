@@ -169,7 +169,7 @@ def _score(row: Mapping[str, Any]) -> float | None:
     return None if score is None else round(float(score), 4)
 
 
-def _relation_frequencies(documents) -> Counter:
+def _relation_frequencies(documents: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return Counter(
         relation
         for document in documents
@@ -177,7 +177,7 @@ def _relation_frequencies(documents) -> Counter:
     )
 
 
-def _frequency_groups(relations: set[str], frequencies: Counter, source: str) -> dict[str, str]:
+def _frequency_groups(relations: set[str], frequencies: Counter[str], source: str) -> dict[str, str]:
     """Returns the group of each relation, most frequent first, ties by id."""
     ranked = sorted(relations | set(frequencies), key=lambda relation: (-frequencies[relation], relation))
     groups = {}
@@ -187,7 +187,7 @@ def _frequency_groups(relations: set[str], frequencies: Counter, source: str) ->
     return {relation: group for relation, group in groups.items() if relation in relations}
 
 
-def _inter_sentence_test(documents) -> Callable[[CorpusFact], bool]:
+def _inter_sentence_test(documents: Sequence[Mapping[str, Any]]) -> Callable[[CorpusFact], bool]:
     sentences = [
         [{mention["sent_id"] for mention in mentions} for mentions in document["vertexSet"]] for document in documents
     ]

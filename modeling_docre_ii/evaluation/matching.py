@@ -63,7 +63,7 @@ def match_predictions(
         `ValueError`: `unknown_titles` is neither `"error"` nor `"wrong"`.
     """
     if unknown_titles not in UNKNOWN_TITLES:
-        raise ValueError(f"`unknown_titles` has to be one of {UNKNOWN_TITLES}, got {unknown_titles!r}")
+        raise ValueError(f"`unknown_titles` must be one of {UNKNOWN_TITLES}, got {unknown_titles!r}")
     of_title: dict[str, tuple[Mapping[str, Any], dict]] = {}
     for document in documents:
         if document["title"] in of_title:

@@ -2,27 +2,37 @@
 
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 
 from .matching import PredictionError
 
 
-class DocumentInputs:
+if TYPE_CHECKING:
+    from evaluate import Metric
+else:
+    # `evaluate.load` would take a second metric class in a file for the one to load.
+    Metric = object
+
+
+class DocumentInputs(Metric):
     """
     Lets a metric take whole documents, with more or fewer fields than declared.
 
     `evaluate` alone rejects such mappings. List this class before [`evaluate.Metric`] among the bases.
     """
 
-    def add_batch(self, *, predictions=None, references=None):
+    def add_batch(
+        self, *, predictions: Iterable[Iterable[Mapping[str, Any]]], references: Iterable[Mapping[str, Any]]
+    ) -> None:
         """Adds documents: a list of predictions and a reference for each."""
-        predictions = [declared_fields(self.features["predictions"], facts) for facts in predictions]
-        references = [declared_fields(self.features["references"], document) for document in references]
-        super().add_batch(predictions=predictions, references=references)
+        super().add_batch(
+            predictions=[declared_fields(self.features["predictions"], facts) for facts in predictions],
+            references=[declared_fields(self.features["references"], document) for document in references],
+        )
 
-    def add(self, *, prediction=None, reference=None):
+    def add(self, *, prediction: Iterable[Mapping[str, Any]], reference: Mapping[str, Any]) -> None:
         """Adds one document: its list of predictions and its reference."""
         self.add_batch(predictions=[prediction], references=[reference])
 

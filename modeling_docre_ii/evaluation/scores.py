@@ -1,7 +1,7 @@
 """Scores: F1, Ign F1 and the other scores of DocRED, CDR, GDA and their papers."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -207,9 +207,9 @@ def score_relations(
     """
     documents = list(documents)
     by_document, unknown = match_predictions(predictions, documents, unknown_titles)
-    correct: Counter = Counter()
+    correct: Counter[str] = Counter()
     predicted = Counter(prediction["r"] for prediction in unknown)
-    gold: Counter = Counter()
+    gold: Counter[str] = Counter()
     for document, facts in zip(documents, by_document):
         labeled = gold_facts(document)
         correct.update(relation for _, _, relation in facts.keys() & labeled.keys())
@@ -258,7 +258,7 @@ def _evidence(fact: Mapping[str, Any]) -> Sequence[int]:
     return fact.get("evidence") or ()
 
 
-def _intra_pairs(document, pairs) -> set[tuple[int, int]]:
+def _intra_pairs(document: Mapping[str, Any], pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
     """Returns the pairs whose entities have mentions in the same sentence."""
     sentences = [{mention.get("sent_id") for mention in mentions} for mentions in document["vertexSet"]]
     for entity, found in enumerate(sentences):
@@ -269,16 +269,17 @@ def _intra_pairs(document, pairs) -> set[tuple[int, int]]:
     return {(head, tail) for head, tail in pairs if not sentences[head].isdisjoint(sentences[tail])}
 
 
-def _inferred_pairs(gold, pairs) -> set[tuple[int, int]]:
+def _inferred_pairs(gold: Iterable[Fact], pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
     """Returns the pairs (h, t) with gold (h, r1, o), (o, r2, t), o not h or t."""
-    tails, heads = defaultdict(set), defaultdict(set)
+    tails: defaultdict[int, set[int]] = defaultdict(set)
+    heads: defaultdict[int, set[int]] = defaultdict(set)
     for head, tail, _ in gold:
         tails[head].add(tail)
         heads[tail].add(head)
     return {(head, tail) for head, tail in pairs if (tails[head] & heads[tail]) - {head, tail}}
 
 
-def _names_of(entities, head, tail, relation) -> set[NamedFact]:
+def _names_of(entities: Sequence[Sequence[Mapping[str, Any]]], head: int, tail: int, relation: str) -> set[NamedFact]:
     return {
         (head_mention["name"], tail_mention["name"], relation)
         for head_mention in entities[head]

@@ -17,13 +17,13 @@ class TypePairBaseline:
     the pairs of these types: the share with the best F1 on the training documents.
 
     Args:
-        documents (`Sequence[dict]`):
+        documents (`Iterable[dict]`):
             Training documents in DocRED's form, with labels.
     """
 
-    def __init__(self, documents: Sequence[Mapping[str, Any]]):
-        pairs: Counter = Counter()
-        facts: Counter = Counter()
+    def __init__(self, documents: Iterable[Mapping[str, Any]]):
+        pairs: Counter[tuple[str, str]] = Counter()
+        facts: Counter[tuple[str, str, str]] = Counter()
         for document in documents:
             types = _types(document)
             pairs.update(
@@ -55,11 +55,13 @@ class TypePairBaseline:
         ]
 
 
-def _types(document) -> list[str]:
+def _types(document: Mapping[str, Any]) -> list[str]:
     return [mentions[0]["type"] for mentions in document["vertexSet"]]
 
 
-def _best_cut(rules: Sequence[tuple[str, str, str]], facts: Counter, pairs: Counter) -> int:
+def _best_cut(
+    rules: Sequence[tuple[str, str, str]], facts: Counter[tuple[str, str, str]], pairs: Counter[tuple[str, str]]
+) -> int:
     """Returns how many of the rules, most precise first, give the best F1."""
     if not rules:
         return 0

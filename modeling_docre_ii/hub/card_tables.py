@@ -25,13 +25,13 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
     Args:
         rows (`list[list]`):
-            The cells, the heading first. A cell is one line, whatever is in it.
+            The cells, the heading first. Line breaks in a cell become spaces.
 
     Returns:
         `str`
     """
 
-    def line(cells):
+    def line(cells: Sequence[Any]) -> str:
         return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
 
     head, *body = rows
@@ -40,16 +40,16 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
 def fold_if_long(table: str, summary: str) -> str:
     """
-    Folds a long table away behind a summary.
+    Folds a long table under a summary.
 
     Args:
         table (`str`):
-            A table of [`markdown_table`].
+            A table from [`markdown_table`].
         summary (`str`):
-            What readers see of it.
+            The visible line.
 
     Returns:
-        `str`: the table, as it is if it is short.
+        `str`: the table, unchanged if it is short.
     """
     if len(table.splitlines()) - 2 <= _FOLDED_ROWS:
         return table
@@ -67,7 +67,7 @@ def overview_table(
     num_parameters: int | None,
 ) -> str:
     """Returns the table at the top of the card. The arguments are as for [`make_model_card`]."""
-    encoder = config.encoder_config
+    encoder = config.get_text_config()
     size = f"{encoder.model_type}, {encoder.num_hidden_layers} layers of width {encoder.hidden_size}"
     rows = [("encoder", size)]
     if base_model:
@@ -155,7 +155,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         log_history (`list[dict]`):
-            What its Trainer logged, `TrainerState.log_history`.
+            The log of its Trainer, `TrainerState.log_history`.
 
     Returns:
         `str`: a row an evaluation; empty if there was none.

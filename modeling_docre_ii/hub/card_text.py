@@ -30,7 +30,7 @@ def types_sentence(types: Sequence[str], candidate_types: Sequence | None, mark_
     if candidate_types:
         pairs = ", ".join(f"`{head}` to `{tail}`" for head, tail in candidate_types)
         return f"The `type` decides which pairs are looked at: {pairs}."
-    reads = {True: "The model reads the `type`.", False: "The model does not read the `type`."}.get(mark_types, "")
+    reads = "" if mark_types is None else f"The model {'reads' if mark_types else 'does not read'} the `type`."
     return " ".join(filter(None, [reads, f"In its corpus the types are {known}." if known else ""]))
 
 

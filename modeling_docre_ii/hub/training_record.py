@@ -1,7 +1,7 @@
-"""What a model card says beyond the files of a model: corpus, scores and stages of its training."""
+"""The record of a training for the model card: corpus, scores and stages."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,12 +39,12 @@ STAGE_ARGUMENTS = (
 @dataclass(frozen=True)
 class CorpusDescription:
     """
-    What a model card says about the corpus of a training.
+    Description of a corpus for the model card.
 
     Args:
         name (`str`): Readable name.
         hub_id (`str`, *optional*): Its repository on the Hub.
-        texts (`str`, *optional*): What the documents are, as the end of "It was trained on ...".
+        texts (`str`, *optional*): Kind of documents, as the end of "It was trained on ...".
         caution (`str`, *optional*): What users of the model should know about the labels, in whole sentences.
         language (`str`, *optional*): Language code of the documents.
     """
@@ -63,7 +63,7 @@ class TrainedStage:
 
     Args:
         arguments (`dict[str, Any]`): Its training arguments, plain values by the names of `STAGE_ARGUMENTS`.
-        log_history (`list[dict]`): What its Trainer logged, `TrainerState.log_history`.
+        log_history (`list[dict]`): The log of its Trainer, `TrainerState.log_history`.
     """
 
     arguments: dict[str, Any]
@@ -73,14 +73,14 @@ class TrainedStage:
 @dataclass
 class TrainingRecord:
     """
-    What a model card says about training and scores. All of it is optional.
+    Record of a training for the model card. All of it is optional.
 
     Args:
         corpus ([`CorpusDescription`], *optional*): The corpus.
-        counts (`dict[str, CorpusCounts]`): What is in each split.
+        counts (`dict[str, CorpusCounts]`): Counts of each split.
         entity_types (`list[str]`): The types of its mentions, the most frequent first.
-        scores (`dict[str, dict[str, float]]`): By split, in percent, under the names of [`make_compute_metrics`].
-        stages (`dict[int, TrainedStage]`): The known ones of stages 1 and 2.
+        scores (`dict[str, dict[str, float]]`): By split, in percent, with the names of [`make_compute_metrics`].
+        stages (`dict[int, TrainedStage]`): Stages 1 and 2, if known.
     """
 
     corpus: CorpusDescription | None = None
@@ -91,7 +91,7 @@ class TrainingRecord:
 
     def count(self, splits: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
         """
-        Counts what is in the splits, and the types of their entities.
+        Counts the documents of the splits, and the types of their entities.
 
         Args:
             splits (`dict[str, Iterable[dict]]`):
@@ -99,7 +99,7 @@ class TrainingRecord:
         """
         types: Counter[str] = Counter()
 
-        def counting_types(documents):
+        def counting_types(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
             for document in documents:
                 types.update(mention["type"] for mentions in document["vertexSet"] for mention in mentions)
                 yield document
@@ -117,7 +117,7 @@ class TrainingRecord:
             metrics (`dict[str, float]`):
                 Scores by name, and perhaps other metrics.
             prefix (`str`, *optional*, defaults to `""`):
-                What the names of the scores start with. Metrics without the prefix are ignored.
+                Prefix of the names of the scores. Metrics without it are ignored.
         """
         self.scores[split] = {
             name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)
@@ -130,7 +130,7 @@ def final_scores(log_history: Sequence[Mapping[str, Any]], kept_step: int) -> di
 
     Args:
         log_history (`list[dict]`):
-            What a Trainer logged.
+            The log of a Trainer.
         kept_step (`int`):
             The step whose weights were kept.
 

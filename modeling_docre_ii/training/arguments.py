@@ -16,8 +16,8 @@ logger = logging.get_logger(__name__)
 @dataclass
 class DocREIITrainingArguments(TrainingArguments):
     r"""
-    [`TrainingArguments`] with the learning rates and the schedule of DocRE-II; everything else is transformers' own.
-    Defaults are those of Table 7 of the paper for BERT on DocRED.
+    [`TrainingArguments`] with the learning rates and the schedule of DocRE-II. The defaults of its own arguments are
+    those of Table 7 of the paper for BERT on DocRED.
 
     Args:
         encoder_learning_rate (`float`, *optional*, defaults to 5e-5):
@@ -25,24 +25,25 @@ class DocREIITrainingArguments(TrainingArguments):
         base_learning_rate (`float`, *optional*, defaults to 1e-5):
             In stage 2, the peak learning rate of the base module, its encoder included.
         freeze_base (`bool`, *optional*, defaults to `False`):
-            In stage 2, leave the base module as it is (Table 4, "w/ freeze base module").
+            In stage 2, keep the base module unchanged (Table 4, "w/ freeze base module").
         learning_rate (`float`, *optional*, defaults to 1e-4):
             Peak learning rate of the new modules: in stage 1 everything but the encoder, in stage 2 the inference
             module.
         warmup_steps (`float`, *optional*, defaults to 0.06):
             Linear warm-up: a share of all steps below 1, a number of steps otherwise. A linear decay to 0 follows.
         max_tokens_per_batch (`int`, *optional*):
-            The most tokens of a batch on a device, padding included. With this or the next, documents of similar size
-            are put together ([`BudgetBatchSampler`]), at most `per_device_train_batch_size`, or
-            `per_device_eval_batch_size`, of them; `train_sampling_strategy` then says nothing. A document beyond a
-            budget is a batch of its own.
+            Largest number of tokens of a batch on a device, padding included. With this or `max_pairs_per_batch`,
+            batches hold documents of similar size ([`BudgetBatchSampler`]), at most `per_device_train_batch_size` or
+            `per_device_eval_batch_size` of them. Overrides `train_sampling_strategy`. A document that exceeds a budget
+            is a batch of its own.
         max_pairs_per_batch (`int`, *optional*):
-            The most entity pairs of a batch on a device, padding included: a document of 42 entities has 1764.
+            Largest number of entity pairs of a batch on a device, padding included: a document with 42 entities has
+            1764.
         calibrate_threshold (`bool`, *optional*, defaults to `False`):
-            Whether `run_docre.py` moves the bias of the threshold class, after training, to where F1 is best on the
-            validation documents ([`~DocREIITrainer.calibrate_threshold`]).
+            Whether to move the bias of the threshold class, after training, to where F1 is best on the validation
+            documents ([`~DocREIITrainer.calibrate_threshold`]).
         metric_for_best_model (`str`, *optional*, defaults to `"f1"`):
-            Score on the validation documents that chooses the best checkpoint.
+            Score on the validation documents by which the best checkpoint is chosen.
         bf16, bf16_full_eval (`bool`, *optional*, defaults to `False`):
             As in transformers, but used on a CPU only if a trial finds bf16 to work and to be faster than float32, in
             every process of the run. Otherwise both are set to `False`, with a warning; `requested_precision` keeps
@@ -58,7 +59,7 @@ class DocREIITrainingArguments(TrainingArguments):
     base_learning_rate: float = field(
         default=1e-5, metadata={"help": "Stage 2: peak learning rate of the base module, encoder included."}
     )
-    freeze_base: bool = field(default=False, metadata={"help": "Stage 2: leave the base module as it is."})
+    freeze_base: bool = field(default=False, metadata={"help": "Stage 2: keep the base module unchanged."})
     learning_rate: float = field(
         default=1e-4,
         metadata={
@@ -69,17 +70,17 @@ class DocREIITrainingArguments(TrainingArguments):
         default=0.06, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
     )
     max_tokens_per_batch: int | None = field(
-        default=None, metadata={"help": "The most tokens of a batch on a device, padding included."}
+        default=None, metadata={"help": "Largest number of tokens of a batch on a device, padding included."}
     )
     max_pairs_per_batch: int | None = field(
-        default=None, metadata={"help": "The most entity pairs of a batch on a device, padding included."}
+        default=None, metadata={"help": "Largest number of entity pairs of a batch on a device, padding included."}
     )
     calibrate_threshold: bool = field(
         default=False,
         metadata={"help": "After training, move the threshold class to where F1 is best on the validation documents."},
     )
     metric_for_best_model: str | None = field(
-        default="f1", metadata={"help": "The score on the validation documents that chooses the best checkpoint."}
+        default="f1", metadata={"help": "Score on the validation documents by which the best checkpoint is chosen."}
     )
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a higher score is better."})
     remove_unused_columns: bool | None = field(
@@ -89,15 +90,15 @@ class DocREIITrainingArguments(TrainingArguments):
         default_factory=lambda: ["labels"], metadata={"help": "The inputs that are labels."}
     )
 
-    def __post_init__(self):
-        # Transformers refuses `bf16` on a machine without an accelerator unless it is told that this is meant.
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+    def __post_init__(self) -> None:
+        # Without `use_cpu`, transformers refuses `bf16` on a machine without an accelerator.
+        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
         for name in ("max_tokens_per_batch", "max_pairs_per_batch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"`{name}` has to be at least 1, not {getattr(self, name)}")
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
         super().__post_init__()
-        # `accelerate launch --mixed_precision bf16` asks for it in the environment.
-        self.bf16 = self.mixed_precision == "bf16"
+        # `accelerate launch --mixed_precision bf16` requests it in the environment.
+        self.bf16: bool = self.mixed_precision == "bf16"
         self.requested_precision = self.precision
         trial = self._try_bf16()
         if trial is not None and not trial.is_faster:
@@ -112,7 +113,7 @@ class DocREIITrainingArguments(TrainingArguments):
 
     def reuse_precision(self, folder: str) -> None:
         """
-        Uses the precision that a training was started in, wherever it is resumed.
+        Uses the precision that a training was started in, to resume it.
 
         Call it before the Trainer is created. It does nothing for checkpoints that do not record their precision.
 
@@ -153,7 +154,7 @@ class DocREIITrainingArguments(TrainingArguments):
         self.bf16, self.bf16_full_eval = precision
         if self.requested_precision.bf16:
             # What the Trainer reads.
-            self.mixed_precision = "bf16" if self.bf16 else "no"
+            self.mixed_precision: str = "bf16" if self.bf16 else "no"
 
 
 __all__ = ["DocREIITrainingArguments"]

@@ -1,54 +1,55 @@
 """Batches of documents of similar size, within a budget of tokens and pairs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from accelerate.state import GradientState
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import TrainingArguments
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
+from .arguments import DocREIITrainingArguments
 from .encoding import EncodedDocuments
 
 
 # As many batches are sorted together as by transformers' `group_by_length`.
 _MEGA_BATCH = 50
 
-# In how many ways the documents are put into batches, one epoch after the other.
+# Number of ways to put the documents into batches. Epochs use one after the other.
 _NUM_GROUPINGS = 8
 
 
 class BudgetBatchSampler(BatchRebalanceSampler):
     """
-    Puts documents of similar size into batches that keep to a budget, padding included.
+    Puts documents of similar size into batches within a budget, padding included.
 
-    A batch is closed before it would have more than `max_batch_size` documents, more than `max_tokens` tokens (number
-    of documents * the most tokens of one) or more than `max_pairs` entity pairs (number of documents * the square of
-    the most entities of one). A document that is beyond a budget is a batch of its own.
+    A batch has at most `max_batch_size` documents, `max_tokens` tokens (number of documents * the largest number of
+    tokens) and `max_pairs` entity pairs (number of documents * the square of the largest number of entities). A
+    document that exceeds a budget is a batch of its own.
 
-    Documents are sorted by the share of the budget that each takes. In training this is done within random groups of
-    them, and batches come in random order, new in every epoch. Every epoch has the same number of batches, which a
-    Trainer relies on, and so has every process: where another grouping needs fewer, large batches are halved. Only
-    where there are not enough documents for that, some processes get a document once more in the end; it counts
-    nowhere ([`without_repeated`]).
+    Documents are sorted by the share of the budget that each takes. In training they are sorted within random groups,
+    and batches come in random order; both change with the epoch. All epochs have the same number of batches, which the
+    Trainer relies on, and so have all processes: large batches are halved where a grouping needs fewer. If there are
+    too few documents for that, some processes get a document a second time at the end. It affects neither loss nor
+    metrics ([`without_repeated`]).
 
-    It is a [`BatchRebalanceSampler`] because that is what a Trainer takes for batches already shared among processes.
+    It is a [`BatchRebalanceSampler`] because the Trainer takes that for batches already split among processes.
 
     Args:
         num_tokens, num_entities (`Sequence[int]`):
-            Tokens and entities of every document.
+            Number of tokens and of entities of every document.
         max_batch_size (`int`):
-            The most documents of a batch.
+            Largest number of documents of a batch.
         max_tokens, max_pairs (`int`, *optional*):
-            The budgets. Without a number there is none.
+            The budgets. Default to no limit.
         num_processes, process_index (`int`, *optional*, defaults to 1 and 0):
-            The number of processes that share the batches, and which of them this is.
+            Number of processes that share the batches, and the index of this one.
         seed (`int`, *optional*, defaults to 0):
             Seed of the order.
         epoch (`Callable[[], int]`, *optional*):
-            Says which epoch it is. Without it the order is always the same, largest documents first.
+            Returns the current epoch. Without it the order is always the same, largest documents first.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class BudgetBatchSampler(BatchRebalanceSampler):
 
     @property
     def num_repeated(self) -> int:
-        """How many processes, the last ones, get a document once more in the end."""
+        """Number of processes, the last ones, that get a document a second time at the end."""
         return self._num_rounds * self.num_processes - len(self._groupings[0])
 
     def _shuffled_order(self, generator: torch.Generator) -> list[int]:
@@ -112,7 +113,8 @@ class BudgetBatchSampler(BatchRebalanceSampler):
         return [document for group in groups for document in sorted(group, key=rank.__getitem__)]
 
     def _group(self, order: Sequence[int]) -> list[list[int]]:
-        batches, batch = [], []
+        batches: list[list[int]] = []
+        batch: list[int] = []
         for document in order:
             if batch and not self._fits([*batch, document]):
                 batches.append(batch)
@@ -126,7 +128,9 @@ class BudgetBatchSampler(BatchRebalanceSampler):
         )
 
 
-def document_sizes(dataset: EncodedDocuments | Dataset | Sequence[dict]) -> tuple[list[int], list[int]]:
+def document_sizes(
+    dataset: EncodedDocuments | Dataset | Sequence[Mapping[str, Any]],
+) -> tuple[list[int], list[int]]:
     """
     Counts tokens and entities of encoded documents.
 
@@ -135,25 +139,24 @@ def document_sizes(dataset: EncodedDocuments | Dataset | Sequence[dict]) -> tupl
             Features as [`DocREIIProcessor`] makes them.
 
     Returns:
-        `tuple[list[int], list[int]]`: the number of tokens and that of entities of every document.
+        `tuple[list[int], list[int]]`: the number of tokens and the number of entities of every document.
     """
-    columns = ("input_ids", "pair_mask")
     if isinstance(dataset, EncodedDocuments):
         dataset = dataset.features
     if isinstance(dataset, Dataset):
-        return tuple(list(map(len, dataset[column])) for column in columns)
+        return list(map(len, dataset["input_ids"])), list(map(len, dataset["pair_mask"]))
     features = [dataset[index] for index in range(len(dataset))]
-    return tuple([len(feature[column]) for feature in features] for column in columns)
+    return [len(feature["input_ids"]) for feature in features], [len(feature["pair_mask"]) for feature in features]
 
 
 def budget_sampler(
-    dataset: EncodedDocuments | Dataset | Sequence[dict],
-    args: TrainingArguments,
+    dataset: EncodedDocuments | Dataset | Sequence[Mapping[str, Any]],
+    args: DocREIITrainingArguments,
     max_batch_size: int,
     epoch: Callable[[], int] | None = None,
 ) -> BudgetBatchSampler | None:
     """
-    Makes the sampler that training arguments ask for.
+    Makes the sampler of the batches within the budgets of training arguments.
 
     Args:
         dataset ([`EncodedDocuments`], `Dataset` or `Sequence[dict]`):
@@ -161,12 +164,12 @@ def budget_sampler(
         args ([`DocREIITrainingArguments`]):
             Training arguments.
         max_batch_size (`int`):
-            The most documents of a batch.
+            Largest number of documents of a batch.
         epoch (`Callable[[], int]`, *optional*):
-            In training, says which epoch it is.
+            In training, returns the current epoch.
 
     Returns:
-        [`BudgetBatchSampler`], or `None` where there is no budget.
+        [`BudgetBatchSampler`], or `None` without a budget.
     """
     if args.max_tokens_per_batch is None and args.max_pairs_per_batch is None:
         return None
@@ -184,14 +187,14 @@ def budget_sampler(
 
 def without_repeated(batch: Mapping[str, torch.Tensor], state: GradientState) -> Mapping[str, torch.Tensor]:
     """
-    Takes pairs and facts from the documents that the last batch of a process has only because all processes have to
-    have as many. So they count nowhere.
+    Removes pairs and facts of the documents that only fill up the last batch of a process, because all processes need
+    batches of the same size. They affect neither loss nor metrics.
 
     Args:
         batch (`dict`):
             A batch of this process.
         state ([`~accelerate.state.GradientState`]):
-            What accelerate knows of the dataloader that the batch is from.
+            State of the dataloader of the batch.
 
     Returns:
         `Mapping`: the batch, with a `pair_mask` of `False` and `labels` of -100 for such documents.
@@ -209,7 +212,7 @@ def without_repeated(batch: Mapping[str, torch.Tensor], state: GradientState) ->
 
 
 def _num_own_documents(dataloader: DataLoader, num_documents: int) -> int:
-    """How many documents of the last batch of a process, the first ones, were not seen before."""
+    """Returns how many documents of the last batch of a process, the first ones, were not seen before."""
     shard = dataloader.batch_sampler
     if isinstance(shard, SkipBatchSampler):
         shard = shard.batch_sampler
@@ -220,13 +223,13 @@ def _num_own_documents(dataloader: DataLoader, num_documents: int) -> int:
         return num_documents if sampler.process_index < sampler.num_processes - sampler.num_repeated else 0
     if shard.batch_size is None or shard.drop_last or not shard.even_batches:
         return num_documents
-    # Behind the last documents, accelerate goes on with the first ones of the epoch.
+    # After the last documents, accelerate continues with the first ones of the epoch.
     remainder = len(dataloader.dataset) % (num_documents * shard.num_processes)
     return min(max(remainder - shard.process_index * num_documents, 0), num_documents) if remainder else num_documents
 
 
 def _halved(batches: list[list[int]], count: int) -> list[list[int]]:
-    """Halves the batch of most documents until there are `count`, or all are of one document."""
+    """Halves the batch with the most documents until there are `count` batches, or all have one document."""
     batches = list(batches)
     while len(batches) < count and (largest := max(batches, key=len, default=())) and len(largest) > 1:
         place, middle = batches.index(largest), (len(largest) + 1) // 2

@@ -1,8 +1,75 @@
 """Calibration: the threshold with the best F1 on validation documents."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
+import torch
 
 from ..evaluation.scores import micro_scores
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+
+
+class ScoredPredictions(NamedTuple):
+    """
+    Predictions to find a threshold for.
+
+    Args:
+        scores (`np.ndarray` of shape `(num_predictions,)`):
+            Probability of the relation against "no relation".
+        is_correct (`np.ndarray` of shape `(num_predictions,)`):
+            Whether each prediction is a fact.
+        num_gold (`int`):
+            Number of facts.
+    """
+
+    scores: np.ndarray
+    is_correct: np.ndarray
+    num_gold: int
+
+
+def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], ScoredPredictions]) -> float:
+    """
+    Moves the threshold of a model to where F1 is best.
+
+    The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted when
+    its logit is above that of class 0. An inference module reads its own predictions, which depend on the threshold,
+    so the bias is moved a second time, and the best of the three is kept.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model, which is changed in place. After an error it is as before.
+        predict (`Callable[[], ScoredPredictions]`):
+            Predicts on the validation documents with the current threshold. Relations somewhat below it must be among
+            the predictions.
+
+    Returns:
+        `float`: what was added to the bias, below 0 where more is predicted than before.
+    """
+    config, inference_module = model.config, model.inference_module
+    bias = (model.base_model if inference_module is None else inference_module).classifier.bias
+    # Logits that accumulate over the iterations contain the bias once an iteration.
+    is_accumulated = inference_module is not None and config.iteration_update == "accumulate"
+    repeats = config.num_iterations if is_accumulated else 1
+    start = bias[0].item()
+    best_f1, best_bias, kept_bias = -1.0, start, start
+    try:
+        for _ in range(1 if inference_module is None else 3):
+            scored = predict()
+            shift, calibrated_f1 = best_threshold(*scored)
+            if inference_module is None:
+                f1, candidate = calibrated_f1, bias[0].item() + shift
+            else:
+                f1, candidate = f1_at_threshold(*scored), bias[0].item()
+            if f1 > best_f1:
+                best_f1, best_bias = f1, candidate
+            with torch.no_grad():
+                bias[0] += shift / repeats
+        kept_bias = best_bias
+    finally:
+        with torch.no_grad():
+            bias[0] = kept_bias
+    return best_bias - start
 
 
 def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> tuple[float, float]:
@@ -42,10 +109,13 @@ def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) ->
 
 def f1_at_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> float:
     """
-    Computes the F1 of the predictions above the present threshold, in percent.
+    Computes the F1 of the predictions above the current threshold, in percent.
 
     Args:
         scores, is_correct, num_gold: As for [`best_threshold`].
     """
     is_predicted = scores > 0.5
     return float(micro_scores((is_predicted & is_correct).sum(), is_predicted.sum(), num_gold)[0])
+
+
+__all__ = ["ScoredPredictions", "best_threshold", "f1_at_threshold", "move_threshold"]

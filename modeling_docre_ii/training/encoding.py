@@ -1,18 +1,22 @@
-"""Encoding: documents -> the features that a Trainer reads, with the documents kept for scoring."""
+"""Encodes documents for the Trainer and keeps them for scoring."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 from torch.utils.data import Dataset
+from transformers import TrainingArguments
 
 from ..documents import with_relation_ids
 from ..processing_docre_ii import DocREIIProcessor
 from ..text_documents import document_of
 
 
-# Documents that go through the tokenizer at once.
+# Documents in DocRED's form, plain texts with entities, or what the processor has made of them.
+Documents: TypeAlias = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
+
+# Number of documents that go through the tokenizer at once.
 _BATCH_SIZE = 100
 
 
@@ -39,8 +43,44 @@ class EncodedDocuments(Dataset):
 
     @cached_property
     def documents(self) -> list[Mapping[str, Any]]:
-        """`list[dict]`: the documents, in memory from when they are first asked for, as for scoring."""
+        """`list[dict]`: the documents, in memory from the first access on."""
         return list(self.source)
+
+
+def ensure_encoded(
+    dataset: Documents | Mapping[str, Documents] | None,
+    processor: DocREIIProcessor | None,
+    args: TrainingArguments,
+    for_training: bool = False,
+) -> Any:
+    """
+    Encodes the documents that a Trainer is given, if they are not encoded yet.
+
+    Args:
+        dataset (`Sequence[dict]`, `Dataset` or a `dict` of them, *optional*):
+            Documents or features.
+        processor ([`DocREIIProcessor`], *optional*):
+            Processor of the model, needed for documents.
+        args ([`TrainingArguments`]):
+            Arguments of the Trainer. Its main process encodes a `datasets.Dataset`, the others read its cache.
+        for_training (`bool`, *optional*, defaults to `False`):
+            As for [`encode_documents`].
+
+    Returns:
+        [`EncodedDocuments`] for documents, a `dict` of them for a `dict`. Features and `None` are returned unchanged.
+
+    Raises:
+        [`DocumentError`]: a document is malformed or has an unknown relation.
+        `ValueError`: there are documents, but no processor.
+    """
+    if isinstance(dataset, dict):
+        return {name: ensure_encoded(documents, processor, args) for name, documents in dataset.items()}
+    if is_encoded(dataset):
+        return dataset
+    if processor is None:
+        raise ValueError("documents need a `processing_class`, the DocREIIProcessor that encodes them")
+    with args.main_process_first(desc="encoding the documents"):
+        return encode_documents(dataset, processor, for_training)
 
 
 def is_encoded(dataset: Any) -> bool:
@@ -70,7 +110,7 @@ def encode_documents(
         processor ([`DocREIIProcessor`]):
             Processor of the model.
         for_training (`bool`, *optional*, defaults to `False`):
-            Whether to leave out the pairs that the corpus does not count (`uncounted`).
+            Whether to leave out the `uncounted` pairs.
         num_proc (`int`, *optional*):
             Number of processes that encode a `datasets.Dataset`.
 
@@ -142,7 +182,7 @@ class DatasetDocuments(Sequence):
         return (self.read(row) for row in self.rows)
 
     def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes the document of a row, relations as ids."""
+        """Returns a row as a document, relations as ids."""
         # A column that only some rows have is `None` in the others.
         row = {name: value for name, value in row.items() if value is not None}
         return document_of(with_relation_ids(row, self._relations) if self._relations else row)
@@ -159,4 +199,4 @@ def _encode(
     return [dict(zip(features, values)) for values in zip(*features.values())]
 
 
-__all__ = ["DatasetDocuments", "EncodedDocuments", "encode_documents", "is_encoded"]
+__all__ = ["DatasetDocuments", "Documents", "EncodedDocuments", "encode_documents", "ensure_encoded", "is_encoded"]

@@ -1,7 +1,7 @@
 """Metrics of the Trainer: `compute_metrics`, and what calibration scores."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from transformers import EvalPrediction
@@ -9,7 +9,7 @@ from transformers import EvalPrediction
 from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
-from .calibration import best_threshold
+from .calibration import ScoredPredictions, best_threshold
 from .predictions import unpack_facts
 
 
@@ -26,9 +26,9 @@ def make_compute_metrics(
     Returns a `compute_metrics` for a [`DocREIITrainer`].
 
     It computes the scores of [`score_facts`] for the last predictions and, with an inference module, `base_f1`,
-    `iteration_1_f1` and so on. Beside every F1 there is a `calibrated_f1`: the F1 at the threshold that is best on
-    these documents, if relations below the threshold were gathered. Where documents have `uncounted` pairs, there is a
-    `filtered_f1` without them beside every F1, and the best threshold is the best without them.
+    `iteration_1_f1` and so on. Every F1 comes with a `calibrated_f1`: the F1 at the threshold that is best on these
+    documents, if relations below the threshold were gathered. If documents have `uncounted` pairs, every F1 also comes
+    with a `filtered_f1` without them, and the best threshold is the best without them.
 
     Args:
         documents (`Sequence[dict]`):
@@ -76,24 +76,6 @@ def ignored_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int,
         for index, document in enumerate(documents)
         for pair in document.get("uncounted") or ()
     }
-
-
-class ScoredPredictions(NamedTuple):
-    """
-    Predictions to find a threshold for.
-
-    Args:
-        scores (`np.ndarray` of shape `(num_predictions,)`):
-            Probability of the relation against "no relation".
-        is_correct (`np.ndarray` of shape `(num_predictions,)`):
-            Whether each prediction is a fact.
-        num_gold (`int`):
-            Number of facts.
-    """
-
-    scores: np.ndarray
-    is_correct: np.ndarray
-    num_gold: int
 
 
 def scored_predictions(

@@ -1,17 +1,13 @@
-"""The precision of a training, which its checkpoints record and a resumed training reuses."""
+"""Records the precision of a training, for resumed trainings to reuse."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
-
-
-if TYPE_CHECKING:
-    from .arguments import DocREIITrainingArguments
 
 
 class Precision(NamedTuple):
@@ -35,7 +31,7 @@ class PrecisionRecord(TrainerCallback, ExportableState):
     Records the precision of a training in the `trainer_state.json` of its checkpoints.
 
     Args:
-        requested (`Mapping[str, bool]`): The [`Precision`] that was asked for.
+        requested (`Mapping[str, bool]`): The requested [`Precision`].
         used (`Mapping[str, bool]`): The [`Precision`] that is used, which a CPU may restrict to float32.
     """
 
@@ -46,8 +42,10 @@ class PrecisionRecord(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         return {"args": {"requested": self.requested._asdict(), "used": self.used._asdict()}, "attributes": {}}
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        # Trainer cannot save a callback that the checkpoint it resumed from does not know: an old one gets its record.
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Trainer cannot save a callback that is missing in the checkpoint it resumes from: older ones get it here.
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         trained = PrecisionRecord(**recorded["args"])
         # With `restore_callback_states_from_checkpoint`, this callback itself is the recorded one.
@@ -79,34 +77,4 @@ def read_precision(folder: str) -> PrecisionRecord | None:
     return recorded and PrecisionRecord(**recorded["args"])
 
 
-def reuse_precision_of_stages(
-    training: dict[int, "DocREIITrainingArguments"], first_stage: int, checkpoint: str | None
-) -> None:
-    """
-    Uses the precision that a run was started in for all of its stages.
-
-    A stage for which another precision is requested than was for the recorded one keeps its own.
-
-    Args:
-        training (`dict[int, DocREIITrainingArguments]`):
-            The arguments of each stage.
-        first_stage (`int`):
-            The first stage that is left to train.
-        checkpoint (`str`, *optional*):
-            The checkpoint that it is resumed from. Without one, it follows a stage that is finished.
-
-    Raises:
-        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
-    """
-    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
-    if checkpoint is None and not finished:
-        return
-    folder = checkpoint or finished[-1]
-    record = read_precision(folder)
-    for stage, args in training.items():
-        is_resumed = checkpoint is not None and stage == first_stage
-        if record is not None and (is_resumed or args.requested_precision == record.requested):
-            args.reuse_precision(folder)
-
-
-__all__ = ["Precision", "PrecisionRecord", "read_precision", "reuse_precision_of_stages"]
+__all__ = ["Precision", "PrecisionRecord", "read_precision"]

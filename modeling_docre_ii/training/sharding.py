@@ -1,4 +1,4 @@
-"""What a model that FSDP has sharded needs to be saved as any other."""
+"""Saves FSDP-sharded models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,24 +8,24 @@ from transformers import PreTrainedModel
 
 
 @contextmanager
-def as_own_class(model: nn.Module) -> Iterator[None]:
+def unsharded_class(model: nn.Module) -> Iterator[None]:
     """
-    Gives a model that FSDP 2 has sharded its own class back for a while.
+    Gives a model that FSDP 2 has sharded the class it had before, for as long as the context lasts.
 
-    `fully_shard` makes a class of its own for each model, and transformers saves the code of the class that a model
-    has: torch's, with a name that nobody can load.
+    `fully_shard` makes a new class for each model. `save_pretrained` writes the code and the name of the model's
+    class, which must not be that one: nobody could load it.
 
     Args:
         model (`nn.Module`):
             A model, sharded or not.
     """
-    found = type(model)
-    own = (base for base in found.__mro__ if issubclass(base, PreTrainedModel))
-    model.__class__ = next((base for base in own if not base.__module__.startswith("torch.")), found)
+    sharded = type(model)
+    classes = (base for base in sharded.__mro__ if issubclass(base, PreTrainedModel))
+    model.__class__ = next((base for base in classes if not base.__module__.startswith("torch.")), sharded)
     try:
         yield
     finally:
-        model.__class__ = found
+        model.__class__ = sharded
 
 
-__all__ = ["as_own_class"]
+__all__ = ["unsharded_class"]

@@ -1,45 +1,41 @@
 """Trainer of DocRE-II."""
 
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields, replace
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import datasets
 import torch
 from huggingface_hub import ModelCard
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import EvalPrediction, PreTrainedModel, Trainer
-from transformers.trainer_utils import TrainOutput
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
 from ..evaluation.scores import NamedFact, named_facts
 from ..hub.hub_names import is_hub_id, license_on_hub
 from ..hub.model_card import make_model_card
-from ..hub.training_record import TrainingRecord, final_scores
+from ..hub.training_record import TrainingRecord
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from .arguments import DocREIITrainingArguments
 from .batching import budget_sampler, without_repeated
-from .calibration import best_threshold, f1_at_threshold
-from .encoding import EncodedDocuments, encode_documents, is_encoded
+from .calibration import ScoredPredictions, move_threshold
+from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import ignored_pairs, make_compute_metrics, scored_predictions
+from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
 from .predictions import pack_facts
-from .sharding import as_own_class
-from .stage_record import record_stage
+from .sharding import unsharded_class
+from .stage_record import complete_record
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
 _CALIBRATION_MARGIN = 4.0
-
-
-# Documents in DocRED's form, plain texts with entities, or what the processor has made of them.
-Documents: TypeAlias = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
 
 
 class DocREIITrainer(Trainer):
@@ -55,12 +51,11 @@ class DocREIITrainer(Trainer):
     - learning rates by module: encoder and new modules in stage 1, base and inference module in stage 2, each split by
       weight decay as in transformers;
     - a log of all parts of the loss by name;
-    - the average of the losses over the candidate pairs of all batches of an optimizer step, whatever the accumulation
-      and the number of processes;
+    - losses averaged over the candidate pairs of all batches of an optimizer step, independent of gradient
+      accumulation and the number of processes;
     - predictions gathered as triples, not as dense logits;
-    - the threshold calibrated after training, if `calibrate_threshold` is set;
-    - a model card that says what this model is and how it is used, with what `record`, a [`TrainingRecord`], tells of
-      its corpus, its scores and its stages.
+    - calibration of the threshold after training, with `calibrate_threshold`;
+    - a model card with usage and, from `record`, a [`TrainingRecord`], the corpus, the scores and the stages.
 
     `predict` and `compute_metrics` get a tuple of predictions, those of the base module first, then those of every
     iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
@@ -153,25 +148,15 @@ class DocREIITrainer(Trainer):
             return named_facts(self.train_dataset.source)
         return self._given_train_facts
 
-    def _encoded(self, dataset: Any, for_training: bool = False) -> Any:
-        """Encodes a dataset of documents; features stay as they are."""
-        if isinstance(dataset, dict):
-            return {name: self._encoded(documents) for name, documents in dataset.items()}
-        if is_encoded(dataset):
-            return dataset
-        if self.processing_class is None:
-            raise ValueError("documents need a `processing_class`, the DocREIIProcessor that encodes them")
-        # The first process encodes a `datasets.Dataset`, the others read what it has cached.
-        with self.args.main_process_first(desc="encoding the documents"):
-            return encode_documents(dataset, self.processing_class, for_training)
+    def _encoded(self, dataset: Documents | dict[str, Documents] | None, for_training: bool = False) -> Any:
+        return ensure_encoded(dataset, self.processing_class, self.args, for_training)
 
     def _score_documents(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of [`make_compute_metrics`] on the documents under evaluation; none if there are only features."""
-        if self._evaluated_documents is None:
+        if self._evaluated_documents is None or self.processing_class is None:
             return {}
-        relations = self.processing_class.relations
-        documents, facts = self._evaluated_documents, (self.train_facts, self.distant_facts)
-        return make_compute_metrics(documents, relations, *facts)(prediction)
+        facts = (self.train_facts, self.distant_facts)
+        return make_compute_metrics(self._evaluated_documents, self.processing_class.relations, *facts)(prediction)
 
     def get_eval_dataloader(self, eval_dataset: str | Documents | None = None) -> DataLoader:
         return super().get_eval_dataloader(
@@ -202,20 +187,21 @@ class DocREIITrainer(Trainer):
         sampler = budget_sampler(eval_dataset, self.args, self.args.eval_batch_size)
         return super()._get_eval_sampler(eval_dataset) if sampler is None else sampler
 
-    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new:
             docre_ii = _docre_ii_of(self.model if model is None else model)
-            if docre_ii.config.num_iterations:
-                pretrained, rate = docre_ii.base_model, self.args.base_learning_rate
-            else:
-                pretrained, rate = docre_ii.base_model.encoder, self.args.encoder_learning_rate
-            pretrained = {id(parameter) for parameter in pretrained.parameters()}
-            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, pretrained, rate)
+            optimizer.param_groups[:] = split_by_learning_rate(optimizer.param_groups, docre_ii, self.args)
         return optimizer
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         inputs = {name: value for name, value in inputs.items() if name != "document_index"}
         # In evaluation, the average over the pairs of this batch.
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch if model.training else None)
@@ -238,11 +224,15 @@ class DocREIITrainer(Trainer):
             self._loss_parts = {}
         super().log(logs, start_time)
 
-    def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Mapping[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[Mapping[str, Any]], torch.Tensor | None]:
         batches = (without_repeated(batch, self.accelerator.gradient_state) for batch in epoch_iterator)
         return super().get_batch_samples(batches, num_batches, device)
 
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Mapping[str, Any]], device: torch.device
+    ) -> torch.Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
         # As Trainer counts label tokens, but what the loss is averaged over here are candidate pairs.
@@ -251,7 +241,13 @@ class DocREIITrainer(Trainer):
             num_pairs = self.accelerator.gather(num_pairs).sum()
         return num_pairs
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, Any, torch.Tensor | None]:
         inputs = dict(without_repeated(inputs, self.accelerator.gradient_state))
         document_index = inputs.pop("document_index")
         kept = {"base_logits", "iteration_logits"}
@@ -262,25 +258,20 @@ class DocREIITrainer(Trainer):
         if prediction_loss_only:
             return loss, None, None
         base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
+        limit = getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR)
+        margin = _CALIBRATION_MARGIN if self.args.calibrate_threshold else 0.0
+        pair_mask = inputs["pair_mask"].to(base_logits.device)
         predictions = tuple(
-            pack_facts(
-                *predicted_facts(
-                    logits,
-                    getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR),
-                    pair_mask=inputs["pair_mask"].to(logits.device),
-                    margin=_CALIBRATION_MARGIN if self.args.calibrate_threshold else 0.0,
-                ),
-                document_index,
-            )
-            for logits in (base_logits, *iteration_logits)
+            pack_facts(*predicted_facts(values, limit, pair_mask, margin), document_index)
+            for values in (base_logits, *iteration_logits)
         )
-        # Trainer does this for facts, but expects as many documents of every process.
-        return loss, *(
-            None if values is None else self.accelerator.pad_across_processes(values, dim=0, pad_index=-100)
-            for values in (predictions, labels)
-        )
+        # Trainer pads facts, but expects as many documents from every process.
+        pad = partial(self.accelerator.pad_across_processes, dim=0, pad_index=-100)
+        return loss, pad(predictions), None if labels is None else pad(labels)
 
-    def evaluation_loop(self, dataloader, *args, metric_key_prefix: str = "eval", **kwargs):
+    def evaluation_loop(
+        self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
         dataset = dataloader.dataset
         self._evaluated_documents = dataset.documents if isinstance(dataset, EncodedDocuments) else None
         self._evaluated = torch.zeros(2, dtype=torch.float64)
@@ -295,12 +286,10 @@ class DocREIITrainer(Trainer):
         self, eval_dataset: Documents | None = None, ignored: Collection[tuple[int, int, int]] | None = None
     ) -> float:
         """
-        Moves the threshold to where F1 is best on labeled documents. `train()` ends with it if
-        `args.calibrate_threshold` is set, without which the relations below the threshold are not gathered.
+        Moves the threshold of the model to where F1 is best on labeled documents, see [`move_threshold`].
 
-        The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted
-        when its logit is above that of class 0. An inference module reads its own predictions, which depend on the
-        threshold, so the bias is moved a second time, and the best of the three is kept.
+        With `args.calibrate_threshold`, `train()` ends with it. Without it, predictions do not include the relations
+        below the threshold that calibration needs.
 
         Args:
             eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
@@ -309,32 +298,17 @@ class DocREIITrainer(Trainer):
                 Pairs that do not count, from [`ignored_pairs`]. Defaults to those in `uncounted` of the documents.
 
         Returns:
-            `float`: what was added to the bias, below 0 where more is predicted than before.
+            `float`: what was added to the bias of the threshold class, below 0 where more is predicted than before.
         """
-        eval_dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
+        dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
         if ignored is None:
-            ignored = ignored_pairs(eval_dataset.documents) if isinstance(eval_dataset, EncodedDocuments) else ()
-        model = _docre_ii_of(self.model)
-        has_inference = bool(model.config.num_iterations)
-        bias = (model.inference_module if has_inference else model.base_model).classifier.bias
-        repeats = model.config.num_iterations if has_inference and model.config.iteration_update == "accumulate" else 1
-        start = bias[0].item()
-        best_f1, best_bias, kept_bias = -1.0, start, start
-        try:
-            for _ in range(3 if has_inference else 1):
-                output = self.predict(eval_dataset)
-                scored = scored_predictions(output.predictions[-1], output.label_ids, ignored)
-                shift, calibrated_f1 = best_threshold(*scored)
-                here = calibrated_f1 if not has_inference else f1_at_threshold(*scored)
-                if here > best_f1:
-                    best_f1, best_bias = here, bias[0].item() + (0.0 if has_inference else shift)
-                with torch.no_grad():
-                    bias[0] += shift / repeats
-            kept_bias = best_bias
-        finally:
-            with torch.no_grad():
-                bias[0] = kept_bias
-        return best_bias - start
+            ignored = ignored_pairs(dataset.documents) if isinstance(dataset, EncodedDocuments) else ()
+
+        def predict() -> ScoredPredictions:
+            output = self.predict(dataset)
+            return scored_predictions(output.predictions[-1], output.label_ids, ignored)
+
+        return move_threshold(_docre_ii_of(self.model), predict)
 
     def create_model_card(
         self,
@@ -351,20 +325,20 @@ class DocREIITrainer(Trainer):
         """
         Writes the model card, README.md in the output folder.
 
-        What is known of the corpus, the scores and other stages is read from `record`. Without scores there, they are
-        those of the last evaluation of the weights that were kept, if they have been evaluated.
+        Corpus, scores and other stages are taken from `record`. Without scores there, the card has those of the last
+        evaluation of the weights that were kept, if there was one.
 
         Args:
             language (`str` or `list[str]`, *optional*):
                 Language code of the texts. Defaults to that of `record.corpus`.
             license (`str`, *optional*):
-                License of the weights. Defaults to what the Hub says of the model that training began with.
+                License of the weights. Defaults to the license of the base model on the Hub.
             tags (`str` or `list[str]`, *optional*):
-                Tags beside those that every such model has.
+                Tags in addition to those of every DocRE-II model.
             model_name (`str`, *optional*):
-                What the model is loaded by. Defaults to the output folder. The repository on the Hub goes before it.
+                Name to load the model by. Defaults to the output folder. The repository on the Hub overrides it.
             finetuned_from (`str`, *optional*):
-                The model on the Hub that training began with. Defaults to where this one, or its encoder, is from.
+                The base model on the Hub. Defaults to the checkpoint that training started from, or to its encoder.
             tasks (`str` or `list[str]`, *optional*):
                 One of the Hub's tasks. Defaults to token classification.
             dataset_tags, dataset, dataset_args (`str` or `list[str]`, *optional*):
@@ -376,12 +350,12 @@ class DocREIITrainer(Trainer):
         path = Path(self.args.output_dir) / "README.md"
         written = ModelCard.load(path).data if path.exists() else {}
         model = _docre_ii_of(self.model)
-        sources = (model.config._name_or_path, model.config.encoder_config._name_or_path)
+        sources = (model.config._name_or_path, model.config.get_text_config()._name_or_path)
         base_model = finetuned_from or next(filter(is_hub_id, sources), None)
         card = make_model_card(
             model.config,
             self.processing_class,
-            self._completed_record(),
+            complete_record(self.record, self.args, self.state, stage=2 if model.config.num_iterations else 1),
             model_id=self.hub_model_id or self.args.hub_model_id or model_name or self.args.output_dir,
             language=language,
             license=license or license_on_hub(base_model),
@@ -395,29 +369,11 @@ class DocREIITrainer(Trainer):
         )
         card.save(path)
         if written.get("library_name") == "peft":
-            # As Trainer does it: peft says in the card that it is of an adapter.
+            # As in Trainer: peft adds that the card is one of an adapter.
             self.accelerator.unwrap_model(self.model).create_or_update_model_card(self.args.output_dir)
 
-    def _completed_record(self) -> TrainingRecord:
-        record = replace(self.record, scores=dict(self.record.scores), stages=dict(self.record.stages))
-        if self.state.global_step:
-            stage = 2 if _docre_ii_of(self.model).config.num_iterations else 1
-            record.stages[stage] = record_stage(self.args, self.state.log_history)
-        if not record.scores:
-            best = self.state.best_global_step if self.args.load_best_model_at_end else None
-            record.add_scores(
-                "validation", final_scores(self.state.log_history, best or self.state.global_step), prefix="eval_"
-            )
-        if not self.args.calibrate_threshold:
-            # Relations below the threshold were not gathered, so that what would be the best one is not known.
-            record.scores = {
-                split: {name: score for name, score in scores.items() if not name.endswith("calibrated_f1")}
-                for split, scores in record.scores.items()
-            }
-        return record
-
-    def _save(self, *args, **kwargs):
-        with as_own_class(self.model):
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        with unsharded_class(self.model):
             super()._save(*args, **kwargs)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -435,16 +391,6 @@ def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
 
 def _listed(value: str | Sequence[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
-
-
-def _split_groups(groups: list[dict], pretrained: set[int], learning_rate: float) -> list[dict]:
-    split = []
-    for group in groups:
-        of_pretrained = [parameter for parameter in group["params"] if id(parameter) in pretrained]
-        of_new_modules = [parameter for parameter in group["params"] if id(parameter) not in pretrained]
-        split.append({**group, "params": of_pretrained, "lr": learning_rate})
-        split.append({**group, "params": of_new_modules})
-    return [group for group in split if group["params"]]
 
 
 __all__ = ["DocREIITrainer"]

@@ -1,8 +1,6 @@
-"""Tiny models, a small batch, a Trainer of random documents, and the paper written as loops in float64."""
+"""Tiny models, a small batch, and a Trainer of random documents."""
 
 import json
-import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ from modeling_docre_ii import (
     DocREIITrainingArguments,
     make_compute_metrics,
 )
+from tests import paper_equations
 from tests.encoder_families import FAMILIES
 from tests.worker_processes import run_worker
 
@@ -274,153 +273,7 @@ def launch(deterministic_model, collate, tmp_path_factory):
     return run
 
 
-# The modules as the paper defines them: one document, one pair, float64. The states are of shape (L, d), the
-# attention is of shape (heads, M, L).
-
-
-def linear(module, vector):
-    result = module.weight.double() @ vector
-    return result if module.bias is None else result + module.bias.double()
-
-
-def gelu(vector):
-    return vector * 0.5 * (1 + torch.erf(vector / math.sqrt(2)))
-
-
-def entity_vector(states, positions, entities, entity):
-    """log sum exp over the mentions of the entity; zeros without a mention."""
-    vectors = [states[position] for position, owner in zip(positions, entities, strict=True) if owner == entity]
-    if not vectors:
-        return torch.zeros_like(states[0])
-    return torch.stack([torch.stack(vectors)[:, i].exp().sum().log() for i in range(states.shape[1])])
-
-
-def entity_attention(attention, entities, entity):
-    """The mean over the mentions of the entity, of shape (heads, L); zeros without a mention."""
-    rows = [attention[:, mention] for mention, owner in enumerate(entities) if owner == entity]
-    return sum(rows) / len(rows) if rows else torch.zeros_like(attention[:, 0])
-
-
-def context_vector(states, head_attention, tail_attention):
-    """Equation 1."""
-    heads, length = head_attention.shape
-    context, total = torch.zeros_like(states[0]), 0.0
-    for token in range(length):
-        weight = sum(head_attention[i, token] * tail_attention[i, token] for i in range(heads)) / heads
-        context = context + weight * states[token]
-        total = total + weight
-    return context / total if total > 0 else context
-
-
-def layer_norm(module, vector):
-    mean = vector.sum() / len(vector)
-    variance = ((vector - mean) ** 2).sum() / len(vector)
-    return (vector - mean) / (variance + module.eps).sqrt() * module.weight.double() + module.bias.double()
-
-
-def concat_feature(module, head, tail):
-    return linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail]))))
-
-
-def grouped_bilinear_feature(module, head, tail):
-    size = module.block_size
-    products = [
-        head[start + i] * tail[start + j]
-        for start in range(0, len(head), size)
-        for i in range(size)
-        for j in range(size)
-    ]
-    return layer_norm(module.layer_norm, linear(module.output, torch.stack(products)).clamp(min=0))
-
-
-def low_rank_bilinear_feature(module, head, tail):
-    product = linear(module.head_factor, head) * linear(module.tail_factor, tail)
-    feature = linear(module.output, gelu(linear(module.intermediate, torch.cat([head, tail, product]))))
-    return layer_norm(module.layer_norm, feature)
-
-
-PAIR_FEATURE = {
-    "concat": concat_feature,
-    "grouped_bilinear": grouped_bilinear_feature,
-    "low_rank_bilinear": low_rank_bilinear_feature,
-}
-
-
-def side_vector(module, entity, context, document):
-    """tanh(W [h; c]), W the concatenation of the module's matrices; the document vector is a third input if used."""
-    matrices, inputs = [module.entity.weight, module.context.weight], [entity, context]
-    if module.document is not None:
-        matrices, inputs = [*matrices, module.document.weight], [*inputs, document]
-    weight = torch.cat([matrix.double() for matrix in matrices], dim=1)
-    return torch.tanh(weight @ torch.cat(inputs) + module.context.bias.double())
-
-
-def pair_feature(module, kind, states, attention, positions, entities, head, tail):
-    """F_{s,o} of one pair, equations 1 to 3; `positions` and `entities` are lists without padding."""
-    states, attention = states.double(), attention.double()
-    context = context_vector(
-        states, entity_attention(attention, entities, head), entity_attention(attention, entities, tail)
-    )
-    head_vector = side_vector(module.head, entity_vector(states, positions, entities, head), context, states[0])
-    tail_vector = side_vector(module.tail, entity_vector(states, positions, entities, tail), context, states[0])
-    return PAIR_FEATURE[kind](module.pair_encoder, head_vector, tail_vector)
-
-
-def attended_pairs(pair, candidates, kind):
-    """What each of the four heads of a pair attends to: row s, column s, row o and column o, or everything."""
-    if kind == "full":
-        return [candidates] * 4
-    return [[other for other in candidates if other[side] == entity] for entity in pair for side in (0, 1)]
-
-
-def cross_attention(module, queries, features, relations, kind="extended"):
-    """
-    Equations 5 to 7 of one document, `{(s, o): vector}` three times -> `{(s, o): output}` and `{(s, o): [{attended
-    pair: probability} of each head]}`.
-    """
-    size = len(module.query.weight) // 4
-    # W^K and W^V act on the concatenation M = [F, R].
-    weight = torch.cat([module.feature_key_value.weight, module.relation_key_value.weight], dim=1).double()
-    keys, values = {}, {}
-    for pair in features:
-        matrix = torch.cat([features[pair], relations[pair]]).double()
-        keys[pair], values[pair] = (weight @ matrix + module.feature_key_value.bias.double()).chunk(2)
-    outputs, probabilities = {}, {}
-    for pair in queries:
-        query, heads, probabilities[pair] = linear(module.query, queries[pair].double()), [], []
-        for head, others in enumerate(attended_pairs(pair, list(features), kind)):
-            part = slice(head * size, (head + 1) * size)
-            exponentials = {other: (query[part] @ keys[other][part] / size**0.5).exp() for other in others}
-            total = sum(exponentials.values())
-            probabilities[pair].append({other: value / total for other, value in exponentials.items()})
-            attended = [probability * values[other][part] for other, probability in probabilities[pair][-1].items()]
-            heads.append(sum(attended, torch.zeros(size, dtype=torch.float64)))
-        outputs[pair] = linear(module.output, torch.cat(heads))
-    return outputs, probabilities
-
-
-def by_document(pair_mask, *inputs):
-    """The rows of each document with a candidate pair, and each of its inputs as `{(s, o): vector}`."""
-    documents = {}
-    for row, (document, s, o) in enumerate(pair_mask.nonzero().tolist()):
-        documents.setdefault(document, {})[s, o] = row
-    for rows in documents.values():
-        yield list(rows.values()), *({pair: values[row] for pair, row in rows.items()} for values in inputs)
-
-
 @pytest.fixture(scope="session")
 def naive():
     """The definitions, as loops."""
-    return SimpleNamespace(
-        linear=linear,
-        gelu=gelu,
-        layer_norm=layer_norm,
-        entity_vector=entity_vector,
-        entity_attention=entity_attention,
-        context_vector=context_vector,
-        side_vector=side_vector,
-        pair_encoder=PAIR_FEATURE,
-        pair_feature=pair_feature,
-        cross_attention=cross_attention,
-        by_document=by_document,
-    )
+    return paper_equations

@@ -34,72 +34,6 @@ VARIANTS = [
 ]
 
 
-# Section 2.2 as loops in float64, one document at a time: matrices are `{(s, o): vector}` of the candidate pairs.
-
-
-def naive_gate(module, feature, relation):
-    """Equations 8 and 9 of one pair."""
-    share = 1 / (1 + (-(module.gate.weight @ torch.cat([feature, relation]) + module.gate.bias)).exp())
-    return share * feature + (1 - share) * relation
-
-
-def naive_feed_forward(naive, module, value, fused):
-    """Equations 10 and 11 of one pair."""
-    hidden = naive.gelu(naive.linear(module.intermediate, fused))
-    return naive.layer_norm(module.layer_norm, value + naive.linear(module.output, hidden))
-
-
-def naive_layer(naive, layer, features, relations, kind="extended"):
-    """F_{l+1} and R_{l+1} from F_l and R_l, equations 5 to 11."""
-    from_features, _ = naive.cross_attention(layer.feature_attention, features, features, relations, kind)
-    from_relations, _ = naive.cross_attention(layer.relation_attention, relations, features, relations, kind)
-    if layer.fusion is not None:
-        fused = {pair: naive_gate(layer.fusion, from_features[pair], from_relations[pair]) for pair in features}
-        from_features = from_relations = fused
-    return (
-        {p: naive_feed_forward(naive, layer.feature_output, features[p], from_features[p]) for p in features},
-        {p: naive_feed_forward(naive, layer.relation_output, relations[p], from_relations[p]) for p in relations},
-    )
-
-
-def naive_relations(logits, relation_embedding):
-    """The classes that the relation matrix embeds, of one pair."""
-    logits = logits.tolist()
-    if relation_embedding == "argmax":
-        return [logits.index(max(logits))]
-    return [index for index in range(1, len(logits)) if logits[index] > logits[0]] or [0]
-
-
-def naive_classify(naive, module, feature, relation, base_logits, adds_base_logits):
-    """Equation 12 of one pair, before the sigmoid."""
-    logits = naive.linear(module.classifier, torch.cat([feature, relation]))
-    return logits + base_logits if adds_base_logits else logits
-
-
-def naive_iterations(naive, module, config, features, base_logits):
-    """Logits of the K iterations, and the relations that each was given, as lists of `{(s, o): ...}`."""
-    if len(next(iter(features.values()))) != config.inference_hidden_size:
-        features = {pair: naive.linear(module.feature_projection, vector) for pair, vector in features.items()}
-    logits, all_logits, all_relations = base_logits, [], []
-    for _ in range(config.num_iterations):
-        classes = {pair: naive_relations(logits[pair], config.relation_embedding) for pair in logits}
-        top_features = features
-        top_relations = {pair: module.relation_embeddings.weight[classes[pair]].sum(0) for pair in classes}
-        for layer in module.layers:
-            top_features, top_relations = naive_layer(
-                naive, layer, top_features, top_relations, config.cross_attention
-            )
-        previous, logits = logits, {}
-        for pair in previous:
-            matrices = top_features[pair], top_relations[pair]
-            logits[pair] = naive_classify(naive, module, *matrices, base_logits[pair], config.add_base_logits)
-            if config.iteration_update == "accumulate":
-                logits[pair] = previous[pair] + logits[pair]
-        all_logits.append(logits)
-        all_relations.append(classes)
-    return all_logits, all_relations
-
-
 def candidates(*sizes, share=0.7, seed=0):
     """Candidate pairs of documents with these numbers of entities, padded; a document of 2 keeps both of its pairs."""
     mask = torch.zeros(len(sizes), max(sizes), max(sizes), dtype=torch.bool)
@@ -146,7 +80,7 @@ def assert_iterations_are_naive(naive, module, config, pair_mask, seed=0, featur
         assert all(logits.shape == (len(features), NUM_LABELS) for logits in output.logits)
         history = []
         for rows, *matrices in naive.by_document(pair_mask, features, base_logits):
-            expected, relations = naive_iterations(naive, module, config, *matrices)
+            expected, relations = naive.iterations(module, config, *matrices)
             for logits, matrix in zip(output.logits, expected, strict=True):
                 torch.testing.assert_close(logits[rows], torch.stack(list(matrix.values())), **EXACT)
             history.append((rows, relations))
@@ -165,13 +99,13 @@ def count_encoded_rows(module, monkeypatch):
     return counts
 
 
-def test_gate_is_equations_8_and_9(docre_config, shaken):
+def test_gate_is_equations_8_and_9(docre_config, shaken, naive):
     torch.manual_seed(0)
     module = shaken(FusionGate(docre_config(**SIZES))).double()
     features, relations = random_values(5, WIDTH, 0), random_values(5, WIDTH, 1)
 
     for fused, feature, relation in zip(module(features, relations), features, relations, strict=True):
-        torch.testing.assert_close(fused, naive_gate(module, feature, relation), **EXACT)
+        torch.testing.assert_close(fused, naive.gate(module, feature, relation), **EXACT)
         assert ((fused - feature) * (fused - relation) <= 0).all()
 
 
@@ -181,7 +115,7 @@ def test_feed_forward_is_equation_10(docre_config, shaken, naive):
     values, fused = random_values(5, WIDTH, 0), random_values(5, WIDTH, 1)
 
     for output, value, matrix in zip(module(values, fused), values, fused, strict=True):
-        torch.testing.assert_close(output, naive_feed_forward(naive, module, value, matrix), **EXACT)
+        torch.testing.assert_close(output, naive.feed_forward(module, value, matrix), **EXACT)
 
 
 @pytest.mark.parametrize("use_fusion", [True, False])
@@ -196,7 +130,7 @@ def test_layer_is_equations_5_to_11(docre_config, shaken, naive, use_fusion):
     assert (layer.fusion is not None) == use_fusion
     assert outputs[2] is None
     for rows, *matrices in naive.by_document(mask, *inputs):
-        for ours, theirs in zip(outputs, naive_layer(naive, layer, *matrices), strict=False):
+        for ours, theirs in zip(outputs, naive.inference_layer(layer, *matrices), strict=False):
             torch.testing.assert_close(ours[rows], torch.stack(list(theirs.values())), **EXACT)
 
 
@@ -237,12 +171,12 @@ def test_encoding_runs_the_layers_over_features_and_embedded_relations(
 
     assert len(module.layers) == num_layers
     assert attentions is None
-    classes = [naive_relations(logits, relation_embedding) for logits in base_logits]
+    classes = [naive.read_relations(logits, relation_embedding) for logits in base_logits]
     embedded = torch.stack([module.relation_embeddings.weight[indices].sum(0) for indices in classes])
     torch.testing.assert_close(module.relation_embeddings.look_up(table, relations), embedded, **EXACT)
     for rows, *matrices in naive.by_document(mask, features, embedded):
         for layer in module.layers:
-            matrices = naive_layer(naive, layer, *matrices)
+            matrices = naive.inference_layer(layer, *matrices)
         expected = [torch.cat([feature, matrices[1][pair]]) for pair, feature in matrices[0].items()]
         torch.testing.assert_close(encoded[rows], torch.stack(expected), **EXACT)
 
@@ -255,7 +189,7 @@ def test_classifier_is_equation_12(inference, naive, adds_base_logits):
 
     for row in range(5):
         feature, relation = encoded[row].chunk(2)
-        expected = naive_classify(naive, module, feature, relation, base_logits[row], adds_base_logits)
+        expected = naive.classify(module, feature, relation, base_logits[row], adds_base_logits)
         torch.testing.assert_close(logits[row], expected, **EXACT)
 
 

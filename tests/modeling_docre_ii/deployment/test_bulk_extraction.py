@@ -404,7 +404,7 @@ def test_what_is_pushed_after_a_bulk_prediction_is_the_model_alone(checkpoint, c
     ("arguments", "message"),
     [
         (["--do_predict=false", "--do_eval=true"], "`triples_dir` is where `do_predict` writes"),
-        (["--documents_per_shard=0"], "`documents_per_shard` has to be at least 1, got 0"),
+        (["--documents_per_shard=0"], "`documents_per_shard` must be at least 1, got 0"),
     ],
 )
 def test_arguments_that_do_not_go_together(checkpoint, corpus_file, tmp_path, arguments, message):

@@ -254,7 +254,7 @@ def test_unknown_titles_are_an_error_by_default_and_for_nothing_else(function):
     predictions = predicted("third", (0, 1, "P17"))
     with pytest.raises(PredictionError, match="document 'third': predicted .* no gold document has this title"):
         function(predictions, [FIRST])
-    with pytest.raises(ValueError, match="`unknown_titles` has to be one of .*, got 'ignore'"):
+    with pytest.raises(ValueError, match="`unknown_titles` must be one of .*, got 'ignore'"):
         function(predictions, [FIRST], unknown_titles="ignore")
     with pytest.raises(PredictionError, match="document 'first': predicted .* it has 3 entities"):
         function(predicted("first", (0, 3, "P17")), [FIRST], unknown_titles="wrong")

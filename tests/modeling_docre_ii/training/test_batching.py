@@ -97,7 +97,7 @@ def test_sizes_are_those_that_are_padded(features):
 
 @pytest.mark.parametrize("name", ["max_tokens_per_batch", "max_pairs_per_batch"])
 def test_a_budget_of_nothing_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match=f"`{name}` has to be at least 1, not 0"):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
         DocREIITrainingArguments(output_dir=str(tmp_path), **{name: 0})
 
 

@@ -56,8 +56,8 @@ def test_unpacked_by_hand():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("reach", [0.0, 2.0])
-def test_there_and_back(dtype, reach):
+@pytest.mark.parametrize("margin", [0.0, 2.0])
+def test_there_and_back(dtype, margin):
     """Of random logits, every relation above the threshold class comes back, and no other, in batches of any order."""
     logits = torch.randn(6, 4, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
     mask = ~torch.eye(4, dtype=torch.bool).repeat(6, 1, 1)
@@ -65,7 +65,7 @@ def test_there_and_back(dtype, reach):
     logits[5, ..., 0] = 9.0
     indices = torch.tensor([6, 3, 1, 0, 4, 2])
     batches = [
-        pack_facts(*predicted_facts(logits[part], 3, mask[part], reach), indices[part])
+        pack_facts(*predicted_facts(logits[part], 3, mask[part], margin), indices[part])
         for part in (slice(0, 1), slice(1, 4), slice(4, 6))
     ]
     most_facts = max(batch.shape[1] for batch in batches)
@@ -85,4 +85,4 @@ def test_there_and_back(dtype, reach):
     found = {(index, *fact[:3]): fact.score for index, of_document in enumerate(facts) for fact in of_document}
     assert found == expected
     assert sum(map(len, facts)) == len(expected) > 50
-    assert (gathered[..., 0] >= 0).sum() > len(expected) or not reach
+    assert (gathered[..., 0] >= 0).sum() > len(expected) or not margin

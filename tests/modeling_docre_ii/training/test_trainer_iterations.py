@@ -57,13 +57,13 @@ def test_predictions_of_every_iteration_are_those_of_the_model(scored, make_trai
     )
     predictions = trainer.predict(trainer.eval_dataset).predictions
 
-    reach = 4.0 if gather_all else 0.0
+    gathered_to = 4.0 if gather_all else 0.0
     for found, expected in zip(predictions, margins, strict=True):
         rows_found = found[found[..., 0] >= 0]
         scores = {tuple(int(value) for value in row[:4]): row[4] for row in rows_found}
         assert len(scores) == len(rows_found)
         assert scores == pytest.approx(
-            {fact: 1 / (1 + math.exp(-margin)) for fact, margin in expected.items() if margin > -reach}, abs=1e-5
+            {fact: 1 / (1 + math.exp(-margin)) for fact, margin in expected.items() if margin > -gathered_to}, abs=1e-5
         )
         unpacked = unpack_facts(found, RELATIONS, 7)
         facts = {
