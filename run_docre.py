@@ -45,7 +45,7 @@ from modeling_docre_ii.cli.stages import stages_of
 from modeling_docre_ii.cli.starting_model import load_model
 from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
-from modeling_docre_ii.training.encoding import EncodedDocuments, encode_documents
+from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 from modeling_docre_ii.training.predictions import unpack_facts
 from modeling_docre_ii.training.stage_record import record_stage
 
@@ -94,7 +94,7 @@ def encode(
 ) -> EncodedDocuments:
     """Encodes documents in the main process; the others read what it has cached."""
     with training_args.main_process_first(desc="encoding the documents"):
-        return encode_documents(rows, processor, for_training, data_args.preprocessing_num_workers)
+        return encode_dataset(rows, processor, for_training, data_args.preprocessing_num_workers)
 
 
 def make_trainer(

@@ -137,7 +137,11 @@ def measure_module(config, num_entities, num_rounds):
     pair_mask = make_pair_mask(num_entities)
     num_pairs = int(pair_mask.sum())
     features = torch.randn(num_pairs, config.pair_feature_size)
-    run = functools.partial(module, features, torch.randn(num_pairs, config.num_labels), pair_mask)
+    logits = torch.randn(num_pairs, config.num_labels)
+
+    def run():
+        return module(features, logits, EntityPairs.from_mask(pair_mask))
+
     for before, after in itertools.pairwise(run().logits):
         if torch.equal(before, after):
             raise RuntimeError("a fixed point was reached, not all iterations were computed: try another --seed")

@@ -24,6 +24,7 @@ from torch import nn
 from transformers import AutoProcessor
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIONNXModel, export_onnx, score_facts
+from modeling_docre_ii.entity_pairs import EntityPairs
 
 
 ROOT = Path(__file__).parents[1]
@@ -99,10 +100,10 @@ def timed(function, *args, **kwargs):
 
 
 def time_inference_module(model, inputs):
-    """Seconds of the inference module alone, on feature matrices of the base module."""
+    """Seconds of the inference module alone, on the output of the base module."""
     seconds = 0.0
-    for base, pair_mask in inputs:
-        seconds += timed(model.infer, base, pair_mask)[1]
+    for base, pairs in inputs:
+        seconds += timed(model.infer, base.pair_features, base.pair_logits, pairs)[1]
     return seconds
 
 
@@ -138,7 +139,8 @@ def main():
     processor = AutoProcessor.from_pretrained(args.checkpoint)
     batches = list(make_batches(args, processor))
     documents = [document for chunk, _ in batches for document in chunk]
-    bases = [(model.docre_ii(**inputs), inputs["pair_mask"]) for _, inputs in batches]
+    indices = [EntityPairs.from_mask(inputs["pair_mask"]) for _, inputs in batches]
+    bases = [(model.docre_ii(**inputs, pairs=pairs), pairs) for (_, inputs), pairs in zip(batches, indices)]
 
     variants, sizes = {}, {}
     for name in args.variants:

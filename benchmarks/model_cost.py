@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIProcessor
-from modeling_docre_ii.cli.arguments import resolve_path
+from modeling_docre_ii.cli.starting_model import resolve_path
 from modeling_docre_ii.document_encoding import split_into_windows
 
 

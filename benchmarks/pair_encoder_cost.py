@@ -85,11 +85,7 @@ def main():
     variants = {"bare encoder": (encoder, encoder_pass(encoder))}
     for name in PAIR_ENCODERS:
         model = DocREIIForRelationExtraction.from_encoder_pretrained(
-            args.encoder,
-            no_dropout_mask,
-            id2label=dict(enumerate(DOCRED_RELATIONS)),
-            pair_encoder=name,
-            num_iterations=0,
+            args.encoder, processor, encoder_kwargs=no_dropout_mask, pair_encoder=name, num_iterations=0
         )
         variants[name] = (model, model_pass(model))
 

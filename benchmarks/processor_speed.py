@@ -14,7 +14,8 @@ import torch
 from transformers import AutoTokenizer, BatchFeature
 
 from modeling_docre_ii import DataCollatorForRelationExtraction, DocREIIProcessor, check_document
-from modeling_docre_ii.mention_marking import candidate_pairs, mark_mentions
+from modeling_docre_ii.entity_pairs import candidate_pairs
+from modeling_docre_ii.mention_marking import mark_mentions
 
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -31,7 +31,7 @@ from transformers import AutoTokenizer
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii import DocREIIProcessor
-from modeling_docre_ii.cli.arguments import resolve_path
+from modeling_docre_ii.cli.starting_model import resolve_path
 
 
 def parse_arguments():

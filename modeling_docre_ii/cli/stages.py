@@ -64,6 +64,36 @@ def stages_of(arguments: Arguments) -> list[Stage]:
     return stages
 
 
+def reuse_precision_of_stages(
+    training: Mapping[int, DocREIITrainingArguments], first_stage: int, checkpoint: str | None
+) -> None:
+    """
+    Uses the precision that a run was started in for all of its stages.
+
+    A stage keeps its own precision if the requested one differs from that of the recorded run.
+
+    Args:
+        training (`dict[int, DocREIITrainingArguments]`):
+            The arguments of each stage.
+        first_stage (`int`):
+            The first stage that is left to train.
+        checkpoint (`str`, *optional*):
+            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
+
+    Raises:
+        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
+    """
+    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
+    if checkpoint is None and not finished:
+        return
+    folder = checkpoint or finished[-1]
+    record = read_precision(folder)
+    for stage, args in training.items():
+        is_resumed = checkpoint is not None and stage == first_stage
+        if record is not None and (is_resumed or args.requested_precision == record.requested):
+            args.reuse_precision(folder)
+
+
 def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[int, str | None]:
     """
     Finds where a run resumes.
@@ -96,33 +126,3 @@ def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[i
         if checkpoint is not None:
             return stage, checkpoint
     raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {training[stages[-1]].output_dir!r}")
-
-
-def reuse_precision_of_stages(
-    training: Mapping[int, DocREIITrainingArguments], first_stage: int, checkpoint: str | None
-) -> None:
-    """
-    Uses the precision that a run was started in for all of its stages.
-
-    A stage keeps its own precision if the requested one differs from that of the recorded run.
-
-    Args:
-        training (`dict[int, DocREIITrainingArguments]`):
-            The arguments of each stage.
-        first_stage (`int`):
-            The first stage that is left to train.
-        checkpoint (`str`, *optional*):
-            The checkpoint to resume that stage from. Without one, it starts after a finished stage.
-
-    Raises:
-        `ValueError`: as [`~DocREIITrainingArguments.reuse_precision`].
-    """
-    finished = [args.output_dir for stage, args in training.items() if stage < first_stage]
-    if checkpoint is None and not finished:
-        return
-    folder = checkpoint or finished[-1]
-    record = read_precision(folder)
-    for stage, args in training.items():
-        is_resumed = checkpoint is not None and stage == first_stage
-        if record is not None and (is_resumed or args.requested_precision == record.requested):
-            args.reuse_precision(folder)

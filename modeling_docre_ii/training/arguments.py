@@ -109,7 +109,7 @@ class DocREIITrainingArguments(TrainingArguments):
     @property
     def precision(self) -> Precision:
         """The precision used, which differs from `requested_precision` where bf16 is switched off."""
-        return Precision.of(self)
+        return Precision(bf16=self.bf16, bf16_full_eval=self.bf16_full_eval)
 
     def reuse_precision(self, folder: str) -> None:
         """

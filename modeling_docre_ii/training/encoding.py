@@ -69,7 +69,7 @@ def ensure_encoded(
         args ([`TrainingArguments`]):
             Arguments of the Trainer. Its main process encodes a `datasets.Dataset`, the others read its cache.
         for_training (`bool`, *optional*, defaults to `False`):
-            As for [`encode_documents`].
+            As for [`encode_dataset`].
 
     Returns:
         [`EncodedDocuments`] for documents, a `dict` of them for a `dict`. Features and `None` are returned unchanged.
@@ -85,7 +85,7 @@ def ensure_encoded(
     if processor is None:
         raise ValueError("documents need a `processing_class`, the DocREIIProcessor that encodes them")
     with args.main_process_first(desc="encoding the documents"):
-        return encode_documents(dataset, processor, for_training)
+        return encode_dataset(dataset, processor, for_training)
 
 
 def is_encoded(dataset: Any) -> bool:
@@ -99,7 +99,7 @@ def is_encoded(dataset: Any) -> bool:
     return True
 
 
-def encode_documents(
+def encode_dataset(
     documents: Sequence[Mapping[str, Any]] | datasets.Dataset,
     processor: DocREIIProcessor,
     for_training: bool = False,
@@ -223,4 +223,4 @@ def _encode(
     return [dict(zip(features, values)) for values in zip(*features.values())]
 
 
-__all__ = ["DatasetDocuments", "Documents", "EncodedDocuments", "encode_documents", "ensure_encoded", "is_encoded"]
+__all__ = ["DatasetDocuments", "Documents", "EncodedDocuments", "encode_dataset", "ensure_encoded", "is_encoded"]

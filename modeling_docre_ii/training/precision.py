@@ -22,11 +22,6 @@ class Precision(NamedTuple):
     bf16: bool = False
     bf16_full_eval: bool = False
 
-    @classmethod
-    def of(cls, args: TrainingArguments) -> "Precision":
-        """Returns the precision of training arguments."""
-        return cls(bf16=args.bf16, bf16_full_eval=args.bf16_full_eval)
-
     def __str__(self) -> str:
         return " and ".join(f"`{name}={value}`" for name, value in self._asdict().items())
 
@@ -54,7 +49,7 @@ class PrecisionRecord(TrainerCallback, ExportableState):
         recorded = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         trained = PrecisionRecord(**recorded["args"])
         # With `restore_callback_states_from_checkpoint`, this callback itself is the recorded one.
-        for used in (self.used, Precision.of(args)):
+        for used in (self.used, args.precision):
             if state.global_step and used != trained.used:
                 raise ValueError(
                     f"the checkpoint was trained with {trained.used}, this Trainer uses {used}: set "

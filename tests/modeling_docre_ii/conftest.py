@@ -16,6 +16,7 @@ from modeling_docre_ii import (
     DocREIITrainingArguments,
     make_compute_metrics,
 )
+from modeling_docre_ii.training.precision import PrecisionRecord
 from tests import paper_equations
 from tests.encoder_families import FAMILIES
 from tests.worker_processes import run_worker
@@ -232,6 +233,26 @@ def make_trainer(tiny_model, collate, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def make_args(tmp_path):
+    """Makes training arguments for the CPU."""
+    return lambda **settings: DocREIITrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True, **settings)
+
+
+@pytest.fixture
+def record_precision(tmp_path):
+    """Writes what a checkpoint records of its precision."""
+
+    def write(requested, used, folder="checkpoint-3"):
+        path = tmp_path / folder / "trainer_state.json"
+        path.parent.mkdir(parents=True)
+        state = PrecisionRecord(requested._asdict(), used._asdict()).state()
+        path.write_text(json.dumps({"stateful_callbacks": {"PrecisionRecord": state}}))
+        return str(path.parent)
+
+    return write
 
 
 @pytest.fixture(scope="session")

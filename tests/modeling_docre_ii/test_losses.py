@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii.losses import adaptive_threshold_loss, sample_pairs
+from modeling_docre_ii.losses import adaptive_threshold_loss, mean_threshold_loss, sample_pairs
 
 
 def naive_loss(logits, labels):
@@ -36,6 +36,18 @@ def test_one_relation_of_three_worked_by_hand():
     kept_below = -math.log(math.exp(1) / (math.exp(1) + math.exp(0)))  # TH against relation 2
     assert loss.tolist() == pytest.approx([lifted + kept_below], rel=1e-6)
     assert loss.tolist() == pytest.approx([2 * math.log(1 + math.exp(-1))], rel=1e-6)
+
+
+@pytest.mark.parametrize("is_sampled", [False, True])
+def test_mean_over_the_pairs_of_a_step(is_sampled):
+    """A batch of 40 of the 100 pairs of a step weighs 0.4, also if only some of its pairs are sampled."""
+    logits, labels = random_pairs()
+    sample = torch.arange(40) % 3 == 0 if is_sampled else None
+    rows = [row for row in range(40) if not is_sampled or row % 3 == 0]
+    losses = [naive_loss(logits[row].tolist(), labels[row].tolist()) for row in rows]
+
+    loss = mean_threshold_loss(logits, labels, 100, sample)
+    assert loss.item() == pytest.approx(0.4 * sum(losses) / len(losses), rel=1e-5)
 
 
 def test_two_relations_compete_with_each_other_and_the_threshold():

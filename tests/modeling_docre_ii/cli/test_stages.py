@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii import DocREIITrainingArguments
 from modeling_docre_ii.cli.parsing import parse_arguments
-from modeling_docre_ii.cli.stages import find_resumption, reuse_precision_of_stages, stages_of
-from modeling_docre_ii.training.precision import Precision, PrecisionRecord
+from modeling_docre_ii.cli.stages import find_resumption, stages_of
+from modeling_docre_ii.training.precision import PrecisionRecord
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
 
@@ -77,7 +76,9 @@ def test_run_that_does_not_train_has_one_stage_and_its_own_model(tmp_path):
 def test_resumed_run_keeps_the_precision_of_its_checkpoint(set_bf16_trial, tmp_path):
     set_bf16_trial(BF16Trial(slowdown=0.4))
     checkpoint = folders(tmp_path, "stage_1/checkpoint-5") / "stage_1" / "checkpoint-5"
-    write_record(checkpoint, requested=BF16, used=FLOAT32)
+    record = PrecisionRecord(requested={"bf16": True}, used={"bf16": False})
+    state = {"stateful_callbacks": {"PrecisionRecord": record.state()}}
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
     arguments = ["--output_dir", str(tmp_path), "--do_train", "true", "--bf16", "true", "--use_cpu", "true"]
     assert [stage.args.bf16 for stage in stages_of(parse_arguments(arguments))] == [True, True]
     resumed = [*arguments, "--resume_from_checkpoint", "last"]
@@ -88,74 +89,3 @@ def test_there_is_nothing_to_resume(tmp_path):
     arguments = ["--output_dir", str(tmp_path), "--do_train", "true", "--resume_from_checkpoint", "last"]
     with pytest.raises(ValueError, match="there is no checkpoint in"):
         starts(arguments)
-
-
-BF16, FLOAT32 = Precision(bf16=True), Precision()
-
-
-@pytest.fixture
-def both_stages(set_bf16_trial, tmp_path):
-    """Makes the arguments of a run of both stages on a CPU that is faster in bf16."""
-
-    def make(**stage_2):
-        set_bf16_trial(BF16Trial(slowdown=0.4))
-        out = tmp_path / "out"
-        settings = {1: {"output_dir": str(out / "stage_1")}, 2: {"output_dir": str(out)} | stage_2}
-        return {
-            stage: DocREIITrainingArguments(**({"bf16": True, "use_cpu": True} | of_stage))
-            for stage, of_stage in settings.items()
-        }
-
-    return make
-
-
-@pytest.fixture
-def record(tmp_path):
-    """Writes what a checkpoint records of its precision."""
-
-    def write(requested, used, folder="checkpoint-3"):
-        (tmp_path / folder).mkdir(parents=True)
-        return write_record(tmp_path / folder, requested, used)
-
-    return write
-
-
-def write_record(folder, requested, used):
-    state = PrecisionRecord(requested._asdict(), used._asdict()).state()
-    (folder / "trainer_state.json").write_text(json.dumps({"stateful_callbacks": {"PrecisionRecord": state}}))
-    return str(folder)
-
-
-def test_stage_2_uses_the_precision_of_a_finished_stage_1(both_stages, record):
-    record(BF16, FLOAT32, folder="out/stage_1")
-    training = both_stages()
-    reuse_precision_of_stages(training, first_stage=2, checkpoint=None)
-    assert training[2].precision == FLOAT32
-
-
-def test_stage_2_that_asks_for_something_else_gets_it(both_stages, record):
-    record(BF16, FLOAT32, folder="out/stage_1")
-    training = both_stages(bf16=True, bf16_full_eval=True)
-    reuse_precision_of_stages(training, first_stage=2, checkpoint=None)
-    assert training[2].precision == Precision(bf16=True, bf16_full_eval=True)
-
-
-@pytest.mark.parametrize("stage", [1, 2])
-def test_both_stages_use_the_precision_of_the_resumed_one(both_stages, record, stage):
-    checkpoint = record(BF16, FLOAT32)
-    training = both_stages()
-    reuse_precision_of_stages(training, first_stage=stage, checkpoint=checkpoint)
-    assert [args.precision for args in training.values()] == [FLOAT32, FLOAT32]
-
-
-def test_request_of_the_resumed_stage_is_that_of_its_checkpoint(both_stages, record):
-    training = both_stages(bf16=False)
-    with pytest.raises(ValueError, match="was trained with `bf16=True`"):
-        reuse_precision_of_stages(training, first_stage=2, checkpoint=record(BF16, BF16))
-
-
-def test_run_that_begins_reuses_nothing(both_stages, record):
-    record(BF16, FLOAT32, folder="out/stage_1")
-    training = both_stages()
-    reuse_precision_of_stages(training, first_stage=1, checkpoint=None)
-    assert [args.precision for args in training.values()] == [BF16, BF16]

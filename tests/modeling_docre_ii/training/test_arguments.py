@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from modeling_docre_ii import DocREIITrainingArguments
 from modeling_docre_ii.cli.parsing import parse_arguments
-from modeling_docre_ii.training.precision import Precision, PrecisionRecord
+from modeling_docre_ii.training.precision import Precision
 from modeling_docre_ii.utils import cpu_bf16
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
@@ -14,25 +13,6 @@ SLOWER = BF16Trial(slowdown=1.7)
 DYING = BF16Trial(failure="ends the process with SIGILL")
 SWITCHED_OFF = "`bf16` is switched off, and float32 is used instead: "
 BF16, FLOAT32 = Precision(bf16=True), Precision()
-
-
-@pytest.fixture
-def make_args(tmp_path):
-    return lambda **settings: DocREIITrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True, **settings)
-
-
-@pytest.fixture
-def record(tmp_path):
-    """Writes what a checkpoint records of its precision."""
-
-    def write(requested, used, folder="checkpoint-3"):
-        path = tmp_path / folder / "trainer_state.json"
-        path.parent.mkdir(parents=True)
-        state = PrecisionRecord(requested._asdict(), used._asdict()).state()
-        path.write_text(json.dumps({"stateful_callbacks": {"PrecisionRecord": state}}))
-        return str(path.parent)
-
-    return write
 
 
 @pytest.mark.parametrize(
@@ -92,23 +72,25 @@ def test_one_run_warns_once(set_bf16_trial, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("used", "trial"), [(BF16, SLOWER), (BF16, FASTER), (FLOAT32, FASTER), (FLOAT32, DYING)])
-def test_resumed_training_uses_the_precision_it_was_started_in(make_args, set_bf16_trial, record, used, trial):
+def test_resumed_training_uses_the_precision_it_was_started_in(
+    make_args, set_bf16_trial, record_precision, used, trial
+):
     set_bf16_trial(trial)
     args = make_args(bf16=True)
-    args.reuse_precision(record(requested=BF16, used=used))
+    args.reuse_precision(record_precision(requested=BF16, used=used))
 
     assert args.precision == used
     assert args.mixed_precision == ("bf16" if used.bf16 else "no")
 
 
-def test_training_in_bf16_is_not_resumed_on_a_cpu_without(make_args, set_bf16_trial, record):
+def test_training_in_bf16_is_not_resumed_on_a_cpu_without(make_args, set_bf16_trial, record_precision):
     set_bf16_trial(DYING)
     args = make_args(bf16=True)
     message = (
         "checkpoint-3 was trained in bf16, but a bf16 matrix product ends .* SIGILL .*: resume it on another machine"
     )
     with pytest.raises(ValueError, match=message):
-        args.reuse_precision(record(requested=BF16, used=BF16))
+        args.reuse_precision(record_precision(requested=BF16, used=BF16))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +101,12 @@ def test_training_in_bf16_is_not_resumed_on_a_cpu_without(make_args, set_bf16_tr
         (BF16, {"bf16": True, "bf16_full_eval": True}, "was trained with `bf16_full_eval=False`: set this"),
     ],
 )
-def test_resumed_training_does_not_change_the_request(make_args, set_bf16_trial, record, requested, settings, message):
+def test_resumed_training_does_not_change_the_request(
+    make_args, set_bf16_trial, record_precision, requested, settings, message
+):
     set_bf16_trial(FASTER)
     with pytest.raises(ValueError, match=f"checkpoint-3 {message}"):
-        make_args(**settings).reuse_precision(record(requested=requested, used=requested))
+        make_args(**settings).reuse_precision(record_precision(requested=requested, used=requested))
 
 
 @pytest.mark.parametrize("state", [None, {}, {"stateful_callbacks": None}, {"stateful_callbacks": {"Other": {}}}])

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from modeling_docre_ii.training.calibration import best_threshold, f1_at_threshold
+from modeling_docre_ii.training.calibration import ScoredPredictions, best_threshold, f1_at_threshold, move_threshold
 
 
 def sigmoid(value):
@@ -100,3 +101,39 @@ def test_saturated_scores_are_finite():
 @pytest.mark.parametrize("is_correct", [[], [False, False]])
 def test_nothing_correct_moves_nothing(is_correct):
     assert best_threshold(np.full(len(is_correct), 0.7), np.array(is_correct, dtype=bool), 3) == (0.0, 0.0)
+
+
+def predictions_at(bias, margins, is_correct, num_gold):
+    """What a model predicts whose margins are over a threshold that `bias[0]` moves."""
+    scores = np.array([sigmoid(margin - bias[0].item()) for margin in margins])
+    return ScoredPredictions(scores, np.array(is_correct), num_gold)
+
+
+@pytest.mark.parametrize("num_iterations", [0, 2])
+def test_the_bias_goes_where_f1_is_best(tiny_model, num_iterations):
+    """As by hand above: the best cut is at a margin of -1."""
+    model = tiny_model(num_iterations=num_iterations)
+    bias = (model.inference_module if num_iterations else model.docre_ii).classifier.bias
+    with torch.no_grad():
+        bias[0] = 0.25
+    margins, is_correct = [3.0, 2.0, 1.0, -0.5, -1.5], [True, False, True, True, False]
+
+    shift = move_threshold(model, lambda: predictions_at(bias, margins, is_correct, 4))
+    assert shift == pytest.approx(-1.25, abs=1e-5)
+    assert bias[0].item() == pytest.approx(-1.0, abs=1e-5)
+
+
+def test_the_best_of_three_thresholds_is_kept(tiny_model):
+    """A model whose predictions get worse wherever its threshold is moved to."""
+    model = tiny_model(num_iterations=2)
+    bias = model.inference_module.classifier.bias
+    start, calls = bias[0].item(), []
+
+    def predict():
+        calls.append(bias[0].item())
+        is_correct = [True, True, True, False] if len(calls) == 1 else [True, False, False, True]
+        return ScoredPredictions(np.array([0.9, 0.8, 0.3, 0.2]), np.array(is_correct), 4)
+
+    assert move_threshold(model, predict) == 0.0
+    assert len(calls) == len(set(calls)) == 3
+    assert bias[0].item() == start == calls[0]

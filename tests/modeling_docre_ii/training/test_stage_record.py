@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+from transformers import TrainerState
+
 from modeling_docre_ii import DocREIITrainingArguments
-from modeling_docre_ii.hub.training_record import STAGE_ARGUMENTS
-from modeling_docre_ii.training.stage_record import record_stage
+from modeling_docre_ii.hub.training_record import STAGE_ARGUMENTS, TrainingRecord
+from modeling_docre_ii.training.stage_record import complete_record, record_stage
 
 
 def test_arguments_are_plain_values(tmp_path):
@@ -34,3 +37,39 @@ def test_arguments_are_plain_values(tmp_path):
     assert all(type(stage.arguments[name]) is str for name in ("lr_scheduler_type", "optim"))
     log.append({"loss": 0.5, "step": 2})
     assert stage.log_history == [{"loss": 1.0, "step": 1}]
+
+
+def evaluation(step, f1):
+    return {"step": step, "eval_f1": f1, "eval_calibrated_f1": f1 + 1, "eval_base_calibrated_f1": f1 - 1}
+
+
+@pytest.mark.parametrize(("is_calibrated", "keeps_best", "f1"), [(True, True, 30.0), (False, False, 20.0)])
+def test_a_record_is_completed_by_the_stage_and_the_scores_of_the_kept_weights(
+    tmp_path, is_calibrated, keeps_best, f1
+):
+    args = DocREIITrainingArguments(
+        output_dir=str(tmp_path),
+        calibrate_threshold=is_calibrated,
+        load_best_model_at_end=keeps_best,
+        eval_strategy="steps",
+        report_to=[],
+    )
+    log = [evaluation(1, 30.0), evaluation(2, 20.0), {"train_runtime": 1.0, "step": 2}]
+    state = TrainerState(global_step=2, best_global_step=1, log_history=log)
+    record = TrainingRecord()
+    completed = complete_record(record, args, state, stage=2)
+
+    assert completed.stages == {2: record_stage(args, log)}
+    best = {"calibrated_f1": f1 + 1, "base_calibrated_f1": f1 - 1} if is_calibrated else {}
+    assert completed.scores == {"validation": {"f1": f1} | best}
+    assert record == TrainingRecord()
+
+
+def test_scores_of_the_record_stay_and_an_untrained_stage_is_not_recorded(tmp_path):
+    args = DocREIITrainingArguments(output_dir=str(tmp_path), report_to=[])
+    record = TrainingRecord(scores={"test": {"f1": 10.0, "calibrated_f1": 11.0}})
+    completed = complete_record(record, args, TrainerState(log_history=[evaluation(0, 5.0)]), stage=1)
+
+    assert completed.scores == {"test": {"f1": 10.0}}
+    assert completed.stages == {}
+    assert record.scores == {"test": {"f1": 10.0, "calibrated_f1": 11.0}}
