@@ -131,10 +131,10 @@ def test_documents_to_score_have_different_titles(processor, documents):
 
     for given in (twice, Dataset.from_list(twice)):
         with pytest.raises(DocumentError, match=f"two documents to score have the title {documents[1]['title']!r}"):
-            encode_documents(given, processor)
-        assert len(encode_documents(given, processor, for_training=True)) == 6
+            encode_dataset(given, processor)
+        assert len(encode_dataset(given, processor, for_training=True)) == 6
     unlabelled = [{name: value for name, value in document.items() if name != "labels"} for document in twice]
-    assert len(encode_documents(unlabelled, processor)) == 6
+    assert len(encode_dataset(unlabelled, processor)) == 6
 
 
 def test_streamed_documents_are_refused(processor, documents):
