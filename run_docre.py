@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -44,7 +45,7 @@ from modeling_docre_ii.cli.stages import stages_of
 from modeling_docre_ii.cli.starting_model import load_model
 from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
-from modeling_docre_ii.training.encoding import EncodedDocuments, encode_documents
+from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 from modeling_docre_ii.training.predictions import unpack_facts
 from modeling_docre_ii.training.stage_record import record_stage
 
@@ -66,8 +67,9 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
         keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
     for stage in stages:
         set_seed(args.seed)
-        model, processor = load_model(arguments, stage, corpus)
-        trainer = make_trainer(model, processor, corpus, data_args, stage.args)
+        with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
+            model, processor = load_model(arguments, stage, corpus)
+            trainer = make_trainer(model, processor, corpus, data_args, stage.args)
         if args.do_train:
             num_parameters = model.num_parameters(only_trainable=True)
             logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")
@@ -92,7 +94,7 @@ def encode(
 ) -> EncodedDocuments:
     """Encodes documents in the main process; the others read what it has cached."""
     with training_args.main_process_first(desc="encoding the documents"):
-        return encode_documents(rows, processor, for_training, data_args.preprocessing_num_workers)
+        return encode_dataset(rows, processor, for_training, data_args.preprocessing_num_workers)
 
 
 def make_trainer(

@@ -52,13 +52,20 @@ SMALL = [
         (["--model_name_or_path", "package:no_such_package/model"], "'no_such_package' is not installed"),
         (["--dataset_name", "re_docre"], "unknown name 're_docre', did you mean 're_docred'?"),
         (["--encoder_kwargs", '{"hidden_dropout": 0}'], "'bert' encoders have no setting ['hidden_dropout']"),
+        (["--model_name_or_path", "/no/such/folder"], "/no/such/folder"),
+        (["--model_kwargs", '{"pair_encoder": "sum"}'], "Field 'pair_encoder' expected one of ('concat', "),
+        (["--model_kwargs", '{"window_size": 20}'], "ValueError: a window of 20 tokens has no room for 128"),
+        (["--candidate_types", '[["PER"]]'], "`candidate_types` must list pairs of types [head, tail], got ['PER']"),
+        (["--candidate_types", '[["PER", "LOC"]]'], "is on a pair of entities whose types are not among"),
         (["--resume_from_checkpoint", "last"], "there is no checkpoint in"),
     ],
 )
 def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):
-    with pytest.raises((ValueError, SystemExit)) as error:
+    """In one line, which starts with the program, and no traceback."""
+    with pytest.raises(SystemExit, match="^run_docre.py: .*$") as error:
         run_docre.main([*SMALL, "--output_dir", str(tmp_path / "out"), *arguments])
     assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_relations_file_that_is_not_json_is_named(tmp_path):
@@ -126,12 +133,12 @@ def test_stage_2_alone_goes_on_where_stage_1_ended(small_run, tmp_path):
 def test_stages_that_cannot_be_trained_are_refused(small_run, tmp_path):
     folder, _ = small_run
     again = [*SMALL, "--model_name_or_path", str(folder), "--output_dir", str(tmp_path), "--stages"]
-    with pytest.raises(ValueError, match="has an inference module: set `stages: \\[2\\]`"):
+    with pytest.raises(SystemExit, match="has an inference module: set `stages: \\[2\\]`"):
         run_docre.main([*again, "1"])
     again[again.index(str(folder))] = str(folder / "stage_1")
-    with pytest.raises(ValueError, match="`num_iterations` of at least 1"):
+    with pytest.raises(SystemExit, match="`num_iterations` of at least 1"):
         run_docre.main([*again, "2", "--model_kwargs", '{"num_iterations": 0}'])
-    with pytest.raises(ValueError, match="not a checkpoint of this base module"):
+    with pytest.raises(SystemExit, match="not a checkpoint of this base module"):
         run_docre.main([*again, "2", "--model_kwargs", '{"pair_encoder": "grouped_bilinear", "pair_block_size": 8}'])
 
 
@@ -202,7 +209,7 @@ def own_corpus(tmp_path):
 def test_checkpoint_with_another_label_map_is_refused(small_run, own_corpus, tmp_path):
     folder, _ = small_run
     own_corpus += ["--output_dir", str(tmp_path / "out")]
-    with pytest.raises(ValueError, match="the label map of .* is not that of the documents"):
+    with pytest.raises(SystemExit, match="the label map of .* is not that of the documents"):
         run_docre.main([*SMALL, *own_corpus, "--model_name_or_path", str(folder)])
 
 

@@ -55,4 +55,5 @@ def one_line_errors(prog: str, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        raise SystemExit(f"{prog}: {error}") from error
+        # Errors of other libraries can have several lines.
+        raise SystemExit(f"{prog}: {' '.join(str(error).split())}") from error

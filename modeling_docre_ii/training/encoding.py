@@ -41,6 +41,11 @@ class EncodedDocuments(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.features[index]
 
+    @property
+    def has_labels(self) -> bool:
+        """`bool`: whether any document has labels."""
+        return "labels" in self.features.column_names
+
     @cached_property
     def documents(self) -> list[Mapping[str, Any]]:
         """`list[dict]`: the documents, in memory from the first access on."""
@@ -64,7 +69,7 @@ def ensure_encoded(
         args ([`TrainingArguments`]):
             Arguments of the Trainer. Its main process encodes a `datasets.Dataset`, the others read its cache.
         for_training (`bool`, *optional*, defaults to `False`):
-            As for [`encode_documents`].
+            As for [`encode_dataset`].
 
     Returns:
         [`EncodedDocuments`] for documents, a `dict` of them for a `dict`. Features and `None` are returned unchanged.
@@ -80,7 +85,7 @@ def ensure_encoded(
     if processor is None:
         raise ValueError("documents need a `processing_class`, the DocREIIProcessor that encodes them")
     with args.main_process_first(desc="encoding the documents"):
-        return encode_documents(dataset, processor, for_training)
+        return encode_dataset(dataset, processor, for_training)
 
 
 def is_encoded(dataset: Any) -> bool:
@@ -89,12 +94,12 @@ def is_encoded(dataset: Any) -> bool:
         return True
     if isinstance(dataset, (datasets.Dataset, datasets.IterableDataset)):
         return "input_ids" in (dataset.column_names or ["input_ids"])
-    if isinstance(dataset, Sequence) and len(dataset):
-        return isinstance(dataset[0], Mapping) and "input_ids" in dataset[0]
+    if isinstance(dataset, Sequence):
+        return len(dataset) > 0 and isinstance(dataset[0], Mapping) and "input_ids" in dataset[0]
     return True
 
 
-def encode_documents(
+def encode_dataset(
     documents: Sequence[Mapping[str, Any]] | datasets.Dataset,
     processor: DocREIIProcessor,
     for_training: bool = False,
@@ -119,13 +124,16 @@ def encode_documents(
 
     Raises:
         [`DocumentError`]: a document is malformed or has an unknown relation. The message names it.
-        `ValueError`: there are no documents.
+        `ValueError`: there are no documents, they are streamed, or none of those for training has a label.
     """
+    if isinstance(documents, datasets.IterableDataset):
+        raise ValueError("streamed documents cannot be encoded for a Trainer: pass a list or a `datasets.Dataset`")
     if not len(documents):
         raise ValueError("there are no documents to encode")
     if not isinstance(documents, datasets.Dataset):
         documents = [document_of(document) for document in documents]
-        has_labels = _have_labels(documents)
+        has_labels = any(isinstance(document, Mapping) and document.get("labels") for document in documents)
+        _check_for_training(for_training, has_labels)
         rows = [
             row
             for start in range(0, len(documents), _BATCH_SIZE)
@@ -136,6 +144,7 @@ def encode_documents(
 
     kept = DatasetDocuments(documents)
     has_labels = "labels" in documents.column_names and any(documents["labels"])
+    _check_for_training(for_training, has_labels)
 
     def encode_batch(batch: Mapping[str, list], indices: list[int]) -> dict[str, list]:
         rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
@@ -188,8 +197,9 @@ class DatasetDocuments(Sequence):
         return document_of(with_relation_ids(row, self._relations) if self._relations else row)
 
 
-def _have_labels(documents: Sequence[Any]) -> bool:
-    return any(isinstance(document, Mapping) and document.get("labels") for document in documents)
+def _check_for_training(for_training: bool, has_labels: bool) -> None:
+    if for_training and not has_labels:
+        raise ValueError("none of the training documents has a label")
 
 
 def _encode(
@@ -199,4 +209,4 @@ def _encode(
     return [dict(zip(features, values)) for values in zip(*features.values())]
 
 
-__all__ = ["DatasetDocuments", "Documents", "EncodedDocuments", "encode_documents", "ensure_encoded", "is_encoded"]
+__all__ = ["DatasetDocuments", "Documents", "EncodedDocuments", "encode_dataset", "ensure_encoded", "is_encoded"]

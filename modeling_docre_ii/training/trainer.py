@@ -25,6 +25,7 @@ from ..processing_docre_ii import DocREIIProcessor
 from .arguments import DocREIITrainingArguments
 from .batching import budget_sampler, without_repeated
 from .calibration import ScoredPredictions, move_threshold
+from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import ignored_pairs, make_compute_metrics, scored_predictions
 from .parameter_groups import split_by_learning_rate
@@ -44,7 +45,8 @@ class DocREIITrainer(Trainer):
 
     `train()` trains the stage that the model is in: stage 1 without an inference module (`num_iterations=0`), stage 2
     with one, as from [`~DocREIIForRelationExtraction.from_base_pretrained`]. Datasets are documents. The Trainer
-    encodes them, collates them and scores predictions on them; features from a [`DocREIIProcessor`] work as well.
+    encodes them, collates them and scores predictions on them. Features from a [`DocREIIProcessor`] work as well; to
+    be evaluated, each needs a `document_index`.
 
     It adds:
 
@@ -87,7 +89,8 @@ class DocREIITrainer(Trainer):
 
     Raises:
         [`DocumentError`]: a document is malformed or has an unknown relation.
-        `ValueError`: `freeze_base` for a model without an inference module.
+        `ValueError`: model and processor have different relations, no training document has a label, or `freeze_base`
+            is set for a model without an inference module.
 
     Example:
 
@@ -114,9 +117,11 @@ class DocREIITrainer(Trainer):
         **kwargs: Any,
     ):
         args = args or DocREIITrainingArguments(output_dir="tmp_trainer")
+        check_parts(None if model is None else _docre_ii_of(model).config, args, processing_class)
         self.args, self.processing_class = args, processing_class
         self._given_train_facts, self.distant_facts = train_facts, distant_facts
         self._evaluated_documents: list[Mapping[str, Any]] | None = None
+        self._margin = _CALIBRATION_MARGIN if args.calibrate_threshold else 0.0
         if processing_class is not None:
             data_collator = data_collator or DataCollatorForRelationExtraction(processing_class.tokenizer)
             compute_metrics = compute_metrics or self._score_documents
@@ -167,8 +172,7 @@ class DocREIITrainer(Trainer):
         return super().get_test_dataloader(self._encoded(test_dataset))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        if self.args.calibrate_threshold and self.eval_dataset is None:
-            raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
+        check_evaluation(self.args, self.eval_dataset)
         self._loss_parts = {}
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Prepared for evaluation only, accelerate would take it for ready, and no process knew others' gradients.
@@ -249,6 +253,8 @@ class DocREIITrainer(Trainer):
         ignore_keys: list[str] | None = None,
     ) -> tuple[torch.Tensor | None, Any, torch.Tensor | None]:
         inputs = dict(without_repeated(inputs, self.accelerator.gradient_state))
+        if "document_index" not in inputs:
+            raise ValueError("features to evaluate need a `document_index`, the place of their document: 0, 1, ...")
         document_index = inputs.pop("document_index")
         kept = {"base_logits", "iteration_logits"}
         ignored = [field.name for field in fields(DocREIIOutput) if field.name not in kept]
@@ -259,10 +265,9 @@ class DocREIITrainer(Trainer):
             return loss, None, None
         base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
         limit = getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR)
-        margin = _CALIBRATION_MARGIN if self.args.calibrate_threshold else 0.0
         pair_mask = inputs["pair_mask"].to(base_logits.device)
         predictions = tuple(
-            pack_facts(*predicted_facts(values, limit, pair_mask, margin), document_index)
+            pack_facts(*predicted_facts(values, limit, pair_mask, self._margin), document_index)
             for values in (base_logits, *iteration_logits)
         )
         # Trainer pads facts, but expects as many documents from every process.
@@ -288,8 +293,7 @@ class DocREIITrainer(Trainer):
         """
         Moves the threshold of the model to where F1 is best on labeled documents, see [`move_threshold`].
 
-        With `args.calibrate_threshold`, `train()` ends with it. Without it, predictions do not include the relations
-        below the threshold that calibration needs.
+        With `args.calibrate_threshold`, `train()` ends with it.
 
         Args:
             eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
@@ -308,7 +312,11 @@ class DocREIITrainer(Trainer):
             output = self.predict(dataset)
             return scored_predictions(output.predictions[-1], output.label_ids, ignored)
 
-        return move_threshold(_docre_ii_of(self.model), predict)
+        margin, self._margin = self._margin, _CALIBRATION_MARGIN
+        try:
+            return move_threshold(_docre_ii_of(self.model), predict)
+        finally:
+            self._margin = margin
 
     def create_model_card(
         self,

