@@ -34,7 +34,7 @@ def main() -> None:
             head, tail = triple["head"]["name"], triple["tail"]["name"]
             print(f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}")
 
-    # The parts, for whoever wants the numbers. The processor reads documents in DocRED's form.
+    # The parts, for the logits. The processor reads documents in DocRED's form.
     model = AutoModel.from_pretrained(args.model, **hub)
     processor = AutoProcessor.from_pretrained(args.model, **hub)
     documents = [document for document in documents if "sents" in document][: args.batch_size]
