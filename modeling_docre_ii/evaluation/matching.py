@@ -64,13 +64,8 @@ def match_predictions(
     """
     if unknown_titles not in UNKNOWN_TITLES:
         raise ValueError(f"`unknown_titles` must be one of {UNKNOWN_TITLES}, got {unknown_titles!r}")
-    of_title: dict[str, tuple[Mapping[str, Any], dict]] = {}
-    for document in documents:
-        if document["title"] in of_title:
-            raise PredictionError(
-                f"two documents have the title {document['title']!r}: predictions are matched by title"
-            )
-        of_title[document["title"]] = document, {}
+    check_titles(document["title"] for document in documents)
+    of_title: dict[str, tuple[Mapping[str, Any], dict]] = {document["title"]: (document, {}) for document in documents}
     unknown: dict[tuple[str, Fact], Mapping[str, Any]] = {}
     for index, prediction in enumerate(predictions):
         check_prediction(prediction, index)
@@ -84,6 +79,24 @@ def match_predictions(
         else:
             unknown.setdefault((title, fact), prediction)
     return MatchedPredictions([facts for _, facts in of_title.values()], list(unknown.values()))
+
+
+def check_titles(titles: Iterable[str]) -> None:
+    """
+    Checks that documents can be told apart by title.
+
+    Args:
+        titles (`Iterable[str]`):
+            The titles of the documents to score.
+
+    Raises:
+        [`PredictionError`]: Two documents have the same title.
+    """
+    seen: set[str] = set()
+    for title in titles:
+        if title in seen:
+            raise PredictionError(f"two documents have the title {title!r}: predictions are matched by title")
+        seen.add(title)
 
 
 def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]]]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ..utils.atomic_write import atomic_write
+
 
 # The model of stage 1, and files that quote documents.
 EXCLUDED = ("/stage_1/", "/report.html", "/predictions.json", "/result.json", "/result.zip")
@@ -18,7 +20,6 @@ def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
         triples_dir (`str`, *optional*):
             Folder of extracted triples, left out as well if it lies in the output folder.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
     path = output_dir / ".gitignore"
     written = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = list(EXCLUDED)
@@ -26,7 +27,8 @@ def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
         inside = folder.relative_to(output_dir.resolve())
         # Shards, with the `.partial` files that a killed process may leave, and the record of their precision.
         names += [f"/{(inside / pattern).as_posix()}" for pattern in ("triples-*.parquet*", ".triples-precision-*")]
-    path.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
 
 
 __all__ = ["keep_off_the_hub"]

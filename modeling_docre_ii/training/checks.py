@@ -1,4 +1,4 @@
-"""Checks that the parts of a Trainer go together, before it trains for hours."""
+"""Checks the parts of a Trainer before it trains for hours."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .encoding import EncodedDocuments
 
 def check_parts(config: DocREIIConfig | None, args: TrainingArguments, processing_class: Any) -> None:
     """
-    Checks that the arguments are DocRE-II's, and that model and processor have the same relations.
+    Checks that arguments, model and processor of a Trainer go together.
 
     Args:
         config ([`DocREIIConfig`], *optional*):
@@ -20,10 +20,11 @@ def check_parts(config: DocREIIConfig | None, args: TrainingArguments, processin
         args ([`TrainingArguments`]):
             Training arguments.
         processing_class ([`DocREIIProcessor`], *optional*):
-            The processor. It may come from a checkpoint's own code, so its class is not checked, only what it has.
+            The processor. Its class is not checked, because it may come from the code of a checkpoint.
 
     Raises:
-        `ValueError`: they do not.
+        `ValueError`: the arguments or the processor are not DocRE-II's, or model and processor have different
+            relations.
     """
     if not isinstance(args, DocREIITrainingArguments):
         raise ValueError(f"`args` must be DocREIITrainingArguments, got {type(args).__name__}")
@@ -39,7 +40,7 @@ def check_parts(config: DocREIIConfig | None, args: TrainingArguments, processin
 
 def check_evaluation(args: DocREIITrainingArguments, eval_dataset: Any) -> None:
     """
-    Checks that the validation documents can be used for what training needs them for.
+    Checks that the validation documents are what training needs.
 
     Args:
         args ([`DocREIITrainingArguments`]):

@@ -1,6 +1,6 @@
 """Encodes documents for the Trainer and keeps them for scoring."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -8,7 +8,8 @@ import datasets
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
-from ..documents import DocumentError, with_relation_ids
+from ..documents import with_relation_ids
+from ..evaluation.matching import check_titles
 from ..processing_docre_ii import DocREIIProcessor
 from ..text_documents import document_of
 
@@ -123,8 +124,8 @@ def encode_dataset(
         [`EncodedDocuments`], without `labels` if no document has any.
 
     Raises:
-        [`DocumentError`]: a document is malformed or has an unknown relation, or two labeled documents have the same
-            title and are not for training. The message names it.
+        [`DocumentError`]: a document is malformed or has an unknown relation. The message names it.
+        [`PredictionError`]: two documents with labels, which are not for training, have the same title.
         `ValueError`: there are no documents, they are streamed, or none of those for training has a label.
     """
     if isinstance(documents, datasets.IterableDataset):
@@ -142,7 +143,7 @@ def encode_dataset(
         ]
         indexed = [row | {"document_index": index} for index, row in enumerate(rows)]
         if has_labels and not for_training:
-            _check_titles(document["title"] for document in documents)
+            check_titles(document["title"] for document in documents)
         return EncodedDocuments(datasets.Dataset.from_list(indexed), documents)
 
     kept = DatasetDocuments(documents)
@@ -164,7 +165,7 @@ def encode_dataset(
         desc="Tokenizing",
     )
     if has_labels and not for_training:
-        _check_titles(documents["title"])
+        check_titles(documents["title"])
     return EncodedDocuments(features, kept)
 
 
@@ -205,15 +206,6 @@ class DatasetDocuments(Sequence):
 def _check_for_training(for_training: bool, has_labels: bool) -> None:
     if for_training and not has_labels:
         raise ValueError("none of the training documents has a label")
-
-
-def _check_titles(titles: Iterable[str]) -> None:
-    """Scores match predictions with documents by title, which would fail only after the first epoch."""
-    seen: set[str] = set()
-    for title in titles:
-        if title in seen:
-            raise DocumentError(f"two documents to score have the title {title!r}: predictions are matched by title")
-        seen.add(title)
 
 
 def _encode(

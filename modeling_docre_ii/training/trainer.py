@@ -22,6 +22,7 @@ from ..hub.training_record import TrainingRecord
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
+from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
 from .batching import budget_sampler, without_repeated
 from .calibration import ScoredPredictions, move_threshold
@@ -375,7 +376,8 @@ class DocREIITrainer(Trainer):
             num_parameters=model.num_parameters(),
             **({"pipeline_tag": _listed(tasks)[0]} if tasks else {}),
         )
-        card.save(path)
+        with atomic_write(path) as partial_card:
+            card.save(partial_card)
         if written.get("library_name") == "peft":
             # As in Trainer: peft adds that the card is one of an adapter.
             self.accelerator.unwrap_model(self.model).create_or_update_model_card(self.args.output_dir)

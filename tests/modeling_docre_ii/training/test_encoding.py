@@ -16,6 +16,7 @@ from modeling_docre_ii import (
     DocREIITrainer,
     DocREIITrainingArguments,
     DocumentError,
+    PredictionError,
     make_compute_metrics,
     named_facts,
 )
@@ -130,7 +131,7 @@ def test_documents_to_score_have_different_titles(processor, documents):
     twice = [*documents, documents[1]]
 
     for given in (twice, Dataset.from_list(twice)):
-        with pytest.raises(DocumentError, match=f"two documents to score have the title {documents[1]['title']!r}"):
+        with pytest.raises(PredictionError, match=f"two documents have the title {documents[1]['title']!r}"):
             encode_dataset(given, processor)
         assert len(encode_dataset(given, processor, for_training=True)) == 6
     unlabelled = [{name: value for name, value in document.items() if name != "labels"} for document in twice]
