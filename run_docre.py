@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
@@ -86,15 +85,16 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
 
 
 def encode(
-    rows: datasets.Dataset,
+    corpus: Corpus,
+    split: str,
     processor: DocREIIProcessor,
     data_args: DataArguments,
     training_args: DocREIITrainingArguments,
-    for_training: bool = False,
 ) -> EncodedDocuments:
-    """Encodes documents in the main process; the others read what it has cached."""
+    """Encodes a split in the main process; the others read what it has cached."""
+    num_proc, for_training = data_args.preprocessing_num_workers, split == "train"
     with training_args.main_process_first(desc="encoding the documents"):
-        return encode_dataset(rows, processor, for_training, data_args.preprocessing_num_workers)
+        return encode_dataset(corpus.splits[split], processor, for_training, num_proc, corpus.is_checked)
 
 
 def make_trainer(
@@ -105,14 +105,11 @@ def make_trainer(
     training_args: DocREIITrainingArguments,
 ) -> DocREIITrainer:
     """Encodes the documents for training and evaluation and makes the Trainer of a stage."""
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
     if training_args.do_train:
-        rows = corpus.splits["train"]
-        data["train_dataset"] = encode(rows, processor, data_args, training_args, for_training=True)
+        data["train_dataset"] = encode(corpus, "train", processor, data_args, training_args)
     if "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
-        rows = corpus.splits["validation"]
-        data["eval_dataset"] = encode(rows, processor, data_args, training_args)
-        data |= {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
+        data["eval_dataset"] = encode(corpus, "validation", processor, data_args, training_args)
     return DocREIITrainer(model=model, args=training_args, processing_class=processor, **data)
 
 
@@ -161,13 +158,12 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     with labels are scored.
     """
     split, output_dir = corpus.predicted_split, Path(trainer.args.output_dir)
-    rows = corpus.splits[split]
-    rows = rows.remove_columns([name for name in rows.column_names if name == "labels"])
-    packed = trainer.predict(encode(rows, processor, data_args, trainer.args), metric_key_prefix="predict")
+    dataset = encode(corpus, split, processor, data_args, trainer.args)
+    packed, _, metrics = trainer.predict(dataset, metric_key_prefix="predict")
     if not trainer.is_world_process_zero():
         return
-    documents = list(corpus.documents(split))
-    facts = unpack_facts(packed.predictions[-1], corpus.relations, len(documents))
+    documents = dataset.documents
+    facts = unpack_facts(packed[-1], corpus.relations, len(documents))
     predictions = [
         {"title": document["title"], "triples": processor.name_facts(of_document, document)}
         for document, of_document in zip(documents, facts)
@@ -176,11 +172,10 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     result = to_submission(facts, documents)
     for name in ("result.json", "result.zip"):
         write_submission(output_dir / name, result)
-    if split == "test" and any(document["labels"] for document in documents):
-        scores = score_facts(result, documents, corpus.train_facts, corpus.distant_facts)
-        trainer.save_metrics("predict", {f"predict_{name}": value for name, value in scores.items()})
-        trainer.record.add_scores("test", scores)
-        print(f"\nThe test documents\n{score_table(scores)}")
+    if split == "test" and dataset.has_labels:
+        trainer.save_metrics("predict", metrics)
+        trainer.record.add_scores("test", metrics, prefix="predict_")
+        print(f"\nThe test documents\n{score_table(trainer.record.scores['test'])}")
     print_triples(predictions, data_args.num_printed_documents, data_args.num_printed_triples)
     print_explanation(trainer, processor, documents[: data_args.num_printed_documents])
     print(f"\nAll {len(result)} triples of the {split} documents are in {output_dir}/predictions.json")

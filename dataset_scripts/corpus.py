@@ -31,6 +31,8 @@ class Corpus:
             Relation id -> readable name, in the order of the class ids.
         candidate_types (`list[list[str]]`, *optional*):
             Pairs of types (head, tail) that can be related, if the corpus defines them.
+        is_checked (`bool`, *optional*, defaults to `False`):
+            Whether every document has passed [`check_document`], as a builder's documents have.
         distant_facts (`set[tuple[str, str, str]]`, *optional*):
             Named facts of the distantly supervised documents.
     """
@@ -38,6 +40,7 @@ class Corpus:
     splits: DatasetDict
     relation_names: dict[str, str]
     candidate_types: list[list[str]] | None = None
+    is_checked: bool = False
     distant_facts: set[NamedFact] | None = None
 
     @property
@@ -110,7 +113,7 @@ def load_corpus(
             **builder_options,
         )
         builder.download_and_prepare()
-        corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types)
+        corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types, is_checked=True)
     else:
         splits = datasets.load_dataset(dataset_name, dataset_config_name)
         corpus = Corpus(splits, _relation_names_of(splits, relations_file))

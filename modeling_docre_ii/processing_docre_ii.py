@@ -136,6 +136,7 @@ class DocREIIProcessor(ProcessorMixin):
         return_labels: bool = False,
         skip_uncounted: bool = False,
         return_tensors: str | None = None,
+        check_documents: bool = True,
     ) -> BatchFeature:
         """
         Args:
@@ -148,6 +149,8 @@ class DocREIIProcessor(ProcessorMixin):
                 known from the labels.
             return_tensors (`str`, *optional*):
                 `"pt"` for padded tensors, as the model takes them. By default, lists with one entry a document.
+            check_documents (`bool`, *optional*, defaults to `True`):
+                Whether to check the documents. Only documents that have passed [`check_document`] need no check.
 
         Returns:
             [`BatchFeature`] with `input_ids` (all tokens, any length), `mention_positions` and `mention_entities` (the
@@ -163,7 +166,7 @@ class DocREIIProcessor(ProcessorMixin):
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
         if not documents:
             raise ValueError("there are no documents to process")
-        for document in documents:
+        for document in documents if check_documents else ():
             check_document(document, self._known_relations if return_labels else None)
         marked = [mark_mentions(document, self.marker, self.mark_types, self.mention_anchor) for document in documents]
         encodings = self._tokenize([text for text, _, _ in marked])

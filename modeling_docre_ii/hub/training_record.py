@@ -111,6 +111,9 @@ class TrainingRecord:
         """
         Records the scores of a split.
 
+        A threshold is chosen on the validation documents alone, so the score at the best threshold of another split is
+        left out.
+
         Args:
             split (`str`):
                 The split.
@@ -120,7 +123,9 @@ class TrainingRecord:
                 Prefix of the names of the scores. Metrics without it are ignored.
         """
         self.scores[split] = {
-            name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)
+            name.removeprefix(prefix): value
+            for name, value in metrics.items()
+            if name.startswith(prefix) and (split == "validation" or not name.endswith("calibrated_f1"))
         }
 
 

@@ -105,6 +105,7 @@ def encode_dataset(
     processor: DocREIIProcessor,
     for_training: bool = False,
     num_proc: int | None = None,
+    are_checked: bool = False,
 ) -> EncodedDocuments:
     """
     Encodes documents for a [`DocREIITrainer`].
@@ -119,6 +120,8 @@ def encode_dataset(
             Whether to leave out the `uncounted` pairs.
         num_proc (`int`, *optional*):
             Number of processes that encode a `datasets.Dataset`.
+        are_checked (`bool`, *optional*, defaults to `False`):
+            Whether the documents have passed [`check_document`], like those of a builder, and are not checked again.
 
     Returns:
         [`EncodedDocuments`], without `labels` if no document has any.
@@ -132,6 +135,13 @@ def encode_dataset(
         raise ValueError("streamed documents cannot be encoded for a Trainer: pass a list or a `datasets.Dataset`")
     if not len(documents):
         raise ValueError("there are no documents to encode")
+
+    def encode_batch(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        features = processor(
+            batch, return_labels=has_labels, skip_uncounted=for_training, check_documents=not are_checked
+        )
+        return [dict(zip(features, values)) for values in zip(*features.values())]
+
     if not isinstance(documents, datasets.Dataset):
         documents = [document_of(document) for document in documents]
         has_labels = any(isinstance(document, Mapping) and document.get("labels") for document in documents)
@@ -139,7 +149,7 @@ def encode_dataset(
         rows = [
             row
             for start in range(0, len(documents), _BATCH_SIZE)
-            for row in _encode(documents[start : start + _BATCH_SIZE], processor, has_labels, for_training)
+            for row in encode_batch(documents[start : start + _BATCH_SIZE])
         ]
         indexed = [row | {"document_index": index} for index, row in enumerate(rows)]
         if has_labels and not for_training:
@@ -150,13 +160,13 @@ def encode_dataset(
     has_labels = "labels" in documents.column_names and any(documents["labels"])
     _check_for_training(for_training, has_labels)
 
-    def encode_batch(batch: Mapping[str, list], indices: list[int]) -> dict[str, list]:
+    def encode_rows(batch: Mapping[str, list], indices: list[int]) -> dict[str, list]:
         rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
-        encoded = _encode([kept.read(row) for row in rows], processor, has_labels, for_training)
+        encoded = encode_batch([kept.read(row) for row in rows])
         return {name: [row[name] for row in encoded] for name in encoded[0]} | {"document_index": indices}
 
     features = documents.map(
-        encode_batch,
+        encode_rows,
         batched=True,
         batch_size=_BATCH_SIZE,
         with_indices=True,
@@ -200,19 +210,13 @@ class DatasetDocuments(Sequence):
         """Returns a row as a document, relations as ids."""
         # A column that only some rows have is `None` in the others.
         row = {name: value for name, value in row.items() if value is not None}
-        return document_of(with_relation_ids(row, self._relations) if self._relations else row)
+        row = with_relation_ids(row, self._relations) if self._relations else row
+        return document_of(row) if "text" in row else row
 
 
 def _check_for_training(for_training: bool, has_labels: bool) -> None:
     if for_training and not has_labels:
         raise ValueError("none of the training documents has a label")
-
-
-def _encode(
-    documents: Sequence[Mapping[str, Any]], processor: DocREIIProcessor, has_labels: bool, for_training: bool
-) -> list[dict[str, Any]]:
-    features = processor(documents, return_labels=has_labels, skip_uncounted=for_training)
-    return [dict(zip(features, values)) for values in zip(*features.values())]
 
 
 __all__ = ["DatasetDocuments", "Documents", "EncodedDocuments", "encode_dataset", "ensure_encoded", "is_encoded"]

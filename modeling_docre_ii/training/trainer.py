@@ -121,7 +121,7 @@ class DocREIITrainer(Trainer):
         check_parts(None if model is None else _docre_ii_of(model).config, args, processing_class)
         self.args, self.processing_class = args, processing_class
         self._given_train_facts, self.distant_facts = train_facts, distant_facts
-        self._evaluated_documents: list[Mapping[str, Any]] | None = None
+        self._evaluated_dataset: Any = None
         self._margin = _CALIBRATION_MARGIN if args.calibrate_threshold else 0.0
         if processing_class is not None:
             data_collator = data_collator or DataCollatorForRelationExtraction(processing_class.tokenizer)
@@ -159,10 +159,10 @@ class DocREIITrainer(Trainer):
 
     def _score_documents(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of [`make_compute_metrics`] on the documents under evaluation; none if there are only features."""
-        if self._evaluated_documents is None or self.processing_class is None:
+        if not isinstance(self._evaluated_dataset, EncodedDocuments) or self.processing_class is None:
             return {}
-        facts = (self.train_facts, self.distant_facts)
-        return make_compute_metrics(self._evaluated_documents, self.processing_class.relations, *facts)(prediction)
+        documents, facts = self._evaluated_dataset.documents, (self.train_facts, self.distant_facts)
+        return make_compute_metrics(documents, self.processing_class.relations, *facts)(prediction)
 
     def get_eval_dataloader(self, eval_dataset: str | Documents | None = None) -> DataLoader:
         return super().get_eval_dataloader(
@@ -278,8 +278,7 @@ class DocREIITrainer(Trainer):
     def evaluation_loop(
         self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
     ) -> EvalLoopOutput:
-        dataset = dataloader.dataset
-        self._evaluated_documents = dataset.documents if isinstance(dataset, EncodedDocuments) else None
+        self._evaluated_dataset = dataloader.dataset
         self._evaluated = torch.zeros(2, dtype=torch.float64)
         output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
