@@ -1,13 +1,24 @@
 """Reads and checks the documents that the data arguments name."""
 
 import logging
+import re
 
 from dataset_scripts.corpus import Corpus, load_corpus
 
 from ..documents import count_documents
+from ..evaluation.tables import SCORE_GROUPS
 from ..training.arguments import DocREIITrainingArguments
+from ..utils.suggestions import check_names
 from .arguments import DataArguments
 from .process_setup import logger
+
+
+# The metrics of an evaluation, which also has some of them for the base module and for each iteration.
+_METRICS = [
+    "loss",
+    "calibrated_f1",
+    *(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")),
+]
 
 
 def read_corpus(data_args: DataArguments) -> Corpus:
@@ -55,8 +66,8 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
             What the run does.
 
     Raises:
-        `ValueError`: the documents of a step were not given or have no labels, the metric for the best model needs
-            a filter that the documents lack, or the run does nothing.
+        `ValueError`: the documents of a step were not given or have no labels, the metric for the best model is
+            unknown or needs a filter that the documents lack, or the run does nothing.
     """
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
@@ -65,6 +76,9 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     if args.do_eval or (args.do_train and args.calibrate_threshold):
         check_labels(corpus, "validation")
     metric = args.metric_for_best_model or ""
+    if args.do_train and metric:
+        # A typing error would otherwise end the run at its first evaluation.
+        check_names("`metric_for_best_model`", [_without_iteration(metric)], _METRICS)
     has_filter = any("uncounted" in rows.column_names for rows in corpus.splits.values())
     if args.do_train and "filtered" in metric and not has_filter:
         raise ValueError(f"`metric_for_best_model` is {metric!r}, for which CDR needs a `mesh_tree_file`")
@@ -89,3 +103,8 @@ def check_labels(corpus: Corpus, split: str) -> None:
         raise ValueError(f"no {split} documents were given, but the run needs them: set `{split}_file`")
     if not any(row.get("labels") for row in corpus.splits[split]):
         raise ValueError(f"none of the {split} documents has a label")
+
+
+def _without_iteration(metric: str) -> str:
+    """Returns the name of a metric without the prefixes `eval_`, `base_` and `iteration_1_`."""
+    return re.sub(r"^(eval_)?(base_|iteration_[0-9]+_)?", "", metric)

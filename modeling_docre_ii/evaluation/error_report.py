@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..documents import check_document
 from ..utils.atomic_write import atomic_write
-from .matching import gold_facts, match_predictions
+from .matching import gold_facts, ignored_pairs, match_predictions
 from .scores import micro_scores
 
 
@@ -156,11 +156,7 @@ def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[It
     }
     uncounted = None
     if any(document.get("uncounted") is not None for document in documents):
-        uncounted = {
-            (index, pair["h"], pair["t"])
-            for index, document in enumerate(documents)
-            for pair in document.get("uncounted") or ()
-        }
+        uncounted = ignored_pairs(documents)
     return _Facts(gold, predicted, uncounted)
 
 

@@ -121,6 +121,24 @@ def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]
     return facts
 
 
+def ignored_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
+    """
+    Returns the pairs that the protocol of a corpus ignores.
+
+    Args:
+        documents (`Sequence[dict]`):
+            The documents, by document index.
+
+    Returns:
+        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
+    """
+    return {
+        (index, pair["h"], pair["t"])
+        for index, document in enumerate(documents)
+        for pair in document.get("uncounted") or ()
+    }
+
+
 def check_prediction(prediction: Mapping[str, Any], index: int) -> None:
     """
     Checks that a prediction is in DocRED's submission form.

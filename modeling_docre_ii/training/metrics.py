@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from transformers import EvalPrediction
 
+from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
@@ -58,24 +59,6 @@ def make_compute_metrics(
         return metrics
 
     return compute_metrics
-
-
-def ignored_pairs(documents: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
-    """
-    Returns the pairs that the protocol of a corpus ignores.
-
-    Args:
-        documents (`Sequence[dict]`):
-            The documents, by document index.
-
-    Returns:
-        `set[tuple[int, int, int]]`: document, head and tail of the pairs in `uncounted`.
-    """
-    return {
-        (index, pair["h"], pair["t"])
-        for index, document in enumerate(documents)
-        for pair in document.get("uncounted") or ()
-    }
 
 
 def scored_predictions(

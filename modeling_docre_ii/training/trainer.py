@@ -15,6 +15,7 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
+from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
 from ..hub.hub_names import is_hub_id, license_on_hub
 from ..hub.model_card import make_model_card
@@ -28,7 +29,7 @@ from .batching import budget_sampler, without_repeated
 from .calibration import ScoredPredictions, move_threshold
 from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
-from .metrics import ignored_pairs, make_compute_metrics, scored_predictions
+from .metrics import make_compute_metrics, scored_predictions
 from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
 from .predictions import pack_facts

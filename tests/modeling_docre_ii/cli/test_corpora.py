@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,25 @@ def test_labels_of_a_split_are_checked():
     check_labels(corpus_of(validation=[FACT]), "validation")
     with pytest.raises(ValueError, match="none of the validation documents has a label"):
         check_labels(corpus_of(validation=[]), "validation")
+
+
+@pytest.mark.parametrize(
+    "metric", ["f1", "eval_f1", "loss", "base_f1", "eval_iteration_3_calibrated_f1", "intra_recall"]
+)
+def test_metric_for_the_best_model_is_a_score(tmp_path, metric):
+    args = DocREIITrainingArguments(output_dir=str(tmp_path), do_train=True, metric_for_best_model=metric)
+    check_splits(corpus_of(train=[FACT]), args)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("callibrated_f1", "unknown name 'callibrated_f1', did you mean 'calibrated_f1'?"),
+        ("eval_base_ign_f2", "unknown name 'ign_f2', did you mean 'ign_f1'?"),
+        ("accuracy", "unknown name 'accuracy'"),
+    ],
+)
+def test_unknown_metric_for_the_best_model_is_refused(tmp_path, metric, message):
+    args = DocREIITrainingArguments(output_dir=str(tmp_path), do_train=True, metric_for_best_model=metric)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_splits(corpus_of(train=[FACT]), args)

@@ -3,7 +3,7 @@
 import pytest
 
 from modeling_docre_ii import PredictionError
-from modeling_docre_ii.evaluation.matching import gold_facts, match_predictions
+from modeling_docre_ii.evaluation.matching import gold_facts, ignored_pairs, match_predictions
 
 
 def document_of(title, size, *facts):
@@ -71,3 +71,13 @@ def test_gold_facts_have_all_their_labels():
 def test_a_label_on_an_unknown_entity_is_an_error():
     with pytest.raises(PredictionError, match="document 'A': labeled .0, 3, 'P1'., but it has 3 entities"):
         gold_facts(document_of("A", 3, (0, 3, "P1", [])))
+
+
+def test_ignored_pairs_are_those_of_the_documents():
+    documents = [
+        {"uncounted": [{"h": 0, "t": 2}, {"h": 1, "t": 0}]},
+        {},
+        {"uncounted": None},
+        {"uncounted": [{"h": 0, "t": 2}]},
+    ]
+    assert ignored_pairs(documents) == {(0, 0, 2), (0, 1, 0), (3, 0, 2)}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modeling_docre_ii import score_facts
-from modeling_docre_ii.training.metrics import ignored_pairs
+from modeling_docre_ii.evaluation.matching import ignored_pairs
 from modeling_docre_ii.training.predictions import unpack_facts
 
 
