@@ -1,6 +1,8 @@
 """DocRE-II model configuration."""
 
+import difflib
 import os
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, Literal, TypedDict
 
@@ -390,6 +392,24 @@ class DocREIIConfig(PreTrainedConfig):
                 f"a window of {size} tokens has no room for {self.window_overlap} overlapping and "
                 f"{self.num_prefix_tokens + self.num_suffix_tokens} special tokens"
             )
+
+
+def check_fields(names: Iterable[str]) -> None:
+    """
+    Checks that [`DocREIIConfig`] has all fields. It would keep a misspelled one as another attribute.
+
+    Args:
+        names (`Iterable[str]`):
+            Names of fields.
+
+    Raises:
+        `ValueError`: it does not have one of them. The message suggests the nearest field.
+    """
+    for name in names:
+        if not hasattr(DocREIIConfig, name):
+            near = difflib.get_close_matches(name, DocREIIConfig.__dataclass_fields__, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"DocREIIConfig has no field {name!r}{hint}")
 
 
 __all__ = ["DocREIIConfig"]

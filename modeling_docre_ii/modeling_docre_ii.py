@@ -7,7 +7,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import can_return_tuple
 
-from .configuration_docre_ii import DocREIIConfig, load_encoder_config
+from .configuration_docre_ii import DocREIIConfig, check_fields, load_encoder_config
 from .document_encoding import DocumentEncoding, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .inference_module import InferenceModule, InferenceOutput
@@ -62,7 +62,7 @@ class DocREIIPreTrainedModel(PreTrainedModel):
 
         Raises:
             `OSError`: there is no such encoder.
-            `ValueError`: `encoder_kwargs` names something the encoder's configuration does not have.
+            `ValueError`: `encoder_kwargs` or `config_kwargs` name something that the configuration does not have.
 
         Example:
 
@@ -74,6 +74,7 @@ class DocREIIPreTrainedModel(PreTrainedModel):
         ... )
         ```
         """
+        check_fields(config_kwargs)
         encoder_config = load_encoder_config(name_or_path, **(encoder_kwargs or {}))
         if processor is not None:
             config_kwargs = {

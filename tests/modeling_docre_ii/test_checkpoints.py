@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -122,6 +124,20 @@ def test_unknown_setting_of_the_encoder_is_refused(saved_encoder):
 
     with pytest.raises(ValueError, match="'bert' encoders have no setting .*'attention_dropout_rate'"):
         DocREIIForRelationExtraction.from_encoder_pretrained(folder, encoder_kwargs={"attention_dropout_rate": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("num_iteration", "DocREIIConfig has no field 'num_iteration', did you mean 'num_iterations'?"),
+        ("max_labels_per_pair", "DocREIIConfig has no field 'max_labels_per_pair'"),
+    ],
+)
+def test_unknown_field_of_the_configuration_is_refused(saved_encoder, name, message):
+    _, folder = saved_encoder()
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        DocREIIForRelationExtraction.from_encoder_pretrained(folder, **{name: 1})
 
 
 def test_missing_encoder_is_an_os_error(tmp_path):
