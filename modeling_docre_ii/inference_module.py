@@ -10,7 +10,8 @@ from .configuration_docre_ii import DocREIIConfig
 from .cross_attention import ExtendedCrossAttention, PairLayout
 from .entity_pairs import EntityPairs
 from .losses import sample_pairs
-from .relation_matrix import RelationEmbeddings, corrupt_relations, draw_noise_rates, read_relations
+from .relation_matrix import RelationEmbeddings, read_relations
+from .relation_noise import corrupt_relations, draw_noise_rates
 
 
 class Projections(NamedTuple):

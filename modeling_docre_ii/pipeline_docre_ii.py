@@ -2,7 +2,7 @@
 
 import os
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -164,6 +164,12 @@ class DocumentRelationExtractionPipeline(Pipeline):
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
+def differing(labels: Collection[str], relations: Collection[str]) -> str:
+    """Describes in which relations two label maps differ, in a few words."""
+    relations_of_one = sorted(set(labels) ^ set(relations))
+    return reprlib.repr(relations_of_one) if relations_of_one else "the same relations in another order"
+
+
 def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
     """
     Checks that a model and a processor have the same relations.
@@ -179,8 +185,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
     """
     labels = [label for _, label in sorted(id2label.items())]
     if labels != relations:
-        different = sorted(set(labels) ^ set(relations)) or "the same relations in another order"
-        raise ValueError(f"the label map of the model is not that of its processor: {different}")
+        raise ValueError(f"the label map of the model is not that of its processor: {differing(labels, relations)}")
 
 
 def read_document(document: Mapping[str, Any]) -> EncodedDocument:

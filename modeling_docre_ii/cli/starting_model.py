@@ -9,7 +9,7 @@ from dataset_scripts.corpus import Corpus
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..modeling_docre_ii import DocREIIForRelationExtraction
-from ..pipeline_docre_ii import check_label_map
+from ..pipeline_docre_ii import check_label_map, differing
 from ..processing_docre_ii import DocREIIProcessor
 from .arguments import Arguments
 from .stages import Stage
@@ -112,9 +112,8 @@ def _has_label_map(path: str, corpus: Corpus, may_differ: bool) -> bool:
     if relations == corpus.relations:
         return True
     if not may_differ:
-        different = sorted(set(relations) ^ set(corpus.relations)) or "the same relations in another order"
         raise ValueError(
-            f"the label map of {path!r} is not that of the documents: {different}; to train it on their relations, "
-            "set `ignore_mismatched_sizes`"
+            f"the label map of {path!r} is not that of the documents: {differing(relations, corpus.relations)}; to "
+            "train it on their relations, set `ignore_mismatched_sizes`"
         )
     return False

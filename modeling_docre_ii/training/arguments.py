@@ -128,7 +128,8 @@ class DocREIITrainingArguments(TrainingArguments):
         record = read_precision(folder)
         if record is None:
             return
-        for name, value in record.requested._asdict().items():
+        # To request the precision that was used in the end is as good as to request it again.
+        for name, value in record.requested._asdict().items() if self.requested_precision != record.used else ():
             if value != getattr(self.requested_precision, name):
                 raise ValueError(
                     f"{folder} was trained with `{name}={value}`: set this to resume it, or start again in another "

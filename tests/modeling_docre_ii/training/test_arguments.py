@@ -109,6 +109,13 @@ def test_resumed_training_does_not_change_the_request(
         make_args(**settings).reuse_precision(record_precision(requested=requested, used=requested))
 
 
+def test_what_was_used_in_the_end_can_be_requested_instead(make_args, set_bf16_trial, record_precision):
+    set_bf16_trial(FASTER)
+    args = make_args(bf16=False)
+    args.reuse_precision(record_precision(requested=BF16, used=FLOAT32))
+    assert args.precision == FLOAT32
+
+
 @pytest.mark.parametrize("state", [None, {}, {"stateful_callbacks": None}, {"stateful_callbacks": {"Other": {}}}])
 def test_checkpoint_without_a_record_changes_nothing(make_args, set_bf16_trial, tmp_path, state):
     set_bf16_trial(FASTER)

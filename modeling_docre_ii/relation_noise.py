@@ -1,0 +1,75 @@
+"""Noise on the relation matrix in training (section 2.3)."""
+
+import torch
+from torch import nn
+
+from .configuration_docre_ii import DocREIIConfig
+
+
+# Shares of the pairs without and with a relation that the authors' released code corrupts.
+_RELEASED_RATES = ((0.05, 0.15), (0.2, 0.5))
+
+
+def draw_noise_rates(num_documents: int, config: DocREIIConfig, device: torch.device) -> torch.Tensor:
+    """
+    Draws the share of pairs of each document that get a wrong relation.
+
+    Args:
+        num_documents (`int`):
+            Number of documents.
+        config ([`DocREIIConfig`]):
+            `relation_noise="uniform"` draws r ~ U(0, `max_noise_rate`) for all pairs of a document, as in the paper;
+            `"by_label"` draws from U(0.05, 0.15) for its pairs without a relation and from U(0.2, 0.5) for those with
+            one, as the released code does.
+        device (`torch.device`):
+            Device of the result.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_documents, 2)`: the rate of pairs without and with a relation.
+    """
+    if config.relation_noise == "uniform":
+        return config.max_noise_rate * torch.rand(num_documents, 1, device=device).expand(-1, 2)
+    low, high = torch.tensor(_RELEASED_RATES, device=device).unbind(-1)
+    return low + (high - low) * torch.rand(num_documents, 2, device=device)
+
+
+def corrupt_relations(
+    relations: torch.Tensor,
+    labels: torch.Tensor,
+    document: torch.Tensor,
+    rates: torch.Tensor,
+    exposed: torch.Tensor | None = None,
+) -> torch.Tensor:
+    r"""
+    Gives a share of the pairs a wrong relation.
+
+    A pair is chosen with the probability of its kind, and gets one class drawn evenly from all that are wrong for it.
+    Right are its relations or, where it has none, class 0. The relation of a pair can be taken away, but what is right
+    is never drawn. Draws come from torch's global generator, which `set_seed` seeds and a checkpoint keeps.
+
+    Args:
+        relations (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
+            Entries of the relation matrix, class 0 where there is no relation.
+        labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
+            Relations that hold.
+        document (`torch.LongTensor` of shape `(num_pairs,)`):
+            Document of each pair.
+        rates (`torch.FloatTensor` of shape `(num_documents, 2)`):
+            Share of the pairs without and with a relation to corrupt, from [`draw_noise_rates`].
+        exposed (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
+            Pairs that may be corrupted. Defaults to all.
+
+    Returns:
+        `torch.BoolTensor` of shape `(num_pairs, num_labels)`; the input is not changed.
+    """
+    if not len(relations):
+        return relations
+    is_positive = labels[:, 1:].any(-1)
+    wrong = ~labels.bool()
+    wrong[:, 0] = is_positive
+    drawn = torch.multinomial(wrong.float(), 1)[:, 0]
+    is_noisy = torch.rand(len(relations), device=relations.device) < rates[document, is_positive.long()]
+    if exposed is not None:
+        is_noisy = is_noisy & exposed
+    noise = nn.functional.one_hot(drawn, relations.shape[-1]).bool()
+    return torch.where(is_noisy[:, None], noise, relations)
