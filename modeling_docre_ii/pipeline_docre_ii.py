@@ -165,9 +165,10 @@ class DocumentRelationExtractionPipeline(Pipeline):
 
 
 def differing(labels: Collection[str], relations: Collection[str]) -> str:
-    """Describes in which relations two label maps differ, in a few words."""
-    relations_of_one = sorted(set(labels) ^ set(relations))
-    return reprlib.repr(relations_of_one) if relations_of_one else "the same relations in another order"
+    """Describes in a few words how a label map (`labels`) differs from that of its counterpart (`relations`)."""
+    surplus, missing = sorted(set(labels) - set(relations)), sorted(set(relations) - set(labels))
+    said = [f"{verb} {reprlib.repr(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
+    return " and ".join(said) or "it has the same relations in another order"
 
 
 def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:

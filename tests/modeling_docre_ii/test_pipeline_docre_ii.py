@@ -265,7 +265,10 @@ def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, se
 @pytest.mark.parametrize(
     ("relations", "message"),
     [
-        (["Na", "P17", "P131", "P7"], r"the label map of the model is not that of its processor: \['P6', 'P7'\]"),
+        (
+            ["Na", "P17", "P131", "P7"],
+            r"the label map of the model is not that of its processor: it has \['P6'\] and it lacks \['P7'\]",
+        ),
         (["Na", "P131", "P17", "P6"], "the same relations in another order"),
     ],
 )

@@ -371,7 +371,7 @@ def test_processor_of_another_model_is_refused(model, processor, documents, tmp_
 def test_checkpoint_whose_processor_is_of_another_model_is_refused(checkpoint, corpus_file, processor, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "mixed")
     DocREIIProcessor(processor.tokenizer, ["Na", *processor.relations[:0:-1]]).save_pretrained(tmp_path / "mixed")
-    with pytest.raises(ValueError, match="not that of its processor: the same relations in another order"):
+    with pytest.raises(SystemExit, match="not that of its processor: it has the same relations in another order"):
         run_docre.main(command_line(tmp_path / "mixed", corpus_file, tmp_path / "triples"))
 
 
