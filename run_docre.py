@@ -195,7 +195,7 @@ def extract(
 def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:
     """Writes the model card, and pushes model and card to the Hub with `push_to_hub`."""
     if trainer.is_world_process_zero():
-        # Bulk extraction says nothing about the model, and counting its documents would read them all.
+        # Documents of a bulk extraction are not described: counting them would read them all.
         bulk = None if arguments.data.triples_dir is None else "test"
         trainer.record.count({split: rows for split, rows in corpus.splits.items() if split != bulk})
     trainer.record.corpus = describe_corpus(arguments.data)

@@ -80,8 +80,8 @@ def convert_checkpoint(old: str | Path, new: str | Path) -> list[str]:
 
     Raises:
         `FileExistsError`: there is something in the new folder.
-        `ValueError`: there is no DocRE-II checkpoint in the old folder, the new one lies inside it, or a setting has
-            to move to a processor that is not there.
+        `ValueError`: there is no DocRE-II checkpoint in the old folder, the new one lies inside it, or a setting
+            must move to the processor and the checkpoint has none.
     """
     old, new = Path(old), Path(new)
     if not _is_checkpoint(old):
