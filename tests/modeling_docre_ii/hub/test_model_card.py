@@ -214,7 +214,7 @@ def test_scores_are_those_of_the_run(make_card, full_record):
         ["Ign, without facts of the training set", "48.50", "55.50", "43.00"],
     ]
     assert by_iteration == [
-        ["F1", "as it is", "best threshold"],
+        ["F1", "own threshold", "best threshold"],
         ["base", "41.00", "42.00"],
         ["iteration_1", "45.00", "46.00"],
         ["iteration_2", "50.13", "51.00"],
