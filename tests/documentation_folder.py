@@ -39,10 +39,16 @@ TINY_MODEL = {
 
 
 def make_working_folder(folder: Path) -> None:
-    """
-    Fills a folder with what the pages name:
+    """Links what commands use of the repository, and adds [`write_placeholders`]."""
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    write_placeholders(folder)
 
-    - everything that a command uses of the repository, as links;
+
+def write_placeholders(folder: Path) -> None:
+    """
+    Writes small files under the names that the pages use:
+
     - `TRAIN.json`, `DEV.json`, `TEST.json` and `corpus.jsonl`: documents of the bundled sample;
     - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
@@ -50,8 +56,6 @@ def make_working_folder(folder: Path) -> None:
     - `result.json` and `other.json`: submissions about `DEV.json`;
     - `triples`: triples of `corpus.jsonl` as Parquet.
     """
-    for name in LINKED:
-        (folder / name).symlink_to(ROOT / name)
     documents = _write_documents(folder)
     _write_biomedical_corpora(folder)
     model, processor = _write_models(folder, documents)
