@@ -389,7 +389,8 @@ class DocREIITrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.
         if self.is_world_process_zero():
-            for file in Path(checkpoint_folder).glob("*.py"):
+            folder = Path(checkpoint_folder)
+            for file in (*folder.glob("*.py"), *folder.glob("requirements.txt")):
                 shutil.copy(file, self.args.output_dir)
         super()._push_from_checkpoint(checkpoint_folder)
 

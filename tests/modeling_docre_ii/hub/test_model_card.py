@@ -358,7 +358,9 @@ def test_scores_are_those_of_the_weights_that_were_kept(log, kept_step, expected
 def test_code_of_a_checkpoint_goes_with_its_weights(make_trainer, tmp_path):
     checkpoint = tmp_path / "checkpoint-1"
     checkpoint.mkdir()
-    (checkpoint / "modeling.py").write_text("x = 1\n", encoding="utf-8")
+    for name in ("modeling.py", "requirements.txt"):
+        (checkpoint / name).write_text("x = 1\n", encoding="utf-8")
     # The strategy for which nothing is pushed in the middle of training.
     make_trainer(report_to=[], hub_strategy="end")._push_from_checkpoint(str(checkpoint))
-    assert (tmp_path / "modeling.py").read_text(encoding="utf-8") == "x = 1\n"
+    for name in ("modeling.py", "requirements.txt"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == "x = 1\n"
