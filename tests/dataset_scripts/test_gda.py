@@ -312,7 +312,9 @@ def test_what_to_pass_is_said_when_it_was_not_passed(tmp_path):
             ValueError, match="GDA: no files were given. Pass data_dir, a folder with training_data or"
         ):
             builder.download_and_prepare()
-    with pytest.raises(ValueError, match="renet reads a data_dir, not data_files, which need the configuration 'preproc"):
+    with pytest.raises(
+        ValueError, match="renet reads a data_dir, not data_files, which need the configuration 'preproc"
+    ):
         GDA(data_files=str(SAMPLE / "train_pmids.txt"), cache_dir=str(tmp_path / "cache"))
 
 
