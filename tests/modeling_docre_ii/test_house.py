@@ -29,6 +29,7 @@ CARRIED = {
     "documents.py",
     "entity_pairs.py",
     "explanation.py",
+    "handler.py",
     "inference_module.py",
     "losses.py",
     "mention_marking.py",
