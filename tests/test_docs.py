@@ -41,6 +41,8 @@ OUTPUT = ("", "text")
 LANGUAGES = (*OUTPUT, "bash", "bibtex", "json", "python", "yaml")
 # Programs that no test runs: they install, download, or are the tests themselves.
 INSTALLED_PROGRAMS = ("cd", "git", "hf", "mypy", "pip", "pre-commit", "pytest", "ruff", "source", "tar")
+# Exports and compiles a model, which takes a minute.
+SLOW_PAGES = ("docs/deployment.md",)
 PYTHON_MODULES = ("build", "pip", "pytest", "venv")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -138,7 +140,12 @@ def test_block_that_is_not_run_needs_a_gpu_the_hub_or_a_package(block):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(block.language == "python" for block in blocks_of(page))], ids=name_of
+    "page",
+    [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] * (name_of(page) in SLOW_PAGES))
+        for page in PAGES
+        if any(block.language == "python" for block in blocks_of(page))
+    ],
 )
 def test_python_runs(page, working_folder):
     """All blocks of a page, in order, share their names."""
