@@ -30,7 +30,6 @@ from modeling_docre_ii import (
     extract_to_parquet,
     score_facts,
     to_submission,
-    write_error_report,
     write_submission,
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
@@ -40,6 +39,7 @@ from modeling_docre_ii.cli.predictions import print_explanation, print_triples, 
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
 from modeling_docre_ii.cli.progress import shorten_logs
 from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
+from modeling_docre_ii.cli.reports import write_report
 from modeling_docre_ii.cli.scoring import print_scores
 from modeling_docre_ii.cli.stages import stages_of
 from modeling_docre_ii.cli.starting_model import load_config, load_model
@@ -148,17 +148,9 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     trainer.record.add_scores("validation", metrics, prefix="eval_")
     if not trainer.is_world_process_zero():
         return
-    names, path = iteration_names(len(predictions)), Path(trainer.args.output_dir) / "report.html"
-    facts = [unpack_facts(packed, corpus.relations, len(documents)) for packed in predictions]
-    write_error_report(
-        path,
-        documents,
-        {name: to_submission(of_iteration, documents) for name, of_iteration in zip(names, facts)},
-        corpus.relation_names,
-        corpus.documents("train"),
-        heading=f"{trainer.args.output_dir} on the validation documents",
-    )
-    print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{iteration_table(metrics, names)}")
+    path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions)
+    table = iteration_table(metrics, iteration_names(len(predictions)))
+    print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{table}")
     print(f"\nCorrect, wrong and missed triples by document: {path}")
 
 
@@ -190,6 +182,8 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     print_explanation(trainer, processor, documents[: data_args.num_printed_documents])
     triples = counted(len(result), "triple")
     print(f"\n{triples} of the {split} documents: {output_dir}/predictions.json, for scoring: result.json")
+    if split == "test" or not trainer.args.do_eval:
+        print(f"Triples beside their text: {write_report(output_dir, corpus, split, documents, packed)}")
 
 
 def extract(

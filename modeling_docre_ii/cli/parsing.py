@@ -17,6 +17,7 @@ from transformers.hf_argparser import string_to_bool
 from ..training.arguments import DocREIITrainingArguments
 from ..utils.suggestions import check_names, did_you_mean, did_you_mean_path
 from .arguments import Arguments, CardArguments, DataArguments, ModelArguments, StageArguments
+from .publishing import without_stale_statements
 
 
 _ARGUMENT_CLASSES = (ModelArguments, StageArguments, DataArguments, CardArguments, DocREIITrainingArguments)
@@ -160,7 +161,10 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
             if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
-        argv = _as_arguments(_read_configuration(argv[0])) + argv[1:]
+        values, command_line = _read_configuration(argv[0]), argv[1:]
+        before, after = (parser.parse_args(_as_arguments(values) + rest) for rest in ([], command_line))
+        overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
+        argv = _as_arguments(without_stale_statements(values, overridden)) + command_line
     given = parser.parse_args(argv)
     model_args, stage_args, data_args, card_args, training_args = parser.parse_args_into_dataclasses(argv)
     if data_args.triples_dir is not None and not training_args.do_predict:
