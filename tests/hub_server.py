@@ -317,7 +317,7 @@ def paths_info(hub, request, kind, name, revision):
 
 @route("POST", rf"{API}/preupload/{REVISION}")
 def preupload(hub, request, kind, name, revision):
-    """How each file is to be sent, whether it is ignored, and what the repository holds of it."""
+    """Says how to send each file, whether it is ignored, and what the repository holds of it."""
     check_token(request)
     repository, payload = hub.repository(name, kind), request.json()
     gitignore = payload.get("gitIgnore", repository.gitignore(revision))

@@ -321,6 +321,7 @@ def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
     assert not any("filtered" in name for name in results), "GDA has no filter"
     # The test abstracts have labels, so that they are scored as well.
     assert "predict_f1" in json.loads((tmp_path / "predict_results.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "report_test.html").exists()
     processor = DocREIIProcessor.from_pretrained(tmp_path)
     assert (processor.relations, processor.candidate_types) == (["Na", "GDA"], [["Gene", "Disease"]])
     types = {
@@ -351,8 +352,8 @@ def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
     needed = {"config.json", "model.safetensors", "modeling_docre_ii.py", "processor_config.json"}
     assert all(needed <= set(commit.files) for commit in commits[1:])
     pushed = commits[-1].files
-    assert not [path for path in pushed if "/" in path]
-    assert not {"report.html", "predictions.json", "result.json"} & set(pushed)
+    assert [path for path in pushed if "/" in path] == [".eval_results/validation.yaml"]
+    assert not {"report.html", "report_test.html", "predictions.json", "result.json"} & set(pushed)
     assert (tmp_path / "out" / "stage_1" / "model.safetensors").exists()
     card = pushed["README.md"].content.decode()
     assert validate_card(card) == ([], [])

@@ -1,8 +1,4 @@
-"""
-The model card: what the Hub reads of it, what people read of it, and who writes it.
-
-Its code is in test_snippets.py.
-"""
+"""The model card: its metadata for the Hub, its text for people, and the Trainer that writes it."""
 
 import re
 from pathlib import Path
@@ -350,6 +346,11 @@ def test_eval_results_have_the_filtered_score_of_a_corpus_with_uncounted_pairs(m
     write_eval_results(tmp_path, make_card(full_record).data.eval_results)
     (entry,) = read_eval_results(tmp_path)["validation.yaml"]
     assert entry.value == 55.0 and entry.notes.startswith("F1 without uncounted pairs in percent.")
+
+
+def test_eval_results_name_the_configuration_of_the_dataset_as_task(make_card, full_record, tmp_path):
+    write_eval_results(tmp_path, make_card(full_record, dataset_configs=["small"]).data.eval_results)
+    assert {entry.task_id for (entry,) in read_eval_results(tmp_path).values()} == {"small"}
 
 
 def test_eval_results_of_another_corpus_do_not_stay(make_card, full_record, tmp_path):
