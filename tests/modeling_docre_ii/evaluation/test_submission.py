@@ -1,4 +1,4 @@
-"""Submissions are read and written as CodaLab takes them, and what is wrong with one is said."""
+"""Submissions are read and written in CodaLab's form, and errors say what is wrong."""
 
 import json
 import zipfile
@@ -58,7 +58,7 @@ def test_a_zip_holds_the_result_alone(tmp_path):
     with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
         assert archive.namelist() == ["result.json"]
         assert json.loads(archive.read("result.json")) == PREDICTIONS
-        # No time of writing, so that the same predictions are the same bytes.
+        # No time of writing, so that the same predictions give the same bytes.
         assert archive.getinfo("result.json").date_time == (1980, 1, 1, 0, 0, 0)
 
 
