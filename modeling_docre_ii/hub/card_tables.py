@@ -13,6 +13,7 @@ from ..configuration_docre_ii import DocREIIConfig
 from ..documents import CorpusCounts
 from ..evaluation.tables import iteration_names, iteration_rows, score_rows
 from ..processing_docre_ii import DocREIIProcessor
+from .markdown import code_span, escaped
 from .training_record import TrainedStage
 
 
@@ -22,7 +23,8 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
     Args:
         rows (`list[list]`):
-            The cells, the header first. Line breaks in a cell become spaces.
+            The cells in Markdown, the header first. Line breaks in a cell become spaces. Names of users must be
+            [`escaped`], except for pipes.
 
     Returns:
         `str`
@@ -90,7 +92,7 @@ def overview_table(
     """
     encoder = config.get_text_config()
     size = f"{encoder.model_type}, {encoder.num_hidden_layers} layers of width {encoder.hidden_size}"
-    rows = [("corpus", corpus), ("license", f"{license or 'not stated'} (weights), MIT (code)")]
+    rows = [("corpus", corpus), ("license", f"{escaped(license or 'not stated')} (weights), MIT (code)")]
     if base_model:
         rows.append(("fine-tuned from", f"[{base_model}](https://huggingface.co/{base_model})"))
     rows.append(("encoder", size))
@@ -144,7 +146,7 @@ def _hyperparameters(stage: int, args: Mapping[str, Any]) -> dict[str, str]:
         "maximum gradient norm": f"{args['max_grad_norm']:g}" if args["max_grad_norm"] else "not clipped",
         "precision": "bf16" if args["bf16"] else "fp16" if args["fp16"] else "float32",
         "seed": str(args["seed"]),
-        "checkpoint": f"the best by `{args['metric_for_best_model']}`"
+        "checkpoint": f"the best by {code_span(args['metric_for_best_model'])}"
         if args["load_best_model_at_end"]
         else "the last",
         "threshold": "calibrated after training" if args["calibrate_threshold"] else "as learned",
@@ -161,7 +163,7 @@ def option_table(config: DocREIIConfig, processor: DocREIIProcessor | None) -> s
     options = [(f"`{name}`", getattr(config, name)) for name in names]
     if processor is not None:
         names = ["mention_anchor", "mark_types", "marker", "max_labels_per_pair"]
-        options += [(f"`{name}`", getattr(processor, name)) for name in names]
+        options += [(f"`{name}`", escaped(getattr(processor, name))) for name in names]
     return markdown_table([("", ""), *options])
 
 

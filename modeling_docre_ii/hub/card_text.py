@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..processing_docre_ii import DocREIIProcessor
+from .markdown import code_span, escaped
 from .training_record import CorpusDescription, TrainedStage
 
 
@@ -23,9 +25,9 @@ def types_sentence(types: Sequence[str], candidate_types: Sequence | None, mark_
     Returns:
         `str`: empty if nothing is known.
     """
-    known = ", ".join(f"`{type_}`" for type_ in types)
+    known = ", ".join(map(code_span, types))
     if candidate_types:
-        pairs = ", ".join(f"`{head}` to `{tail}`" for head, tail in candidate_types)
+        pairs = ", ".join(f"{code_span(head)} to {code_span(tail)}" for head, tail in candidate_types)
         return f"The `type` decides which pairs are candidates: {pairs}."
     reads = "" if mark_types is None else f"The model {'reads' if mark_types else 'does not read'} the `type`."
     return " ".join(filter(None, [reads, f"The types in its corpus are {known}." if known else ""]))
@@ -33,8 +35,8 @@ def types_sentence(types: Sequence[str], candidate_types: Sequence | None, mark_
 
 def corpus_phrase(names: Sequence[str], ids: Sequence[str], corpus: CorpusDescription | None) -> str:
     """Returns the name of the corpus, its link and the kind of its documents."""
-    links = ", ".join(f"[{id_}](https://huggingface.co/datasets/{id_})" for id_ in ids)
-    name = (" and ".join(names) or "not stated") + (f" ({links})" if links else "")
+    links = ", ".join(f"[{escaped(id_)}](https://huggingface.co/datasets/{quote(id_)})" for id_ in ids)
+    name = (" and ".join(map(escaped, names)) or "not stated") + (f" ({links})" if links else "")
     return f"{name}: {corpus.texts}" if corpus and corpus.texts else name
 
 
@@ -63,7 +65,7 @@ def choice_sentence(last: Mapping[str, Any] | None, splits: Collection[str]) -> 
     """
     chosen = []
     if last is not None and last["load_best_model_at_end"]:
-        chosen.append(f"the best checkpoint (by `{last['metric_for_best_model']}`)")
+        chosen.append(f"the best checkpoint (by {code_span(last['metric_for_best_model'])})")
     if last is not None and last["calibrate_threshold"]:
         chosen.append("the threshold")
     if "validation" not in splits or not chosen:
@@ -99,7 +101,7 @@ def limitations(
     """
     known = "the one relation" if num_relations == 1 else f"the {num_relations} relations"
     limit = "" if processor is None or num_relations == 1 else f", at most {processor.max_labels_per_pair} a pair"
-    pairs = ", ".join(f"{head} to {tail}" for head, tail in candidate_types or ())
+    pairs = ", ".join(f"{escaped(head)} to {escaped(tail)}" for head, tail in candidate_types or ())
     calibrated = last is not None and last["calibrate_threshold"]
     items = [
         "It finds no entities. You give it all mentions, and errors in them become errors in its triples.",

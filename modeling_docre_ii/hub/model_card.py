@@ -23,6 +23,7 @@ from .card_tables import (
 from .card_text import choice_sentence, corpus_phrase, limitations, stages_sentence, types_sentence
 from .eval_results import UNKNOWN_DATASET
 from .hub_names import is_hub_id
+from .markdown import escaped
 from .snippets import example_output, find_example, model_snippet, package_snippet, pipeline_snippet
 from .training_record import TrainingRecord
 
@@ -137,7 +138,7 @@ def make_model_card(
     return ModelCard.from_template(
         card_data,
         template_path=str(TEMPLATE),
-        title=title,
+        title=escaped(title),
         iterations=config.num_iterations,
         is_on_hub=is_on_hub,
         pipeline_snippet=pipeline_snippet(model_id, example, is_on_hub),
@@ -155,7 +156,7 @@ def make_model_card(
         model_snippet=model_snippet(model_id, example, is_on_hub),
         package_snippet=package_snippet(model_id),
         num_relations=len(relations),
-        relations=markdown_table([("id", "relation"), *relations.items()]),
+        relations=markdown_table([("id", "relation"), *(map(escaped, relation) for relation in relations.items())]),
         iterations_tables=iteration_tables(all_scores, config.num_iterations),
         stages_sentence=stages_sentence(record.stages, config),
         hyperparameters=hyperparameter_table(stages),

@@ -9,6 +9,7 @@ from typing import Any
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..processing_docre_ii import DocREIIProcessor
+from .markdown import one_line
 
 
 TASK = "document-relation-extraction"
@@ -127,7 +128,7 @@ def pipeline_snippet(model: str, example: UsageExample, is_on_hub: bool) -> str:
             Whether to run the code in the model's repository, or that of this package.
     """
     entities = [
-        f'            {{"mentions": {entity["mentions"]}, "type": {_quote(entity["type"])}}},  # {name}'
+        f'            {{"mentions": {entity["mentions"]}, "type": {_quote(entity["type"])}}},  # {one_line(name)}'
         for name, entity in zip(example.entities, example.document["entities"])
     ]
     return "\n".join(
@@ -168,8 +169,11 @@ def example_output(model: DocREIIForRelationExtraction, processor: DocREIIProces
     triples = extractor(example.document)
     model.train(is_training)
     lines = [
-        f"{triple['score']:.2f}  {triple['head']['name']}  --{triple['relation_name']}-->  {triple['tail']['name']}"
+        f"{triple['score']:.2f}  {head}  --{relation}-->  {tail}"
         for triple in triples
+        for head, relation, tail in [
+            map(one_line, (triple["head"]["name"], triple["relation_name"], triple["tail"]["name"]))
+        ]
     ]
     return "\n".join(lines[:_SHOWN_TRIPLES] + ["..."] * (len(lines) > _SHOWN_TRIPLES))
 
@@ -199,7 +203,7 @@ def model_snippet(model: str, example: UsageExample, is_on_hub: bool) -> str:
             "",
             "document = {",
             '    "title": "any name",',
-            f'    "sents": [{json.dumps(list(example.words), ensure_ascii=False)}],',
+            f'    "sents": [[{", ".join(map(_quote, example.words))}]],',
             '    "vertexSet": [',
             *entities,
             "    ],",
@@ -239,7 +243,8 @@ def _load_pipeline(model: str, is_on_hub: bool) -> list[str]:
 
 
 def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
 
 
 __all__ = ["UsageExample", "example_output", "find_example", "model_snippet", "package_snippet", "pipeline_snippet"]
