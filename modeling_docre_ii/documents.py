@@ -1,4 +1,4 @@
-"""The document schema: DocRED's own form, its checks and its counts."""
+"""The document schema, DocRED's own: its checks and its counts."""
 
 import difflib
 import reprlib
@@ -9,11 +9,18 @@ from typing import Any, NoReturn
 
 NO_RELATION = "Na"
 
+# What errors and warnings say to users who have a text without entities.
+ENTITIES_HELP = (
+    "The model relates the entities that it is given and finds none itself: pass {'text': 'Charles Babbage ...', "
+    "'entities': [{'type': 'PER', 'mentions': [[0, 15]]}, ...]}, each mention as [start, end) in characters. "
+    "docs/entities.md shows how to find entities with a tagger"
+)
+
 _MISSING = object()
 
 
 class DocumentError(ValueError):
-    """A document (or a file of documents) that is not in DocRED's form."""
+    """Raised for a document, or a file of documents, that is malformed."""
 
 
 def check_document(document: Mapping[str, Any], relations: Collection[str] | None = None) -> None:
@@ -38,6 +45,11 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
     """
     if not isinstance(document, Mapping):
         raise DocumentError(f"document without a title: found {reprlib.repr(document)}, expected a mapping")
+    if "text" in document and "sents" not in document:
+        raise DocumentError(
+            f"{name_of(document)} is a plain text, expected one in DocRED's form with 'sents' and "
+            "'vertexSet': convert it with `document_from_text`"
+        )
     title = document.get("title", _MISSING)
     if not isinstance(title, str) or not title.strip():
         _fail(document, "", "title", title, "a non-empty string")
@@ -170,9 +182,14 @@ def _relation_expected(relation: Any, known: frozenset[str] | None) -> str:
     return f"one of the {len(relations)} relations of the corpus{hint}"
 
 
-def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:
+def name_of(document: Mapping[str, Any]) -> str:
+    """Returns how errors call a document: by its title, if it has one."""
     title = document.get("title")
-    parts = [f"document {title!r}" if isinstance(title, str) and title.strip() else "document without a title"]
+    return f"document {title!r}" if isinstance(title, str) and title.strip() else "document without a title"
+
+
+def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:
+    parts = [name_of(document)]
     if place:
         parts.append(place)
     state = "is missing" if found is _MISSING else f"is {reprlib.repr(found)}"

@@ -88,10 +88,15 @@ def require_pair_inputs(
     Checks that the inputs that define mentions and pairs are given, and returns them.
 
     Raises:
-        `ValueError`: one of them is missing.
+        `ValueError`: one of them is missing or not a tensor.
     """
     if mention_positions is None or mention_entities is None or pair_mask is None:
-        raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        raise ValueError(
+            "the model needs `mention_positions`, `mention_entities` and `pair_mask`: pass all that "
+            "`processor(documents, return_tensors='pt')` returns"
+        )
+    if not isinstance(pair_mask, torch.Tensor):
+        raise ValueError("the model needs tensors, not lists: call the processor with `return_tensors='pt'`")
     return mention_positions, mention_entities, pair_mask
 
 

@@ -1,16 +1,29 @@
-"""Explains predicted facts: the iteration they appeared in and attended pairs."""
+"""Explains predicted facts: the iteration they appeared in and the pairs attended to."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 
+from .configuration_docre_ii import DocREIIConfig
 from .model_outputs import DocREIIOutput
 
 
+_NO_INFERENCE_MODULE = (
+    "the model has no inference module (`num_iterations=0`, as after stage 1), so there are no iterations to explain: "
+    "load a checkpoint of stage 2"
+)
+
+
 class Support(NamedTuple):
-    """A pair that was attended to, the relations predicted for it until then, highest first, and its share of the
-    attention."""
+    """
+    A pair of entities that supports a fact.
+
+    Args:
+        head, tail (`int`): The pair.
+        relations (`list[int]`): Relations predicted for it so far, the highest first.
+        weight (`float`): Its share of the attention.
+    """
 
     head: int
     tail: int
@@ -19,10 +32,32 @@ class Support(NamedTuple):
 
 
 class FactExplanation(NamedTuple):
-    """The first iteration that predicted a fact, 0 for the base module, and the pairs that were attended to then."""
+    """
+    Explanation of one fact.
+
+    Args:
+        iteration (`int`): The first iteration that predicted it, 0 for the base module.
+        support (`list[Support]`): The pairs attended to most in that iteration.
+    """
 
     iteration: int
     support: list[Support]
+
+
+def check_can_explain(config: DocREIIConfig) -> None:
+    """
+    Checks that a model can explain its predictions.
+
+    Raises:
+        `ValueError`: it has no inference module, or one without Extended Cross Attention.
+    """
+    if not config.num_iterations:
+        raise ValueError(_NO_INFERENCE_MODULE)
+    if config.cross_attention != "extended":
+        raise ValueError(
+            f"the model has `cross_attention={config.cross_attention!r}`, and only 'extended' attends to pairs that "
+            "can be named: leave out `explain`"
+        )
 
 
 @torch.no_grad()
@@ -52,10 +87,12 @@ def explain_facts(
     Raises:
         `ValueError`: the output has no attention of an inference module.
     """
-    if outputs.base_logits is None or outputs.iteration_logits is None or outputs.cross_attentions is None:
+    if outputs.base_logits is None or outputs.iteration_logits is None:
+        raise ValueError(_NO_INFERENCE_MODULE)
+    if outputs.cross_attentions is None:
         raise ValueError(
-            "an explanation needs the output of a model with `output_attentions=True`, and an inference module with "
-            "`cross_attention='extended'`"
+            "the output has no `cross_attentions`: call the model with `output_attentions=True` (the model needs "
+            "`cross_attention='extended'`, the default)"
         )
     margins = [
         logits[document] - logits[document][..., :1] for logits in (outputs.base_logits, *outputs.iteration_logits)
@@ -79,7 +116,12 @@ def describe_explanation(triple: Mapping[str, Any]) -> str:
 
     Returns:
         `str`: one line for the triple, and one for every pair that supports it.
+
+    Raises:
+        `ValueError`: the triple has no explanation.
     """
+    if "iteration" not in triple:
+        raise ValueError("the triple has no explanation: call the pipeline with `explain=True`")
     head, tail = triple["head"]["name"], triple["tail"]["name"]
     if triple["iteration"]:
         origin, looked = f"found in iteration {triple['iteration']}", ", which looked at"

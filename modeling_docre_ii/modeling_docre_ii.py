@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import can_return_tuple
 
-from .configuration_docre_ii import DocREIIConfig, check_fields, load_encoder_config
+from .configuration_docre_ii import DocREIIConfig, check_fields, load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .inference_module import InferenceModule, InferenceOutput
@@ -269,7 +269,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         config_kwargs = {"num_iterations": 3} | config_kwargs
         if not config_kwargs["num_iterations"]:
             raise ValueError("the inference module needs a `num_iterations` of at least 1")
-        model_type = AutoConfig.from_pretrained(name_or_path).model_type
+        model_type = load_config(name_or_path).model_type
         if model_type != cls.config_class.model_type:
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module, but a {model_type!r} model")
         try:

@@ -1,6 +1,7 @@
 """Processor of DocRE-II: documents -> model inputs, model outputs -> triples."""
 
 import math
+import numbers
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -8,9 +9,10 @@ from typing import Any, Literal
 import torch
 from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
+from .configuration_docre_ii import load_error
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
-from .documents import NO_RELATION, DocumentError, check_document
+from .documents import NO_RELATION, DocumentError, check_document, name_of
 from .entity_pairs import candidate_pairs
 from .explanation import Support, explain_facts
 from .mention_marking import MENTION_ANCHORS, mark_mentions
@@ -122,7 +124,10 @@ class DocREIIProcessor(ProcessorMixin):
             `OSError`: there is no such tokenizer.
             `ValueError`: as for [`DocREIIProcessor`].
         """
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        except OSError as error:
+            raise load_error(name_or_path, error).with_traceback(None) from None
         return cls(tokenizer, relations, mention_anchor=mention_anchor, **kwargs)
 
     @property
@@ -163,7 +168,7 @@ class DocREIIProcessor(ProcessorMixin):
         """
         if return_tensors not in (None, "pt"):
             raise ValueError(f"`return_tensors` must be 'pt' or None, got {return_tensors!r}")
-        documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        documents = [documents] if isinstance(documents, (Mapping, str)) else list(documents)
         if not documents:
             raise ValueError("there are no documents to process")
         for document in documents if check_documents else ():
@@ -252,6 +257,12 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError("the output has no `logits`")
         if len(documents) != len(logits):
             raise ValueError(f"got {len(documents)} documents for the output of {len(logits)}")
+        for document in documents:
+            if "vertexSet" not in document:
+                raise DocumentError(
+                    f"{name_of(document)} has no 'vertexSet': pass the documents in DocRED's form that the processor "
+                    "was given"
+                )
         check_selection(threshold, top_k)
         pair_mask = torch.zeros(logits.shape[:-1], dtype=torch.bool)
         for index, document in enumerate(documents):
@@ -351,13 +362,15 @@ class DocREIIProcessor(ProcessorMixin):
 
 def check_selection(threshold: float, top_k: int | None) -> None:
     """
+    Checks `threshold` and `top_k`.
+
     Raises:
-        `ValueError`: `threshold` or `top_k` is out of range.
+        `ValueError`: one of them is no number or out of range.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f"`threshold` must be from 0 to below 1, got {threshold!r}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"`top_k` must be at least 1, got {top_k!r}")
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold < 1:
+        raise ValueError(f"`threshold` must be a number from 0 to below 1, got {threshold!r}")
+    if top_k is not None and (not isinstance(top_k, numbers.Integral) or top_k < 1):
+        raise ValueError(f"`top_k` must be an integer of at least 1, got {top_k!r}")
 
 
 def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:

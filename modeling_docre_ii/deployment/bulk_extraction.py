@@ -139,6 +139,8 @@ def extract_to_parquet(
         raise ValueError(f"`process_index` is {process_index} and `num_processes` {num_processes}: not one of them")
     if documents_per_shard < 1 or batch_size < 1:
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
+    if isinstance(documents, (Mapping, str)):
+        raise ValueError(f"expected a list of documents or a `datasets.Dataset`, found one {type(documents).__name__}")
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
     # The pipeline finds the device of a model with a device map itself, and raises if one is given.
@@ -158,7 +160,7 @@ def extract_to_parquet(
         total=sum(len(run.documents_of(shard)) for shard in mine),
         initial=sum(len(run.documents_of(shard)) for shard in mine if shard in finished),
         desc="Extracting triples",
-        unit="document",
+        unit=" documents",
         disable=process_index != 0,
     ) as progress:
         for shard in (shard for shard in mine if shard not in finished):

@@ -202,3 +202,9 @@ def test_counts_add_up_and_read_as_one_line():
     expected = "100 documents, 1,943 entities, 2,691 mentions, 3,524 facts, 39,562 pairs, 1 documents without label"
     assert str(counts) == expected
     assert count_documents(iter([])) == CorpusCounts()
+
+
+def test_plain_text_is_told_how_to_become_a_document():
+    expected = "is a plain text, expected one in DocRED's form with 'sents' and 'vertexSet': convert it with"
+    assert message_of({"text": "Paris."}).startswith(f"document without a title {expected}")
+    assert message_of({"title": "T", "text": "Paris.", "entities": []}).startswith(f"document 'T' {expected}")
