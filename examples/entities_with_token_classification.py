@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """
-From raw text to triples: a token-classification model finds the entities, DocRE-II relates them.
+From raw text to triples: a tagger finds the entities, DocRE-II relates them.
 
     python examples/entities_with_token_classification.py outputs/quickstart dslim/bert-base-NER
     python examples/entities_with_token_classification.py outputs/quickstart dslim/bert-base-NER --text "Ada was ..."
@@ -25,7 +25,7 @@ TEXT = (
 
 
 def find_entities(tagger: Pipeline, text: str) -> list[dict[str, Any]]:
-    """Finds mentions with a token-classification pipeline, and groups those of the same name and type."""
+    """Finds mentions with a tagger, and groups those of the same name and type."""
     entities: dict[tuple[str, str], dict[str, Any]] = {}
     for found in tagger(text):
         kind = found["entity_group"]

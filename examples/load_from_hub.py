@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """
-Load a model from the Hub without this package: its code comes with the checkpoint.
+Load a model from the Hub without this package: the checkpoint has its code.
 
     python examples/load_from_hub.py org/docre-ii-bert --documents examples/re_docred_sample/dev.json
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python
 """
-Reproduce a row of the paper: DocRE-II with BERT-base on DocRED (Table 1, "Ours-BERT"), and its base module.
+Reproduce a row of the paper: base module and DocRE-II, BERT-base on DocRED.
 
     python examples/reproduce_paper_row.py --train_file train_annotated.json --validation_file dev.json
     python examples/reproduce_paper_row.py --train_file train_annotated.json --validation_file dev.json \
         --test_file test.json --seeds 1 2 3 4 5
 
 Get the files from https://github.com/thunlp/DocRED. Each seed trains both stages with the paper's hyper-parameters,
-`configuration/docred_bert.yaml`, and the table at the end shows this run beside the paper. The paper reports mean and
-standard deviation of five seeds. All other arguments go to `run_docre.py`, such as `--per_device_train_batch_size 4
---gradient_accumulation_steps 2` for a smaller GPU.
+`configuration/docred_bert.yaml`. The table at the end shows this run beside "Ours-BERT" of the paper's Table 1, which
+has mean and standard deviation of five seeds. All other arguments go to `run_docre.py`, such as
+`--per_device_train_batch_size 4 --gradient_accumulation_steps 2` for a smaller GPU.
 
 This script was not run at full size, which needs a GPU: its test trains a tiny encoder for two steps a stage. So the
 paper's numbers are the authors', and were not reproduced with this package. If you run it, please report your scores.
@@ -41,13 +41,13 @@ PAPER = {
 
 
 def read_scores(folder: Path) -> dict[str, float]:
-    """Reads the scores on the validation documents that a stage of `run_docre.py` has saved."""
+    """Reads the scores on the validation documents that a stage has saved."""
     saved = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
     return {name: saved[f"eval_{name}"] for name in SCORES}
 
 
 def summarize(runs: list[dict[str, float]]) -> dict[str, str]:
-    """Returns the mean of each score over the runs, with the standard deviation if there are several."""
+    """Returns mean and, for several runs, standard deviation of each score."""
     columns = {name: [run[name] for run in runs] for name in SCORES}
     spread = {name: f" ±{stdev(values):.2f}" if len(runs) > 1 else "" for name, values in columns.items()}
     return {name: f"{mean(values):.2f}{spread[name]}" for name, values in columns.items()}

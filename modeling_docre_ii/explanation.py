@@ -1,4 +1,4 @@
-"""Explains predicted facts: the iteration they appeared in and the pairs attended to."""
+"""Explains predicted facts: the iteration that found each, and why."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -67,9 +67,9 @@ def explain_facts(
     r"""
     Explains predicted facts of one document.
 
-    The support of a fact of iteration k comes from what iteration k read: its attention, averaged over layers, units
-    and heads, to the pairs that overlap with the pair of the fact, and the relations those had in iteration k - 1.
-    Pairs without a relation, and the pair itself, are left out. For a fact of the base module, k = 1.
+    The support of a fact of iteration k are the overlapping pairs that iteration k attended to most, averaged over
+    layers, units and heads, with the relations that they had in iteration k - 1. Pairs without a relation and the
+    pair itself are left out. For a fact of the base module, k = 1.
 
     Args:
         outputs ([`DocREIIOutput`]):
@@ -82,7 +82,7 @@ def explain_facts(
             Largest number of supporting pairs.
 
     Returns:
-        `list[FactExplanation]`, one a fact.
+        `list[FactExplanation]`: one per fact.
 
     Raises:
         `ValueError`: the output has no attention of an inference module.
@@ -97,11 +97,14 @@ def explain_facts(
     margins = [
         logits[document] - logits[document][..., :1] for logits in (outputs.base_logits, *outputs.iteration_logits)
     ]
+    # Computed once per iteration: a document can have thousands of facts.
+    related = [(margin > 0).any(-1) for margin in margins]
     explanations = []
     for head, tail, relation in facts:
         first = next((k for k, margin in enumerate(margins) if margin[head, tail, relation] > 0), len(margins) - 1)
         iteration = max(first, 1)
         weights = attention_to_pairs(outputs.cross_attentions[iteration - 1][document], head, tail)
+        weights = weights * related[iteration - 1]
         explanations.append(FactExplanation(first, _strongest(weights, margins[iteration - 1], num_support)))
     return explanations
 
@@ -160,7 +163,6 @@ def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.
 
 
 def _strongest(weights: torch.Tensor, margins: torch.Tensor, num_support: int) -> list[Support]:
-    weights = weights * (margins > 0).any(-1)
     support = []
     for index in weights.flatten().argsort(descending=True, stable=True)[:num_support].tolist():
         head, tail = divmod(index, len(weights))

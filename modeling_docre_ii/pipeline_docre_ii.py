@@ -194,7 +194,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         return {"encoded": encoded}
 
     def _forward(self, model_inputs: Mapping[str, Any], explain: bool = False, **selection: Any) -> dict[str, Any]:
-        # `Pipeline` makes a list of them where several documents go through the model at once.
+        # `Pipeline` makes a list of several documents that go through the model at once.
         is_batch = isinstance(model_inputs["encoded"], list)
         batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
         self._warn_without_pairs(batch)
@@ -224,7 +224,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
 
 
 class _Stream:
-    """Triples of streamed documents, an iterable. Its errors show none of the frames of `Pipeline`."""
+    """Triples of streamed documents. Errors show none of the frames of `Pipeline`."""
 
     def __init__(self, triples: Iterable[list[dict[str, Any]]]):
         self.triples = triples
@@ -240,7 +240,7 @@ class _Stream:
 
 
 def differing(labels: Collection[str], relations: Collection[str]) -> str:
-    """Describes in a few words how a label map (`labels`) differs from that of its counterpart (`relations`)."""
+    """Describes how a label map (`labels`) differs from another (`relations`)."""
     surplus, missing = sorted(set(labels) - set(relations)), sorted(set(relations) - set(labels))
     said = [f"{verb} {reprlib.repr(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
     return " and ".join(said) or "it has the same relations in another order"
@@ -257,7 +257,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
             Relations of the processor, in the order of the classes.
 
     Raises:
-        `ValueError`: they do not. The message names the differences.
+        `ValueError`: they have others. The message names the differences.
     """
     labels = [label for _, label in sorted(id2label.items())]
     if labels != relations:
@@ -287,7 +287,7 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
 
 def check_given(document: Any) -> None:
     """
-    Checks a document as users of the pipeline pass it, without reading a plain text.
+    Checks a document as users of the pipeline pass it. Does not split a plain text.
 
     Raises:
         [`DocumentError`]: it is malformed.
@@ -352,7 +352,7 @@ def _first_words(text: Any, length: int = 40) -> str:
 
 
 def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, int]]] | None) -> list[dict[str, Any]]:
-    """Adds where the mentions of a plain text are in its characters."""
+    """Replaces the places of mentions by their characters in a plain text."""
     if spans is None:
         return triples
     for triple in triples:

@@ -32,7 +32,7 @@ def document_from_text(
     title: str, text: str, entities: Sequence[Mapping[str, Any]], breaks: Sequence[int] = ()
 ) -> dict[str, Any]:
     """
-    Converts plain text and the character spans of its mentions to a document in DocRED's form.
+    Converts plain text and character spans of mentions to a document.
 
     syntok splits the text into sentences and words. A word is split where a mention begins or ends inside it, so that
     every mention consists of whole tokens. Two sentences are joined if a mention spans both. Only white space is lost.
@@ -93,9 +93,9 @@ def document_from_text(
 
 def document_of(given: Any) -> Any:
     """
-    Converts a plain text with entities to a document. Returns anything else unchanged.
+    Converts a plain text with entities to a document.
 
-    Mentions that cut a word are probably off by one: they cause a warning.
+    Anything else is returned unchanged. Mentions that cut a word are probably off by one, and cause a warning.
 
     Args:
         given (`Mapping`):

@@ -129,7 +129,7 @@ def test_what_is_no_mapping_is_no_document():
 
 def test_a_fact_in_a_document_without_entities_is_an_error():
     document = {**DOCUMENT, "vertexSet": []}
-    assert message_of(document) == IN_LABEL + "'h' is 0, expected no fact, as there is no entity"
+    assert message_of(document) == IN_LABEL + "'h' is 0, expected no fact without an entity"
 
 
 def test_relations_are_a_closed_list_when_given():
