@@ -141,7 +141,7 @@ def extract_to_parquet(
         process_index, num_processes = state.process_index, state.num_processes
     if process_index is None or num_processes is None or not 0 <= process_index < num_processes:
         raise ValueError(
-            f"`process_index` must be from 0 to below `num_processes`, got {process_index} and {num_processes}"
+            f"expected both 0 <= `process_index` < `num_processes`, got {process_index} and {num_processes}"
         )
     if documents_per_shard < 1 or batch_size < 1:
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")

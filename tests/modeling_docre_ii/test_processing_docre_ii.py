@@ -299,7 +299,7 @@ def test_malformed_document_among_good_ones(processor, paris):
     "relations", [None, [], ["Na"], ["Na", "P17", "P17"], ["P17", "Na"], "Na", {0: "Na", 1: "P17"}]
 )
 def test_relations_have_to_name_distinct_classes(tokenizer, relations):
-    with pytest.raises(ValueError, match="`relations` must name"):
+    with pytest.raises(ValueError, match="`relations` must be a list or a mapping of distinct relation ids, at least"):
         DocREIIProcessor(tokenizer, relations)
 
 
