@@ -70,7 +70,10 @@ def test_whole_documents_score_as_with_the_function(sample_documents):
     """DocRED's documents have evidence and chains of facts, which biomedical corpora do not score."""
     documents = [document | {"uncounted": [{"h": 0, "t": 1}]} for document in sample_documents["dev"]]
     predictions = [
-        [{"h_idx": label["h"], "t_idx": label["t"], "r": label["r"]} for label in document["labels"][::2]]
+        [
+            {"h_idx": label["h"], "t_idx": label["t"], "r": label["r"], "evidence": [0]}
+            for label in document["labels"][::2]
+        ]
         for document in documents
     ]
     flat = [{"title": document["title"], **item} for items, document in zip(predictions, documents) for item in items]

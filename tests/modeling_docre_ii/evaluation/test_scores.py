@@ -306,12 +306,19 @@ def test_evidence_by_hand():
     # Predicted: {1, 5} of the first (0, 1, P17), and {2, 3} of a wrong fact. Correct: 1. Gold: 0, 1 and 2.
     scores = score_facts(predictions, [document | {"labels": labels}])
     assert scores_of(scores, "evidence") == pytest.approx((25, 100 / 3, 200 / 7))
-    assert scores_of(score_facts(predicted("first", (0, 1, "P17")), [document | {"labels": labels}]), "evidence") == (
-        0.0,
-        0.0,
-        0.0,
-    )
+    wrong = [predictions[0] | {"evidence": [5]}]
+    assert scores_of(score_facts(wrong, [document | {"labels": labels}]), "evidence") == (0.0, 0.0, 0.0)
     assert not any(name.startswith("evidence") for name in score_facts(predictions, [document]))
+
+
+@pytest.mark.parametrize("evidence", [{}, {"evidence": []}, {"evidence": None}])
+def test_system_without_evidence_has_no_score_for_it(evidence):
+    """0.00 would say that it tried."""
+    labels = [{"h": 0, "t": 1, "r": "P17", "evidence": [0]}]
+    prediction = {"title": "first", "h_idx": 0, "t_idx": 1, "r": "P17"} | evidence
+    scores = score_facts([prediction], [FIRST | {"labels": labels}])
+    assert scores["f1"] == 100
+    assert not any(name.startswith("evidence") for name in scores)
 
 
 def test_evidence_of_a_label_that_is_there_twice():

@@ -153,3 +153,10 @@ def test_nothing_half_written_is_left(tmp_path, name):
     with pytest.raises(OSError):
         write_submission(tmp_path / name, PREDICTIONS)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_triples_for_reading_are_told_from_a_submission(tmp_path):
+    path = tmp_path / "predictions.json"
+    path.write_text('[{"title": "first", "triples": []}]')
+    with pytest.raises(PredictionError, match="predictions.json is not a submission.*: use the 'result.json' beside"):
+        read_submission(path)
