@@ -185,7 +185,7 @@ def test_the_counts_of_each_split_are_logged(tmp_path):
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-    counts = "80 documents, 1,573 entities, 2,178 mentions, 2,731 facts, 32,654 pairs, 1 documents without label"
+    counts = "80 documents, 1,573 entities, 2,178 mentions, 2,731 facts, 32,654 pairs, 1 document without label"
     assert messages == [f"re_docred, train: {counts}"]
 
 
