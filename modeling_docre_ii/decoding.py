@@ -1,5 +1,6 @@
 """Decodes relation logits to predicted facts."""
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,33 @@ class PredictedFact(NamedTuple):
     relation: str
     score: float = 1.0
     evidence: tuple[int, ...] = ()
+
+
+class NonFiniteLogitsError(ValueError):
+    """The logits of a document are NaN or infinite."""
+
+
+def check_finite(all_logits: Iterable[torch.Tensor | None], describe: Callable[[int], str]) -> None:
+    """
+    Checks that all logits of a batch are finite numbers.
+
+    Args:
+        all_logits (`Iterable[torch.FloatTensor]`):
+            Relation logits of the base module and of every iteration, documents first. `None` is skipped.
+        describe (`Callable[[int], str]`):
+            Names a document by its place in the batch.
+
+    Raises:
+        [`NonFiniteLogitsError`]: a logit is NaN or infinite. The message names the first such document.
+    """
+    for logits in all_logits:
+        # NaN is above no threshold, so that such logits would be decoded to no triples at all.
+        if logits is not None and not torch.isfinite(logits).all():
+            document = int((~torch.isfinite(logits)).flatten(1).any(1).nonzero()[0])
+            raise NonFiniteLogitsError(
+                f"{describe(document)}: the logits of the model are NaN or infinite. Its weights are damaged, its "
+                "training diverged, or it cannot run in this precision (try float32)"
+            )
 
 
 def predicted_facts(

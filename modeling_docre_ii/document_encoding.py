@@ -139,6 +139,33 @@ def _row_probabilities(
     return scores.softmax(dim=-1)
 
 
+def check_token_ids(input_ids: torch.Tensor | None, vocab_size: int) -> None:
+    """
+    Checks that all tokens are in the vocabulary.
+
+    On a GPU, others would end the process.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Token ids.
+        vocab_size (`int`):
+            Number of rows of the encoder's embeddings.
+
+    Raises:
+        `ValueError`: a token is not in the vocabulary. The message names it and the document.
+    """
+    if input_ids is None or torch.compiler.is_compiling():
+        return
+    is_unknown = (input_ids < 0) | (input_ids >= vocab_size)
+    if is_unknown.any():
+        document, position = is_unknown.nonzero()[0].tolist()
+        raise ValueError(
+            f"document {document} of the batch has the token id {int(input_ids[document, position])} at position "
+            f"{position}, but the vocabulary of the encoder has the ids 0 to {vocab_size - 1}: the processor is of "
+            "another model"
+        )
+
+
 def encode_documents(
     encoder: nn.Module,
     input_ids: torch.Tensor | None,

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
 from .configuration_docre_ii import DocREIIConfig, check_fields, load_config, load_encoder_config
-from .document_encoding import DocumentEncoding, encode_documents, register_mention_attention
+from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .inference_module import InferenceModule, InferenceOutput
+from .loaded_weights import CheckedPreTrainedModel
 from .losses import ContrastivePredictor, contrastive_loss, mean_threshold_loss
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .pair_features import PairFeatures
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .processing_docre_ii import DocREIIProcessor
 
 
-class DocREIIPreTrainedModel(PreTrainedModel):
+class DocREIIPreTrainedModel(CheckedPreTrainedModel):
     """Base class of all DocRE-II models: weight initialization and loading."""
 
     config: DocREIIConfig
@@ -157,11 +158,11 @@ class DocREIIModel(DocREIIPreTrainedModel):
                 Whether to return a [`DocREIIModelOutput`] or a tuple.
 
         Raises:
-            `ValueError`: an input is missing.
+            `ValueError`: an input is missing, or a token is not in the vocabulary.
         """
-        config = self.config
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("the model needs either `input_ids` or `inputs_embeds`")
+        check_token_ids(input_ids, self.get_input_embeddings().num_embeddings)
         mention_positions, mention_entities, pair_mask = require_pair_inputs(
             mention_positions, mention_entities, pair_mask
         )
@@ -174,11 +175,11 @@ class DocREIIModel(DocREIIPreTrainedModel):
             attention_mask,
             mention_positions,
             inputs_embeds=inputs_embeds,
-            output_attentions=config.output_attentions if output_attentions is None else output_attentions,
+            output_attentions=self.config.output_attentions if output_attentions is None else output_attentions,
             output_hidden_states=(
-                config.output_hidden_states if output_hidden_states is None else output_hidden_states
+                self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
             ),
-            **config.windows,
+            **self.config.windows,
         )
         of_encoder = {"hidden_states": encoding.hidden_states, "attentions": encoding.attentions}
         if pairs is not None:
@@ -324,7 +325,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
                 Whether to return a [`DocREIIOutput`] or a tuple.
 
         Raises:
-            `ValueError`: an input is missing.
+            `ValueError`: an input is missing, or a token is not in the vocabulary.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -406,9 +407,9 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             predicted_views = (self.contrastive_predictor(first), self.contrastive_predictor(second))
             with torch.autocast(labels.device.type, enabled=False):
                 losses = contrastive_loss(predicted_views, noisy.views, pairs.document, self.config)
-            output |= {"views": noisy.views, "predicted_views": predicted_views}
-            output["contrastive_loss"] = losses.sum() / num_pairs
-            output["loss"] = output["loss"] + self.config.contrastive_loss_weight * output["contrastive_loss"]
+            loss = losses.sum() / num_pairs
+            output |= {"views": noisy.views, "predicted_views": predicted_views, "contrastive_loss": loss}
+            output["loss"] = output["loss"] + self.config.contrastive_loss_weight * loss
         return output
 
     def _losses(

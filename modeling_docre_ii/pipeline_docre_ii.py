@@ -14,6 +14,7 @@ from transformers.utils import logging
 from .data_collator import DataCollatorForRelationExtraction
 from .documents import ENTITIES_HELP, DocumentError, check_document, name_of
 from .explanation import check_can_explain
+from .loaded_weights import check_weights
 from .processing_docre_ii import check_selection
 from .text_documents import check_text, document_of
 
@@ -88,6 +89,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         if self.processor is None:
             raise ValueError("the pipeline needs the `processor` of its model: pass `processor=`")
         check_label_map(self.model.config.id2label, self.processor.relations)
+        check_weights(self.model)
         self._has_warned = False
 
     @overload

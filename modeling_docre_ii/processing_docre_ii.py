@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedT
 
 from .configuration_docre_ii import load_error
 from .data_collator import DataCollatorForRelationExtraction
-from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
+from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, check_finite, predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document, name_of
 from .entity_pairs import candidate_pairs
 from .explanation import Support, explain_facts
@@ -253,6 +253,7 @@ class DocREIIProcessor(ProcessorMixin):
             `list[list[dict]]`: the triples of each document, as [`~DocREIIProcessor.name_facts`] makes them.
 
         Raises:
+            [`NonFiniteLogitsError`]: logits of a document are NaN or infinite. The message names it.
             `ValueError`: the output is of another number of documents, or `threshold` or `top_k` is out of range.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
@@ -275,6 +276,10 @@ class DocREIIProcessor(ProcessorMixin):
                     "was given"
                 )
         check_selection(threshold, top_k)
+        check_finite(
+            (logits, outputs.base_logits, *(outputs.iteration_logits or ())[:-1]),
+            lambda index: name_of(documents[index]),
+        )
         pair_mask = torch.zeros(logits.shape[:-1], dtype=torch.bool)
         for index, document in enumerate(documents):
             num_entities = len(document["vertexSet"])

@@ -10,6 +10,7 @@ from dataset_scripts.corpus import Corpus
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..hub.hub_names import is_hub_id
+from ..loaded_weights import check_weights
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..pipeline_docre_ii import check_label_map, differing
 from ..processing_docre_ii import DocREIIProcessor
@@ -133,7 +134,9 @@ def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: A
     has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
     if not stage.args.do_train:
         logger.info("the model of %s", path)
-        return DocREIIForRelationExtraction.from_pretrained(path)
+        model = DocREIIForRelationExtraction.from_pretrained(path)
+        check_weights(model)
+        return model
     if stage.number == 1 and has_inference:
         raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
     if stage.number == 1 or has_inference:

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..document_encoding import DocumentEncoding, encode_documents
 from ..entity_pairs import EntityPairs
+from ..loaded_weights import check_weights
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
@@ -98,7 +99,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
 
     Raises:
         `ImportError`: onnx or onnxscript is not installed.
-        `ValueError`: the model is not in float32.
+        `ValueError`: the model is not in float32, or [`check_weights`] refuses its weights.
 
     Example:
 
@@ -109,6 +110,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
     require("onnx", "onnxscript")
     if model.dtype != torch.float32:
         raise ValueError(f"the model is in {model.dtype}: load it with `dtype=torch.float32` to export it")
+    check_weights(model)
     model.eval()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..configuration_docre_ii import DocREIIConfig
-from ..document_encoding import MentionAttention, encode_documents
+from ..document_encoding import MentionAttention, check_token_ids, encode_documents
 from ..entity_pairs import require_pair_inputs
 from ..model_outputs import DocREIIOutput
 
@@ -118,6 +118,7 @@ class DocREIIONNXModel:
         mention_positions, mention_entities, pair_mask = require_pair_inputs(
             mention_positions, mention_entities, pair_mask
         )
+        check_token_ids(input_ids, self.config.vocab_size)
         encoding = encode_documents(
             self.encoder,
             input_ids,

@@ -156,7 +156,7 @@ def make_model_card(
         model_snippet=model_snippet(model_id, example, is_on_hub),
         package_snippet=package_snippet(model_id),
         num_relations=len(relations),
-        relations=markdown_table([("id", "relation"), *(map(escaped, relation) for relation in relations.items())]),
+        relations=markdown_table([("id", "relation"), *(tuple(map(escaped, item)) for item in relations.items())]),
         iterations_tables=iteration_tables(all_scores, config.num_iterations),
         stages_sentence=stages_sentence(record.stages, config),
         hyperparameters=hyperparameter_table(stages),

@@ -14,13 +14,15 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data_collator import DataCollatorForRelationExtraction
-from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
+from ..decoding import MAX_LABELS_PER_PAIR, check_finite, predicted_facts
+from ..documents import name_of
 from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
 from ..hub.eval_results import write_eval_results
 from ..hub.hub_names import is_hub_id, license_on_hub
 from ..hub.model_card import make_model_card
 from ..hub.training_record import TrainingRecord
+from ..loaded_weights import check_weights
 from ..model_outputs import DocREIIOutput
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
@@ -177,6 +179,7 @@ class DocREIITrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         check_evaluation(self.args, self.eval_dataset)
         self._loss_parts = {}
+        _docre_ii_of(self.model).missing_weights = ()
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Accelerate takes a model that was evaluated for prepared, and its processes would not share gradients.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
@@ -265,10 +268,13 @@ class DocREIITrainer(Trainer):
         if loss is not None:
             self._evaluated += torch.tensor([loss, 1.0], dtype=torch.float64) * inputs["pair_mask"].sum().item()
         if prediction_loss_only:
+            if loss is not None:
+                check_finite([loss.reshape(1, 1)], lambda _: f"the loss of documents {document_index.tolist()}")
             return loss, None, None
         base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
         limit = getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR)
         pair_mask = inputs["pair_mask"].to(base_logits.device)
+        check_finite((base_logits, *iteration_logits), lambda place: self._name_of_document(document_index[place]))
         predictions = tuple(
             pack_facts(*predicted_facts(values, limit, pair_mask, self._margin), document_index)
             for values in (base_logits, *iteration_logits)
@@ -277,9 +283,15 @@ class DocREIITrainer(Trainer):
         pad = partial(self.accelerator.pad_across_processes, dim=0, pad_index=-100)
         return loss, pad(predictions), None if labels is None else pad(labels)
 
+    def _name_of_document(self, index: int) -> str:
+        dataset = self._evaluated_dataset
+        return name_of(dataset.source[int(index)]) if isinstance(dataset, EncodedDocuments) else f"document {index}"
+
     def evaluation_loop(
         self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
     ) -> EvalLoopOutput:
+        if not self.is_in_train:
+            check_weights(_docre_ii_of(self.model))
         self._evaluated_dataset = dataloader.dataset
         self._evaluated = torch.zeros(2, dtype=torch.float64)
         output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)

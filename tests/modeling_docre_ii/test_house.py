@@ -31,6 +31,7 @@ CARRIED = {
     "explanation.py",
     "handler.py",
     "inference_module.py",
+    "loaded_weights.py",
     "losses.py",
     "mention_marking.py",
     "model_outputs.py",

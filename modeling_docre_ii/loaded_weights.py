@@ -1,0 +1,79 @@
+"""Checks that the weights of a model are those of its checkpoint, and finite."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+
+# Modules that only the loss of the training needs.
+_TRAINING_ONLY = ("contrastive_predictor.",)
+
+
+class WeightsError(ValueError):
+    """Weights of a model are random, NaN or infinite, so it cannot predict."""
+
+
+class CheckedPreTrainedModel(PreTrainedModel):
+    """
+    A `PreTrainedModel` that remembers which weights its checkpoint did not have.
+
+    `missing_weights` has the names of the tensors that `from_pretrained` drew at random. It is empty again once the
+    model is trained.
+    """
+
+    missing_weights: tuple[str, ...] = ()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        names = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
+        model.missing_weights = tuple(sorted(name for name in names if not name.startswith(_TRAINING_ONLY)))
+        if model.missing_weights:
+            model.register_forward_pre_hook(_forget_in_training)
+        return (model, info) if output_loading_info else model
+
+
+def _forget_in_training(model: CheckedPreTrainedModel, _: Any) -> None:
+    if model.training and torch.is_grad_enabled():
+        model.missing_weights = ()
+
+
+def check_weights(model: Any) -> None:
+    """
+    Checks that a model can predict.
+
+    Args:
+        model (`PreTrainedModel`):
+            The model. Exported models, which have no weights in torch, pass.
+
+    Raises:
+        [`WeightsError`]: its checkpoint lacks weights, or some are NaN or infinite. The message names them.
+    """
+    missing = getattr(model, "missing_weights", ())
+    if missing:
+        raise WeightsError(
+            f"the checkpoint {model.config._name_or_path!r} lacks {_named(missing)}, which would be drawn at random: "
+            "train the model before it predicts, or get a complete checkpoint"
+        )
+    weights = model.named_parameters() if isinstance(model, nn.Module) else ()
+    broken = [name for name, weight in weights if not _is_finite(weight)]
+    if broken:
+        raise WeightsError(
+            f"weights of {model.config._name_or_path!r} are NaN or infinite: {_named(broken)}. The checkpoint is "
+            "damaged, or its training diverged"
+        )
+
+
+def _is_finite(weight: torch.Tensor) -> bool:
+    # Weights on the meta device are offloaded, and quantized ones cannot be infinite.
+    return weight.is_meta or not weight.is_floating_point() or bool(torch.isfinite(weight).all())
+
+
+def _named(names: Any, most: int = 3) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+__all__ = ["CheckedPreTrainedModel", "WeightsError", "check_weights"]
