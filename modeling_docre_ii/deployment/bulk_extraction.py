@@ -1,13 +1,10 @@
 """Bulk extraction: triples of a corpus of any size as Parquet files, resumable."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from accelerate import PartialState
 from transformers import PreTrainedModel
@@ -16,33 +13,14 @@ from transformers.utils import logging
 from ..documents import DocumentError, check_document
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
-from ..utils.atomic_write import atomic_write
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
+from .extraction_lock import lock_shards
 from .extraction_precision import settle_precision
 from .extraction_run import ExtractionRun, describe_run
+from .extraction_shards import description_of_a_shard, finished_shards, shard_name, write_shard
 
 
 logger = logging.get_logger(__name__)
-
-# One row per triple. Mentions are not stored: `document`, `head` and `tail` are indices into the corpus.
-COLUMNS = pa.schema(
-    {
-        "document": pa.int64(),
-        "title": pa.string(),
-        "head": pa.int32(),
-        "head_name": pa.string(),
-        "head_type": pa.string(),
-        "relation": pa.string(),
-        "relation_name": pa.string(),
-        "tail": pa.int32(),
-        "tail_name": pa.string(),
-        "tail_type": pa.string(),
-        "score": pa.float32(),
-    }
-)
-
-# Key of the description of its run in the metadata of a Parquet file, as JSON.
-METADATA_KEY = b"docre_ii"
 
 
 @dataclass
@@ -90,7 +68,7 @@ def extract_to_parquet(
     Each file, such as `triples-00012-of-00040.parquet`, holds a shard of `documents_per_shard` consecutive documents.
     `datasets.load_dataset("parquet", data_dir=folder)` reads them. Only the documents of one shard are in memory at a
     time. Files are written atomically. To resume a run, start it again with the same arguments: it repeats only
-    unfinished shards.
+    unfinished and damaged shards. Every file has a checksum, for which each start reads all files once.
 
     Process i of n writes the shards i, i + n, ... and n may differ when the run is resumed. Processes do not
     communicate: on several nodes, a shared folder is all they need.
@@ -122,7 +100,10 @@ def extract_to_parquet(
         [`DocumentError`]: a document is malformed. The message has its index and title. The shards before it are
             written.
         `FileExistsError`: the folder holds triples of other documents, of another model, of shards of another size or
-            with another `bf16`, or was started in bf16, which this CPU cannot run.
+            with another `bf16`, copies of shards, or was started in bf16, which this CPU cannot run.
+        [`FolderInUseError`]: another extraction is writing into the folder.
+        [`NonFiniteLogitsError`]: the model gives NaN or infinite logits. The message names the document.
+        `OSError`: a file cannot be read or written. The message names it.
         `ValueError`: there are no documents or only one, the processor is of another model, a number is out of range,
             or only one of `process_index` and `num_processes` is given.
 
@@ -158,83 +139,33 @@ def extract_to_parquet(
         # All processes of a launch must take part, so this comes before the folder is read.
         trial = try_bf16_in_all_processes() if is_launched else try_bf16()
     run = describe_run(model, processor, documents, documents_per_shard, bf16)
-    run = settle_precision(run, folder, _description_of_a_shard(folder), trial, should_log=process_index == 0)
-    finished = finished_shards(folder, run)
-    mine = range(process_index, run.num_shards, num_processes)
-    model.eval()
-    with logging.tqdm(
-        total=sum(len(run.documents_of(shard)) for shard in mine),
-        initial=sum(len(run.documents_of(shard)) for shard in mine if shard in finished),
-        desc="Extracting triples",
-        unit=" documents",
-        disable=process_index != 0,
-    ) as progress:
-        for shard in (shard for shard in mine if shard not in finished):
-            indices = run.documents_of(shard)
-            read = [_read(documents[index], index) for index in indices]
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
-                triples = _predict(extractor, read, indices, batch_size)
-            _write_shard(folder, run, shard, read, triples)
-            progress.update(len(indices))
-    there = finished_shards(folder, run)
+    with lock_shards(folder, run, process_index, num_processes):
+        should_log = process_index == 0
+        run = settle_precision(run, folder, description_of_a_shard(folder), trial, should_log)
+        finished = finished_shards(folder, run)
+        mine = range(process_index, run.num_shards, num_processes)
+        model.eval()
+        with logging.tqdm(
+            total=sum(len(run.documents_of(shard)) for shard in mine),
+            initial=sum(len(run.documents_of(shard)) for shard in mine if shard in finished),
+            desc="Extracting triples",
+            unit=" documents",
+            disable=not should_log,
+        ) as progress:
+            for shard in [shard for shard in mine if shard not in finished]:
+                indices = run.documents_of(shard)
+                read = [_read(documents[index], index) for index in indices]
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
+                    triples = _predict(extractor, read, indices, batch_size)
+                finished[shard] = _write_shard(folder, run, shard, read, triples)
+                progress.update(len(indices))
+        there = finished_shards(folder, run, known=finished)
     return ExtractedTriples(
         num_documents=sum(len(run.documents_of(shard)) for shard in there),
         num_triples=sum(there.values()),
         num_shards=len(there),
         expected_shards=run.num_shards,
     )
-
-
-def shard_name(shard: int, num_shards: int) -> str:
-    """Returns the file name of a shard, in the Hub's form."""
-    return f"triples-{shard:05d}-of-{num_shards:05d}.parquet"
-
-
-def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
-    """
-    Finds the finished shards of a run.
-
-    Truncated files, as after a power failure, do not count.
-
-    Returns:
-        `dict[int, int]`: the number of triples by shard.
-
-    Raises:
-        `FileExistsError`: a file belongs to another run. The message names the differences.
-    """
-    shards = {shard_name(shard, run.num_shards): shard for shard in range(run.num_shards)}
-    finished = {}
-    for path in sorted(folder.glob("triples-*.parquet")):
-        metadata = _metadata_of(path)
-        if metadata is None and path.name in shards:
-            continue
-        # Shards of earlier versions do not record the request.
-        written = {"bf16_requested": run.bf16_requested} | _description_in(metadata)
-        differing = {name: value for name, value in asdict(run).items() if written.get(name) != value}
-        if metadata is None or differing:
-            described = ", ".join(f"`{name}` {written.get(name)}, here {value}" for name, value in differing.items())
-            raise FileExistsError(
-                f"{path} is of another run ({described}): continue with the arguments it was started with, or choose "
-                "another folder"
-            )
-        finished[shards[path.name]] = metadata.num_rows
-    return finished
-
-
-def _metadata_of(path: Path) -> pq.FileMetaData | None:
-    try:
-        return pq.read_metadata(path)
-    except pa.ArrowInvalid:  # a truncated file
-        return None
-
-
-def _description_in(metadata: pq.FileMetaData | None) -> dict[str, Any]:
-    return json.loads(metadata.metadata.get(METADATA_KEY, b"{}")) if metadata and metadata.metadata else {}
-
-
-def _description_of_a_shard(folder: Path) -> dict[str, Any] | None:
-    described = (_description_in(_metadata_of(path)) for path in sorted(folder.glob("triples-*.parquet")))
-    return next(filter(None, described), None)
 
 
 def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -283,7 +214,7 @@ def _write_shard(
     shard: int,
     documents: list[dict[str, Any]],
     triples: list[list[dict[str, Any]]],
-) -> None:
+) -> int:
     indices = run.documents_of(shard)
     rows = [
         {
@@ -302,17 +233,9 @@ def _write_shard(
         for index, document, triples_of_document in zip(indices, documents, triples)
         for triple in triples_of_document
     ]
-    described = asdict(run) | {"first_document": indices.start, "documents_in_shard": len(indices)}
-    schema = COLUMNS.with_metadata({METADATA_KEY: json.dumps(described)})
-    path = folder / shard_name(shard, run.num_shards)
-    # Partial files of a killed process, which nothing else removes.
-    for left in folder.glob(f"{path.name}.*.partial"):
-        left.unlink()
-    with atomic_write(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        # `datasets` fails on an empty row group, but not on a file without row groups.
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    logger.info(f"{path}: {len(rows)} triples of {len(indices)} documents")
+    write_shard(folder, run, shard, rows)
+    logger.info(f"{folder / shard_name(shard, run.num_shards)}: {len(rows)} triples of {len(indices)} documents")
+    return len(rows)
 
 
 __all__ = ["ExtractedTriples", "extract_to_parquet"]

@@ -1,16 +1,16 @@
 """Chooses one precision for all shards of a bulk extraction."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from transformers.utils import logging
 
+from ..utils.atomic_write import named_in_errors
 from ..utils.cpu_bf16 import BF16Trial, warn_of_float32
 from .extraction_run import ExtractionRun
 
@@ -70,9 +70,7 @@ def settle_precision(
 
 def _path_of_record(run: ExtractionRun, folder: Path) -> Path:
     """Returns the hidden file of an extraction, which `datasets` ignores."""
-    described = {name: value for name, value in asdict(run).items() if name != "bf16"}
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-    return folder / f".triples-precision-{digest}.json"
+    return folder / f".triples-precision-{run.key}.json"
 
 
 def _record_unless_recorded(path: Path, bf16: bool) -> bool:
@@ -80,7 +78,8 @@ def _record_unless_recorded(path: Path, bf16: bool) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes on several nodes can have the same number.
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    partial.write_text(json.dumps({"bf16": bf16}), encoding="utf-8")
+    with named_in_errors(path):
+        partial.write_text(json.dumps({"bf16": bf16}), encoding="utf-8")
     try:
         # Unlike a rename, a link does not replace an existing file.
         os.link(partial, path)
@@ -91,4 +90,7 @@ def _record_unless_recorded(path: Path, bf16: bool) -> bool:
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return json.loads(path.read_text(encoding="utf-8"))["bf16"]
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["bf16"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileExistsError(f"{path} is damaged: delete it and start the extraction again") from error

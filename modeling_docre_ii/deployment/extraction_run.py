@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -50,6 +50,17 @@ class ExtractionRun:
     def num_shards(self) -> int:
         """Number of shards when all documents are finished."""
         return -(-self.num_documents // self.documents_per_shard)
+
+    @property
+    def key(self) -> str:
+        """Digest of all but the precision, which is decided later."""
+        described = {name: value for name, value in asdict(self).items() if name != "bf16"}
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+    def describe_shard(self, shard: int) -> dict[str, int]:
+        """Returns which documents a shard holds."""
+        documents = self.documents_of(shard)
+        return {"first_document": documents.start, "documents_in_shard": len(documents)}
 
     def documents_of(self, shard: int) -> range:
         """Returns the indices of the documents of a shard."""

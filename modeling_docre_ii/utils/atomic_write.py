@@ -1,9 +1,57 @@
 """Atomic file writes."""
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+_ADVICE = {
+    errno.ENOSPC: "free space on that disk, or choose a folder on another one",
+    errno.EDQUOT: "free space on that disk, or choose a folder on another one",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+}
+
+
+class FileWriteError(OSError):
+    """
+    A file cannot be written. The message names it.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The file.
+        error (`OSError`):
+            What the operating system says, often without a name.
+    """
+
+    def __init__(self, path: str | os.PathLike, error: OSError):
+        reason = str(error) if error.errno is None else os.strerror(error.errno)
+        advice = _ADVICE.get(error.errno or 0)
+        super().__init__(f"{path} cannot be written: {reason}" + (f" ({advice})" if advice else ""))
+        self.errno = error.errno
+
+
+@contextmanager
+def named_in_errors(path: str | os.PathLike) -> Iterator[None]:
+    """
+    Names a file in the errors of writing it.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The file that the block writes.
+
+    Raises:
+        [`FileWriteError`]: the block raised an `OSError`.
+    """
+    try:
+        yield
+    except FileWriteError:
+        raise
+    except OSError as error:
+        raise FileWriteError(path, error) from error
 
 
 @contextmanager
@@ -20,6 +68,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     Yields:
         `Path`: the file to write to, in the same folder.
 
+    Raises:
+        [`FileWriteError`]: the file cannot be written, for example because the disk is full.
+
     Example:
 
     ```python
@@ -28,20 +79,24 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     ```
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # With the process id, two processes that write the same file do not write into each other's.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        flush_to_disk(partial)
-        partial.replace(path)
+        with named_in_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            flush_to_disk(partial)
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def flush_to_disk(path: str | os.PathLike, recursive: bool = True) -> None:
     """
-    Waits until a file or a folder is on the disk, so that a power failure does not truncate it.
+    Waits until a file or a folder is on the disk.
+
+    A power failure then does not truncate it.
 
     Args:
         path (`str` or `os.PathLike`):

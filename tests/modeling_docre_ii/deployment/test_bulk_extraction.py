@@ -19,7 +19,7 @@ import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError, extract_to_parquet
 from modeling_docre_ii.cli.corpora import read_corpus
 from modeling_docre_ii.cli.parsing import parse_arguments
-from modeling_docre_ii.deployment.bulk_extraction import METADATA_KEY
+from modeling_docre_ii.deployment.extraction_shards import METADATA_KEY
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_client import Client
 from tests.hub_model import make_model, make_processor, sample_documents
