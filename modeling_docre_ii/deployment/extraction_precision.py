@@ -51,9 +51,8 @@ def settle_precision(
     if finished is None:
         bf16 = _record_unless_recorded(_path_of_record(run, folder), expected)
     else:
-        # Shards of earlier versions record only bf16. `finished_shards` refuses another request.
-        is_alike = finished.get("bf16_requested", finished.get("bf16"))
-        bf16 = finished["bf16"] if is_alike else expected
+        # `finished_shards` refuses another request.
+        bf16 = bool(finished["bf16"]) if finished.get("bf16_requested") else expected
     if bf16 and trial is not None and not trial.is_alive:
         raise FileExistsError(
             f"the extraction in {folder} was started in bf16, but {trial}: continue it on another machine, or choose "

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from modeling_docre_ii import extract_to_parquet
-from modeling_docre_ii.deployment.bulk_extraction import METADATA_KEY
 from modeling_docre_ii.deployment.extraction_precision import settle_precision
 from modeling_docre_ii.deployment.extraction_run import ExtractionRun
+from modeling_docre_ii.deployment.extraction_shards import METADATA_KEY
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_model import make_model, make_processor, sample_documents
 
@@ -84,7 +84,7 @@ def test_extraction_runs_in_bf16_only_where_it_is_faster(extract, tmp_path, capl
 def test_bf16_is_not_tried_where_it_is_not_asked_for(extract, caplog, tmp_path):
     assert extract(DYING, bf16=False) == {"float32"}
     assert not caplog.records
-    assert all(path.suffix == ".parquet" for path in (tmp_path / "triples").iterdir())
+    assert not list(tmp_path.glob("triples/*.json"))
 
 
 @pytest.mark.parametrize(
@@ -162,38 +162,3 @@ def test_datasets_does_not_take_the_record_for_triples(extract, tmp_path):
         "parquet", data_dir=str(tmp_path / "triples"), split="train", cache_dir=str(tmp_path / "cache")
     )
     assert len(triples) > 0
-
-
-def forget_the_request(folder):
-    """Makes shards those of a version that recorded bf16 alone."""
-    for path in folder.glob("*.parquet"):
-        table = pq.read_table(path)
-        metadata = json.loads(table.schema.metadata[METADATA_KEY])
-        del metadata["bf16_requested"]
-        pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata)}), path)
-    for path in folder.glob(".triples-precision-*"):
-        path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("started", "trial_here", "bf16_here", "dtype"),
-    [
-        (FASTER, SLOWER, True, "bfloat16"),
-        (FASTER, FASTER, True, "bfloat16"),
-        (SLOWER, SLOWER, True, "float32"),
-        (SLOWER, SLOWER, False, "float32"),
-    ],
-)
-def test_shards_from_before_are_gone_on_with(extract, tmp_path, started, trial_here, bf16_here, dtype):
-    extract(started, **shards_of(1))
-    forget_the_request(tmp_path / "triples")
-    assert extract(trial_here, bf16=bf16_here) == {dtype}
-    assert len(described(tmp_path / "triples")) == 4
-
-
-@pytest.mark.parametrize(("started", "trial_here", "bf16_here"), [(SLOWER, FASTER, True), (FASTER, FASTER, False)])
-def test_shards_from_before_in_another_precision_are_refused(extract, tmp_path, started, trial_here, bf16_here):
-    extract(started, **shards_of(1))
-    forget_the_request(tmp_path / "triples")
-    with pytest.raises(FileExistsError, match=rf"\(`bf16` {not bf16_here}, here {bf16_here}\)"):
-        extract(trial_here, bf16=bf16_here)
