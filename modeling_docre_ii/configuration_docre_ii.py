@@ -301,7 +301,9 @@ class DocREIIConfig(PreTrainedConfig):
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         # transformers saves the code beside config.json, but not what it needs.
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        Path(save_directory, "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
+        partial = Path(save_directory, f"requirements.txt.{os.getpid()}.partial")
+        partial.write_text(REQUIREMENTS, encoding="utf-8")
+        partial.replace(partial.with_name("requirements.txt"))
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}

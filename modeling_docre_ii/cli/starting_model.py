@@ -4,6 +4,7 @@ import os
 from importlib import resources
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
 from dataset_scripts.corpus import Corpus
@@ -134,7 +135,11 @@ def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: A
     has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
     if not stage.args.do_train:
         logger.info("the model of %s", path)
-        model = DocREIIForRelationExtraction.from_pretrained(path)
+        try:
+            model = DocREIIForRelationExtraction.from_pretrained(path)
+        # Tensors of other sizes, and a file of weights that is not whole.
+        except (RuntimeError, SafetensorError) as error:
+            raise ValueError(f"the weights of {path!r} cannot be loaded: {error}") from error
         check_weights(model)
         return model
     if stage.number == 1 and has_inference:

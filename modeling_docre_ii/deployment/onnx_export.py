@@ -1,16 +1,19 @@
 """Exports a model to ONNX, for [`DocREIIONNXModel`]."""
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
 from torch import nn
+from transformers.utils import CONFIG_NAME
 
 from ..document_encoding import DocumentEncoding, encode_documents
 from ..entity_pairs import EntityPairs
 from ..loaded_weights import check_weights
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
+from ..utils.atomic_write import flush_to_disk, named_in_errors
 from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
 
 
@@ -98,6 +101,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
             Folder to write, for [`DocREIIONNXModel.from_pretrained`].
 
     Raises:
+        [`FileWriteError`]: the folder cannot be written.
         `ImportError`: onnx or onnxscript is not installed.
         `ValueError`: the model is not in float32, or [`check_weights`] refuses its weights.
 
@@ -113,15 +117,30 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
     check_weights(model)
     model.eval()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     inputs = _example(model)
     encoder = EncoderGraph(model)
     with torch.no_grad():
         outputs = encoder(*(inputs[name] for name in encoder.inputs))
-    _write(encoder, inputs, folder / ENCODER_FILE)
-    _write(RelationsGraph(model), inputs | dict(zip(encoder.outputs, outputs)), folder / RELATIONS_FILE)
-    model.config.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    try:
+        with named_in_errors(folder):
+            partial.mkdir(parents=True)
+            _write(encoder, inputs, partial / ENCODER_FILE)
+            _write(RelationsGraph(model), inputs | dict(zip(encoder.outputs, outputs)), partial / RELATIONS_FILE)
+            model.config.save_pretrained(partial)
+            processor.save_pretrained(partial)
+            _move_files(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move_files(source: Path, target: Path) -> None:
+    """Moves files into a folder, whose model does not load before the last one, its configuration, is there."""
+    target.mkdir(exist_ok=True)
+    (target / CONFIG_NAME).unlink(missing_ok=True)
+    for path in sorted(source.iterdir(), key=lambda path: path.name == CONFIG_NAME):
+        flush_to_disk(path)
+        path.replace(target / path.name)
 
 
 def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:

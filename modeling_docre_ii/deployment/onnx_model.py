@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.utils import CONFIG_NAME
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..document_encoding import MentionAttention, check_token_ids, encode_documents
@@ -76,11 +77,11 @@ class DocREIIONNXModel:
         require("onnxruntime")
         from onnxruntime import InferenceSession
 
-        paths = [Path(folder) / name for name in (ENCODER_FILE, RELATIONS_FILE)]
+        paths = [Path(folder) / name for name in (CONFIG_NAME, ENCODER_FILE, RELATIONS_FILE)]
         for path in paths:
             if not path.is_file():
                 raise FileNotFoundError(f"{str(path)!r} is missing: export a model to this folder with `export_onnx`")
-        encoder, relations = (InferenceSession(path, **session_options) for path in paths)
+        encoder, relations = (InferenceSession(path, **session_options) for path in paths[1:])
         return cls(encoder, relations, DocREIIConfig.from_pretrained(folder))
 
     def can_generate(self) -> bool:

@@ -26,8 +26,8 @@ def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
     names = list(EXCLUDED)
     if triples_dir is not None and (folder := Path(triples_dir).resolve()).is_relative_to(output_dir.resolve()):
         inside = folder.relative_to(output_dir.resolve())
-        # Shards, with the `.partial` files that a killed process may leave, and the record of their precision.
-        names += [f"/{(inside / pattern).as_posix()}" for pattern in ("triples-*.parquet*", ".triples-precision-*")]
+        # Shards, with the `.partial` files that a killed process may leave, and hidden files.
+        names += [f"/{(inside / pattern).as_posix()}" for pattern in ("triples-*.parquet*", ".triples-*")]
     with atomic_write(path) as partial:
         partial.write_text("\n".join(dict.fromkeys([*written, *names])) + "\n", encoding="utf-8")
 

@@ -1,6 +1,8 @@
 """Metrics of the Trainer: `compute_metrics`, and what calibration scores."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
+from ..utils.atomic_write import atomic_write
 from .calibration import ScoredPredictions, best_threshold
 from .predictions import unpack_facts
 
@@ -59,6 +62,37 @@ def make_compute_metrics(
         return metrics
 
     return compute_metrics
+
+
+def save_results(folder: Path, split: str, metrics: Mapping[str, float], combined: bool = True) -> None:
+    """
+    Writes metrics as JSON, atomically.
+
+    Args:
+        folder (`Path`):
+            The output folder.
+        split (`str`):
+            Beginning of the name of the file, `SPLIT_results.json`.
+        metrics (`dict[str, float]`):
+            The metrics.
+        combined (`bool`, *optional*, defaults to `True`):
+            Whether to add them to `all_results.json` as well. That of a run that was killed may be damaged, and is
+            then written anew.
+
+    Raises:
+        `OSError`: a file cannot be written. The message names it.
+    """
+    contents = {f"{split}_results.json": dict(metrics)}
+    if combined:
+        path = folder / "all_results.json"
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError:
+            earlier = {}
+        contents[path.name] = (earlier if isinstance(earlier, dict) else {}) | dict(metrics)
+    for name, content in contents.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_text(json.dumps(content, indent=4, sort_keys=True), encoding="utf-8")
 
 
 def scored_predictions(

@@ -32,7 +32,7 @@ from .batching import budget_sampler, without_repeated
 from .calibration import ScoredPredictions, move_threshold
 from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
-from .metrics import make_compute_metrics, scored_predictions
+from .metrics import make_compute_metrics, save_results, scored_predictions
 from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
 from .predictions import pack_facts
@@ -400,6 +400,11 @@ class DocREIITrainer(Trainer):
             # As in Trainer: peft adds that the card is one of an adapter.
             self.accelerator.unwrap_model(self.model).create_or_update_model_card(self.args.output_dir)
 
+    def save_metrics(self, split: str, metrics: dict[str, float], combined: bool = True) -> None:
+        # Trainer's own does not write atomically, and a damaged file from before ends it.
+        if self.is_world_process_zero():
+            save_results(Path(self.args.output_dir), split, metrics, combined)
+
     def _save(self, *args: Any, **kwargs: Any) -> None:
         with unsharded_class(self.model):
             super()._save(*args, **kwargs)
@@ -409,7 +414,8 @@ class DocREIITrainer(Trainer):
         if self.is_world_process_zero():
             folder = Path(checkpoint_folder)
             for file in (*folder.glob("*.py"), *folder.glob("requirements.txt")):
-                shutil.copy(file, self.args.output_dir)
+                with atomic_write(Path(self.args.output_dir) / file.name) as partial_file:
+                    shutil.copy(file, partial_file)
         super()._push_from_checkpoint(checkpoint_folder)
 
 

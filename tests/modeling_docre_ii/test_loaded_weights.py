@@ -181,6 +181,25 @@ def test_module_that_only_training_needs_may_be_missing(save_damaged):
     check_weights(model)
 
 
+def cut(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def resize(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[TENSORS[1]] = tensors[TENSORS[1]][:-1].clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("damage", [cut, resize])
+def test_weights_that_cannot_be_loaded_are_one_line(save_damaged, documents, tmp_path, damage):
+    folder = save_damaged(without())
+    damage(folder)
+    with pytest.raises(SystemExit, match=f"^run_docre.py: the weights of {str(folder)!r} cannot be loaded: .*$"):
+        run(folder, documents, tmp_path)
+
+
 # Logits
 
 

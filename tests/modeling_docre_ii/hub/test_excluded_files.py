@@ -34,7 +34,7 @@ def test_triples_beside_the_model_stay_off_the_hub(tmp_path, monkeypatch, triple
         keep_off_the_hub(Path("out"), triples_dir)
     gitignore = (tmp_path / "out" / ".gitignore").read_text(encoding="utf-8")
     lines = [line for line in gitignore.splitlines() if "triples" in line]
-    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*", f"/{found}.triples-precision-*"])
+    assert lines == ([] if found is None else [f"/{found}triples-*.parquet*", f"/{found}.triples-*"])
     for name in (
         "triples-00000-of-00004.parquet",
         "triples-00001-of-00004.parquet.1f2e.partial",
