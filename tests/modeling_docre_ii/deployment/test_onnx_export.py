@@ -272,7 +272,7 @@ def test_export_of_before_is_replaced_and_half_an_export_does_not_load(default, 
     assert {path.name for path in folder.iterdir()} == {path.name for path in default[1].iterdir()}
     DocREIIONNXModel.from_pretrained(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"config.json' is missing: `export_onnx` writes such a folder"):
+    with pytest.raises(FileNotFoundError, match=r"config.json' is missing: export a model"):
         DocREIIONNXModel.from_pretrained(folder)
 
 
