@@ -33,6 +33,32 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        flush_to_disk(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: str | os.PathLike, recursive: bool = True) -> None:
+    """
+    Waits until a file or a folder is on the disk, so that a power failure does not truncate it.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The file or folder.
+        recursive (`bool`, *optional*, defaults to `True`):
+            Whether to flush everything inside a folder, and not only its list of names.
+
+    Raises:
+        `OSError`: it cannot be written.
+    """
+    path = Path(path)
+    inside = sorted(path.rglob("*")) if recursive and path.is_dir() else []
+    for part in [*inside, path]:
+        if part.is_dir() and os.name == "nt":  # Windows cannot open folders
+            continue
+        descriptor = os.open(part, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
