@@ -22,7 +22,7 @@ from .starting_model import resolve_path
 
 RECORD_FILE = "run.json"
 
-# Training arguments that do not change what is learned: where a run writes, logs and publishes, and what it does besides.
+# Training arguments that do not change what is learned: where a run writes, logs and publishes, and its other steps.
 _WITHOUT_EFFECT = {
     "dataloader_num_workers",
     "dataloader_persistent_workers",
@@ -162,8 +162,11 @@ def _digests_in(folder: Path, pattern: str) -> dict[str, str]:
 
 
 def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()[:16]
 
 
 def _short(value: Any) -> str:

@@ -109,7 +109,9 @@ def finish_checkpoint(written: Path, checkpoint: Path) -> None:
     Raises:
         `OSError`: the files cannot be flushed to the disk or the folder cannot be renamed.
     """
-    sizes = {str(path.relative_to(written)): path.stat().st_size for path in sorted(written.rglob("*")) if path.is_file()}
+    sizes = {
+        str(path.relative_to(written)): path.stat().st_size for path in sorted(written.rglob("*")) if path.is_file()
+    }
     with atomic_write(written / FILE_LIST) as partial:
         partial.write_text(json.dumps(sizes, indent=1))
     flush_to_disk(written)

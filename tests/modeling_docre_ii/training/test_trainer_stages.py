@@ -8,6 +8,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
+from modeling_docre_ii.training.checkpoints import FILE_LIST
+
 
 WEIGHTS = {"base_loss_weight": 0.5, "contrastive_loss_weight": 0.25}
 PARTS = ("base_loss", "inference_loss", "contrastive_loss")
