@@ -30,43 +30,51 @@ from modeling_docre_ii import (
     extract_to_parquet,
     score_facts,
     to_submission,
-    write_error_report,
     write_submission,
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
 from modeling_docre_ii.cli.corpora import check_splits, read_corpus
-from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
+from modeling_docre_ii.cli.progress import shorten_logs
 from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
+from modeling_docre_ii.cli.reports import write_report
 from modeling_docre_ii.cli.scoring import print_scores
 from modeling_docre_ii.cli.stages import stages_of
-from modeling_docre_ii.cli.starting_model import load_model
+from modeling_docre_ii.cli.starting_model import load_config, load_model
 from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 from modeling_docre_ii.training.predictions import unpack_facts
 from modeling_docre_ii.training.stage_record import record_stage
+from modeling_docre_ii.utils.wording import counted
 
 
 def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
-    with one_line_errors(prog, ValueError):
-        arguments = parse_arguments(sys.argv[1:] if argv is None else argv, __doc__, prog)
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        raise SystemExit(short_usage(prog))
+    # An ImportError names a package that an argument needs, such as DeepSpeed.
+    with one_line_errors(prog, ValueError, OSError, ImportError):
+        arguments = parse_arguments(argv, __doc__, prog)
         args, data_args = arguments.last, arguments.data
         setup_logging(args.should_log, args.get_process_log_level())
         if args.use_cpu:
             use_all_cores()
+        if data_args.score_files:
+            return print_scores(read_corpus(data_args), data_args)
+        stages = stages_of(arguments)
+        # Documents can take minutes to read: a model that does not exist is an error before.
+        load_config(stages[0].start)
         with args.main_process_first(desc="reading the documents"):
             corpus = read_corpus(data_args)
-        if data_args.score_files:
-            return print_scores(corpus, data_args)
         check_splits(corpus, args)
-        stages = stages_of(arguments)
     if (args.do_train or args.push_to_hub) and args.should_save:
         keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
     for stage in stages:
-        set_seed(args.seed)
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
+            set_seed(args.seed)
             model, processor = load_model(arguments, stage, corpus)
             trainer = make_trainer(model, processor, corpus, data_args, stage.args)
         if args.do_train:
@@ -110,16 +118,18 @@ def make_trainer(
         data["train_dataset"] = encode(corpus, "train", processor, data_args, training_args)
     if "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
         data["eval_dataset"] = encode(corpus, "validation", processor, data_args, training_args)
-    return DocREIITrainer(model=model, args=training_args, processing_class=processor, **data)
+    trainer = DocREIITrainer(model=model, args=training_args, processing_class=processor, **data)
+    shorten_logs(trainer)
+    return trainer
 
 
 def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     """Trains a stage, from a checkpoint if there is one, and saves model, processor and logs."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
-    trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
+    logger.info("saved the model in %s", trainer.args.output_dir)
     # Every process of stage 2 reads what the main process writes here.
     trainer.accelerator.wait_for_everyone()
 
@@ -134,22 +144,14 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     if "train" in corpus.splits:
         scores = score_facts(TypePairBaseline(corpus.documents("train")).predict(documents), documents)
         metrics |= {f"eval_type_baseline_{name}": scores[name] for name in ("f1", "filtered_f1") if name in scores}
-    trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)
     trainer.record.add_scores("validation", metrics, prefix="eval_")
     if not trainer.is_world_process_zero():
         return
-    names, path = iteration_names(len(predictions)), Path(trainer.args.output_dir) / "report.html"
-    facts = [unpack_facts(packed, corpus.relations, len(documents)) for packed in predictions]
-    write_error_report(
-        path,
-        documents,
-        {name: to_submission(of_iteration, documents) for name, of_iteration in zip(names, facts)},
-        corpus.relation_names,
-        corpus.documents("train"),
-        heading=f"{trainer.args.output_dir} on the validation documents",
-    )
-    print(f"\n{iteration_table(metrics, names)}\n\nCorrect, wrong and missed triples by document: {path}")
+    path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions)
+    table = iteration_table(metrics, iteration_names(len(predictions)))
+    print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{table}")
+    print(f"\nCorrect, wrong and missed triples by document: {path}")
 
 
 def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
@@ -178,7 +180,10 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         print(f"\nThe test documents\n{score_table(trainer.record.scores['test'])}")
     print_triples(predictions, data_args.num_printed_documents, data_args.num_printed_triples)
     print_explanation(trainer, processor, documents[: data_args.num_printed_documents])
-    print(f"\nAll {len(result)} triples of the {split} documents are in {output_dir}/predictions.json")
+    triples = counted(len(result), "triple")
+    print(f"\n{triples} of the {split} documents: {output_dir}/predictions.json, for scoring: result.json")
+    if split == "test" or not trainer.args.do_eval:
+        print(f"Triples beside their text: {write_report(output_dir, corpus, split, documents, packed)}")
 
 
 def extract(
@@ -205,6 +210,7 @@ def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> No
         trainer.record.stages[1] = record_stage(args, state.log_history)
     write_card = trainer.push_to_hub if trainer.args.push_to_hub else trainer.create_model_card
     write_card(**card_kwargs(arguments))
+    logger.info("model card: %s", os.path.join(trainer.args.output_dir, "README.md"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""Documents a second and peak memory of bulk extraction, of its start alone, and of prediction in memory."""
+"""
+Measures speed and peak memory of bulk extraction.
+
+Also measures a start that finds everything finished and, with `--in-memory`, a plain prediction.
+
+    python benchmarks/bulk_extraction.py --checkpoint outputs/quickstart --documents TEST.json
+"""
 
 import argparse
 import json
@@ -14,16 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="outputs/quickstart", help="a DocRE-II checkpoint")
     parser.add_argument("--documents", type=Path, required=True, help="JSON file of documents in DocRED's form")
     parser.add_argument(
-        "--num-documents", type=int, nargs="+", default=[1000], help="the file is repeated, with new titles, to these"
+        "--num-documents",
+        type=int,
+        nargs="+",
+        default=[1000],
+        help="repeat the file, with new titles, up to these numbers",
     )
     parser.add_argument("--documents-per-shard", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--in-memory", action="store_true", help="measure plain `do_predict` as well")
-    parser.add_argument("--folder", type=Path, help="where corpus and triples are left (default: nowhere)")
+    parser.add_argument("--folder", type=Path, help="keep corpus and triples in this folder (default: delete them)")
     return parser.parse_args()
 
 
@@ -35,7 +45,7 @@ def write_corpus(documents: list[dict], num_documents: int, path: Path) -> None:
 
 
 def measure(name: str, num_documents: int, command: list[str]) -> None:
-    """Runs Python in a process of its own and prints what it took."""
+    """Runs Python in a new process and prints its time and peak memory."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
@@ -66,7 +76,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> None:
         triples_dir = str(folder / f"triples-{num_documents}")
         bulk = ["--triples_dir", triples_dir, "--documents_per_shard", str(arguments.documents_per_shard)]
         measure("bulk", num_documents, [*predict, *bulk])
-        # Nothing is left to do: what a start costs.
+        # Everything is finished, so this measures the start alone.
         measure("again", num_documents, [*predict, *bulk])
         if arguments.in_memory:
             measure("in memory", num_documents, predict)

@@ -1,19 +1,21 @@
 """
-What Extended Cross Attention costs: time and peak memory beside a naive gather of all keys, and of the whole inference
-module on one long document. Random inputs and weights, fp32 on the CPU, inference mode.
+Compares Extended Cross Attention with a naive gather of all keys.
+
+Prints time and peak memory of both, and of the whole inference module on one long document. Inputs and weights are
+random, in fp32 on the CPU, in inference mode.
 
     python benchmarks/cross_attention_cost.py
     python benchmarks/cross_attention_cost.py --entities 10 20 42 --rounds 3
 
 Both attend from the same projected queries, keys and values of all pairs of different entities in one document, and
-share the output projection; the index that says which pairs attend to which is built within what is measured. The
-naive attention copies, for every pair and head, the keys and the values of its line: two tensors of shape (pairs, 4,
-entities, width / 4). One head after the other it would hold about a quarter of that at a time.
+share the output projection. Building the index of which pairs attend to which is measured too. The naive attention
+copies the keys and the values of a line for every pair and head: two tensors of shape (pairs, 4, entities, width / 4).
+Computing one head after the other would take about a quarter of that memory.
 
-Peak memory is the most that PyTorch's CPU allocator held at once for what a forward pass itself allocated, output
-included, as `torch.profiler` records it: without weights and inputs, the same on every machine, and not blurred by
-what the C library keeps or has free. Work space inside the math libraries is not part of it. Times are taken without
-the profiler, as medians over rounds that alternate between the two; the ratio is a median over rounds as well.
+Peak memory is the maximum that a forward pass allocates in PyTorch's CPU allocator, output included, as recorded by
+`torch.profiler`. It excludes weights, inputs and work space inside the math libraries, and is the same on every
+machine. Times are medians over rounds that alternate between the two, without the profiler. The ratio is a median over
+rounds too.
 """
 
 import argparse
@@ -38,7 +40,7 @@ NUM_LABELS = 97  # of DocRED, the threshold class included
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entities", type=int, nargs="+", default=[10, 20, 42, 64, 100])
-    parser.add_argument("--module_entities", type=int, default=100, help="Entities for the whole inference module.")
+    parser.add_argument("--module_entities", type=int, default=100, help="entities for the whole inference module")
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -46,7 +48,7 @@ def parse_arguments():
 
 
 def make_pair_mask(num_entities):
-    """All pairs of two different entities of one document: `(1, num_entities, num_entities)`."""
+    """Returns all pairs of different entities: `(1, num_entities, num_entities)`."""
     return ~torch.eye(num_entities, dtype=torch.bool)[None]
 
 
@@ -55,7 +57,7 @@ def extended_attention(attention, query, key_value, pair_mask):
 
 
 def naive_attention(attention, query, key_value, pair_mask):
-    """Equations 5 to 7 as they are written, for one document: softmax(q K^T / sqrt(d / 4)) V over copies of lines."""
+    """Computes equations 5 to 7 as written: softmax(q K^T / sqrt(d / 4)) V."""
     lines, has_key = gather_lines(pair_mask[0])
     key, value = (gather_heads(projected, lines) for projected in key_value.chunk(2, dim=-1))
     query = query.unflatten(-1, (NUM_HEADS, 1, -1))
@@ -65,8 +67,11 @@ def naive_attention(attention, query, key_value, pair_mask):
 
 
 def gather_lines(pair_mask):
-    """Which pairs stand in row s, column s, row o and column o of each pair (s, o), and whether there is one at all:
-    `(num_entities, num_entities)` -> `(num_pairs, 4, num_entities)` twice."""
+    """
+    Returns the pairs in row s, column s, row o and column o of each pair (s, o), and whether there is one.
+
+    `(num_entities, num_entities)` -> `(num_pairs, 4, num_entities)` twice.
+    """
     head, tail = pair_mask.nonzero(as_tuple=True)
     number = torch.zeros(pair_mask.shape, dtype=torch.long)
     number[head, tail] = torch.arange(len(head))
@@ -76,7 +81,7 @@ def gather_lines(pair_mask):
 
 
 def gather_heads(projected, lines):
-    """`(num_pairs, width)` -> a copy for every pair and head, `(num_pairs, 4, num_entities, width / 4)`."""
+    """Copies `(num_pairs, width)` to `(num_pairs, 4, num_entities, width / 4)`."""
     by_head = projected.reshape(len(projected) * NUM_HEADS, -1)
     rows = lines * NUM_HEADS + torch.arange(NUM_HEADS)[:, None]
     return by_head.index_select(0, rows.flatten()).view(*lines.shape, -1)
@@ -89,7 +94,7 @@ def seconds_of(run):
 
 
 def peak_mebibytes(run):
-    """The most that was allocated at once, in MiB, of all that `run` allocates."""
+    """Returns the peak of what `run` allocates, in MiB."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -109,7 +114,7 @@ def make_config(args):
 
 
 def compare_attention(config, num_entities, num_rounds):
-    """One row of the table, after a check that both give the same."""
+    """Returns a row of the table, after checking that both results agree."""
     attention = ExtendedCrossAttention(config)
     pair_mask = make_pair_mask(num_entities)
     num_pairs = int(pair_mask.sum())
@@ -132,7 +137,7 @@ def compare_attention(config, num_entities, num_rounds):
 
 
 def measure_module(config, num_entities, num_rounds):
-    """Seconds and MiB of the inference module with all its iterations, on one document."""
+    """Returns seconds and MiB of the inference module with all its iterations."""
     module = InferenceModule(config, config.pair_feature_size).eval()
     pair_mask = make_pair_mask(num_entities)
     num_pairs = int(pair_mask.sum())
@@ -151,7 +156,7 @@ def measure_module(config, num_entities, num_rounds):
 @torch.inference_mode()
 def main():
     args = parse_arguments()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's log would run into the table
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler's log out of the table
     torch.manual_seed(args.seed)
     config = make_config(args)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, fp32")

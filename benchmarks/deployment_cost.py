@@ -1,11 +1,13 @@
 """
-What ONNX, int8 and `torch.compile` give on the CPU: time over that of the model as it is, F1, and equality.
+Compares ONNX, int8 and `torch.compile` with the plain model on the CPU.
+
+Prints time relative to the plain model, F1, and how many results are equal.
 
     python benchmarks/deployment_cost.py path/to/checkpoint
     python benchmarks/deployment_cost.py path/to/checkpoint --variants eager compiled
 
-Seconds are those that the process had a core for. Rounds of all variants alternate, and a ratio is the median over
-rounds, so that neither other work on the machine nor a drifting speed shows.
+Seconds are CPU time. Rounds of all variants alternate, and a ratio is the median over rounds, so other work on the
+machine and a drifting speed cancel out.
 """
 
 import argparse
@@ -32,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", help="A trained model on the Hub or in a local folder.")
+    parser.add_argument("checkpoint", help="a trained model on the Hub or in a local folder")
     parser.add_argument("--documents", default=str(ROOT / "examples/re_docred_sample/dev.json"))
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
@@ -42,7 +44,7 @@ def parse_arguments():
 
 
 def torch_int8(model, processor, folder):
-    """All linear layers but those of `ContextAwareEntity` and the base module's classifier."""
+    """Quantizes all linear layers except those of `ContextAwareEntity` and the classifier."""
     model = copy.deepcopy(model)
     base = model.docre_ii
     with warnings.catch_warnings():
@@ -64,7 +66,7 @@ def onnx_int8(model, processor, folder):
     export_onnx(model, processor, folder)
     for path in folder.glob("*.onnx"):
         quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8)
-        path.with_suffix(".onnx.data").unlink()  # the weights before, which are in the graph's file now
+        path.with_suffix(".onnx.data").unlink()  # the old weights; the graph's file holds the new ones
     return onnx(model, processor, folder)
 
 
@@ -85,7 +87,7 @@ VARIANTS = {
 
 
 def make_batches(args, processor):
-    """Batches of similar length, each with its documents."""
+    """Returns batches of documents of similar length, each with its documents."""
     documents = json.loads(Path(args.documents).read_text(encoding="utf-8"))
     documents.sort(key=lambda document: sum(map(len, document["sents"])))
     for start in range(0, len(documents), args.batch_size):
@@ -100,7 +102,7 @@ def timed(function, *args, **kwargs):
 
 
 def time_inference_module(model, inputs):
-    """Seconds of the inference module alone, on the output of the base module."""
+    """Returns seconds of the inference module alone, on outputs of the base module."""
     seconds = 0.0
     for base, pairs in inputs:
         seconds += timed(model.infer, base.pair_features, base.pair_logits, pairs)[1]

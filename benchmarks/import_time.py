@@ -1,9 +1,9 @@
 """
-What `import modeling_docre_ii` takes beyond torch and the classes of transformers that it is made of.
+Measures `import modeling_docre_ii` beyond torch and the transformers it uses.
 
     python benchmarks/import_time.py
 
-Every measurement is a new process.
+Each measurement runs in a new process.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """
-What long documents cost: encoder time per token through windows, and memory of a document with many entities.
+Measures long documents: encoder time per token, and memory with many entities.
 
     python benchmarks/long_documents.py
 
-The encoder has BERT-base's size and random weights. Peak memory is what the process held at most beyond what it held
-with the model loaded, by the operating system's count (RSS).
+The encoder has BERT-base's size and random weights. Peak memory is the maximum resident memory (RSS) of the process
+beyond that with the model loaded.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from modeling_docre_ii.document_encoding import encode_documents
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", type=int, nargs=2, default=[500, 10_000], help="tokens, for the time a token")
+    parser.add_argument("--lengths", type=int, nargs=2, default=[500, 10_000], help="tokens, for the time per token")
     parser.add_argument("--num_tokens", type=int, default=2_000, help="of the document whose memory is measured")
     parser.add_argument("--num_entities", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
@@ -40,7 +40,7 @@ def make_model():
 
 
 def document(num_tokens, num_entities):
-    """Random tokens; every entity has three mentions, spread over the document."""
+    """Returns random tokens. Each entity has three mentions, spread over the document."""
     entities = torch.arange(num_entities).repeat(3)
     return {
         "input_ids": torch.randint(1_000, 30_000, (1, num_tokens)),
@@ -74,7 +74,7 @@ def resident_bytes():
 
 def print_memory(args):
     model, inputs = make_model(), document(args.num_tokens, args.num_entities)
-    # All that is loaded once, libraries and threads, is there after a first small document.
+    # A first small document loads libraries and starts threads.
     model(**document(50, 3))
     before = most = resident_bytes()
     running = True
@@ -106,8 +106,8 @@ def main():
             per_token[length].append(encoder_seconds(model, length) / length)
     ratio = statistics.median(b / a for a, b in zip(per_token[short][1:], per_token[long][1:]))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, fp32")
-    print(f"encoder time a token at {long:,} tokens / at {short:,}: {ratio:.2f}")
-    # In a process of its own, whose memory nothing else has used.
+    print(f"encoder time per token at {long:,} tokens / at {short:,}: {ratio:.2f}")
+    # A new process, because this one has already used memory.
     sizes = ["--num_tokens", str(args.num_tokens), "--num_entities", str(args.num_entities)]
     subprocess.run([sys.executable, __file__, "--memory_only", *sizes], check=True)
 

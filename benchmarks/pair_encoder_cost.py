@@ -1,10 +1,10 @@
 """
-What each pair encoder costs: time of a forward pass and of a training step over the bare encoder's, on real documents.
+Measures each pair encoder relative to the bare text encoder, on real documents.
 
     python benchmarks/pair_encoder_cost.py
     python benchmarks/pair_encoder_cost.py --bf16
 
-Rounds of all variants alternate, and a ratio is the median over rounds, so that a drifting machine speed cancels out.
+Rounds of all variants alternate, and a ratio is the median over rounds, so a drifting machine speed cancels out.
 """
 
 import argparse
@@ -32,12 +32,12 @@ def parse_arguments():
     parser.add_argument("--num_documents", type=int, default=32)
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bf16", action="store_true", help="Autocast to bfloat16.")
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     return parser.parse_args()
 
 
 def make_batches(args, processor, most_tokens):
-    """Batches of similar length. The bare encoder reads no longer documents than fit, so that none are used."""
+    """Returns batches of similar length, of documents that fit the bare encoder."""
     documents = json.loads(Path(args.documents).read_text(encoding="utf-8"))
     lengths = {document["title"]: len(processor(document)["input_ids"][0]) for document in documents}
     documents = [document for document in documents if lengths[document["title"]] <= most_tokens][: args.num_documents]
@@ -61,7 +61,7 @@ def model_pass(model):
 
 
 def time_pass(module, run, batches, args, train):
-    """Seconds for all batches; in training with backward and an AdamW step."""
+    """Returns seconds for all batches; in training with backward and an AdamW step."""
     module.train(train)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
     started = time.perf_counter()

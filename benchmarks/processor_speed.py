@@ -1,4 +1,4 @@
-"""Documents a second of `DocREIIProcessor` on one core, and where the time goes."""
+"""Measures documents per second of `DocREIIProcessor` on one core, by step."""
 
 import argparse
 import json
@@ -69,7 +69,7 @@ def median_seconds(function, runs: int) -> float:
 
 
 def parts_of_a_call(processor: DocREIIProcessor, documents: list[dict]) -> dict:
-    """The steps of `processor(documents, return_labels=True)`, each to be timed alone."""
+    """Returns the steps of `processor(documents, return_labels=True)`, to time each."""
     relations = set(processor.relations[1:])
     texts = [mark_mentions(document, processor.marker)[0] for document in documents]
     return {

@@ -1,13 +1,13 @@
 """
-Documents a second beside ATLOP's released code, on the same documents and with the same encoder.
+Compares documents per second with ATLOP's released code.
 
     git clone https://github.com/wzhouad/ATLOP
     pip install opt_einsum
     python benchmarks/reference_speed.py --reference ATLOP --documents DOCUMENTS.json
 
-Theirs runs as it was released, in fp32 with eager attention: it needs all attention probabilities. Ours is the base
-module, which is what ATLOP is, and the full model, beside the bare encoder with sdpa, each in fp32 and with bf16
-autocast. Every batch goes through all in turn; seconds are medians over rounds.
+Both read the same documents with the same encoder. ATLOP runs as released, in fp32 with eager attention, because it
+needs all attention probabilities. Our base module, which is ATLOP's model, our full model and the bare encoder run
+with sdpa, in fp32 and with bf16 autocast. All variants take turns on each batch; seconds are medians over rounds.
 """
 
 import argparse
@@ -48,8 +48,7 @@ def parse_arguments():
 
 
 class TupleEncoder(nn.Module):
-    """An encoder whose attention is the last of its outputs, as it was in the releases of transformers of that
-    time."""
+    """An encoder that returns its attention last, as in the transformers of that time."""
 
     def __init__(self, encoder):
         super().__init__()
@@ -72,7 +71,7 @@ def make_reference(args, tokenizer):
 
 
 def reference_inputs(batch):
-    """A batch as ATLOP's collator would make it: positions without special tokens, pairs and labels as lists."""
+    """Returns a batch in the form of ATLOP's collator, with pairs and labels as lists."""
     pairs = [mask.nonzero().tolist() for mask in batch["pair_mask"]]
     entities = []
     for positions, owners in zip(batch["mention_positions"].tolist(), batch["mention_entities"].tolist()):

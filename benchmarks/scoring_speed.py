@@ -1,4 +1,4 @@
-"""Seconds that all scores of 40,000 random predictions on 1,000 documents take, on one core."""
+"""Measures all scores of random predictions on one core."""
 
 import argparse
 import json
@@ -35,17 +35,17 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def repeated(documents: list[dict], count: int) -> list[dict]:
-    """`count` documents of different titles."""
+    """Returns `count` documents with different titles."""
     copies = (documents[index % len(documents)] for index in range(count))
     return [{**document, "title": f"{document['title']} ({index})"} for index, document in enumerate(copies)]
 
 
 def random_predictions(documents: list[dict], count: int) -> list[dict]:
-    """Gold facts and random ones, about half of each."""
+    """Returns predictions: gold facts and random ones, about half of each."""
     generator = random.Random(0)
     gold = [(document["title"], label) for document in documents for label in document["labels"]]
     relations = sorted({label["r"] for _, label in gold})
-    # With one entity there is no pair.
+    # A single entity makes no pair.
     related = [document for document in documents if len(document["vertexSet"]) > 1]
     predictions = [
         {"title": title, "h_idx": label["h"], "t_idx": label["t"], "r": label["r"], "evidence": label.get("evidence")}

@@ -1,4 +1,4 @@
-"""What the builders of CDR and GDA share."""
+"""The base class of the builders of CDR and GDA."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +13,11 @@ from modeling_docre_ii.documents import NO_RELATION
 
 class BiomedicalBuilder(CorpusBuilder):
     """
-    Reads a corpus of PubMed abstracts with one relation between two types of entities, from local files.
+    Reads PubMed abstracts with one relation between two types of entities.
 
     Documents are those of [`CorpusBuilder`], with the PMID as `title` and an identifier `kb_id` for every mention.
-    Where the benchmark leaves candidate pairs out of training and scoring, they are in `uncounted`, as `h`, `t`. They
-    are never left out of predictions.
+    `uncounted` lists the candidate pairs, as `h` and `t`, that the benchmark excludes from training and scoring. They
+    are predicted like all others.
 
     Attributes:
         head_type (`str`), tail_type (`str`): Types of the arguments of the relation.
@@ -39,7 +39,7 @@ class BiomedicalBuilder(CorpusBuilder):
 
     @property
     def has_uncounted(self) -> bool:
-        """`bool`: whether the documents say which pairs do not count."""
+        """`bool`: whether documents list their uncounted pairs."""
         return self.config.name == "preprocessed"
 
     def _features(self) -> dict[str, Any]:
@@ -56,5 +56,5 @@ class BiomedicalBuilder(CorpusBuilder):
         return self._read_original(path, split)
 
     def _read_original(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the documents of a file as the authors of the corpus ship it, each with its place."""
+        """Yields the documents of a file in the original format, each with its place."""
         raise NotImplementedError

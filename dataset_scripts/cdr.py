@@ -24,7 +24,7 @@ CDR_CITATION = """\
 }
 """
 
-# As they are called in CDR.Corpus.v010516.
+# The file names of CDR.Corpus.v010516.
 FILE_OF_SPLIT = {"train": "CDR_TrainingSet", "validation": "CDR_DevelopmentSet", "test": "CDR_TestSet"}
 
 
@@ -35,9 +35,9 @@ class CDRConfig(CorpusConfig):
 
     Args:
         mesh_tree_file (`str`, *optional*):
-            The MeSH tree, lines of tree number, descriptor and term (`2017MeshTree.txt` for the published scores).
-            With it, negative pairs are marked as not counted whose disease is a hypernym of one that has the relation
-            with the same chemical. A preprocessed file has its own marks.
+            The MeSH tree, with a tree number, a descriptor and a term in each line (`2017MeshTree.txt` for the
+            published scores). With it, a negative pair is uncounted if its disease is a hypernym of a disease that the
+            same chemical induces. Preprocessed files mark uncounted pairs themselves.
         citation, homepage, license (`str`, *optional*): As in [`CorpusConfig`].
     """
 
@@ -55,13 +55,15 @@ class CDRConfig(CorpusConfig):
             for split, name in FILE_OF_SPLIT.items()
         }
         found = {split: paths[:1] for split, paths in paths.items() if paths}
-        # What is named replaces what is found.
+        # Named files replace those in the folder.
         named = {SPLIT_NAMES.get(split, split): list(paths) for split, paths in (self.data_files or {}).items()}
         return found | named
 
     def other_files(self) -> list[str]:
         if self.name == "preprocessed" and self.mesh_tree_file is not None:
-            raise ValueError("mesh_tree_file: preprocessed files have their own marks of pairs that do not count")
+            raise ValueError(
+                "mesh_tree_file: preprocessed files mark uncounted pairs themselves, remove this argument"
+            )
         return [] if self.mesh_tree_file is None else [self.mesh_tree_file]
 
 
@@ -69,12 +71,12 @@ class CDR(BiomedicalBuilder):
     """
     Reads CDR from local files.
 
-    - `pubtator`, the default: the files of the authors, plain or gzipped. `data_dir` is the folder in which they lie
-      under their own names; `data_files` maps splits to files, in place of those.
-    - `preprocessed`: `data_files` in the 17-column format that the preprocessing of EoG writes. Pairs that it marks
-      `not_include` are not counted.
+    - `pubtator`, the default: the authors' files, plain or gzipped. `data_dir` is the folder that holds them under
+      their original names; `data_files` maps splits to files and takes precedence.
+    - `preprocessed`: `data_files` in the 17-column format that EoG's preprocessing writes. Pairs marked `not_include`
+      are uncounted.
 
-    The published scores of some papers are of models trained on `split="train+validation"`.
+    Some papers train the model that they score on `split="train+validation"`.
 
     Example:
 
@@ -109,7 +111,7 @@ class CDR(BiomedicalBuilder):
     relation = "CID"
     relation_name = "chemical-induced disease"
     files_hint = (
-        "Say data_dir, a folder with CDR_TrainingSet.PubTator.txt, CDR_DevelopmentSet.PubTator.txt or "
+        "Pass data_dir, a folder with CDR_TrainingSet.PubTator.txt, CDR_DevelopmentSet.PubTator.txt or "
         "CDR_TestSet.PubTator.txt (or the same with .gz), or data_files, as {'train': ..., 'validation': ...}. "
         "The name 'preprocessed' reads data_files only. "
         f"The files are published at {CDR_HOMEPAGE}."

@@ -50,16 +50,16 @@ class Corpus:
 
     @cached_property
     def train_facts(self) -> set[NamedFact] | None:
-        """`set[tuple[str, str, str]]` or `None`: named facts of the training documents, computed once."""
+        """`set[tuple[str, str, str]]` or `None`: named facts of the training split."""
         return named_facts(self.documents("train")) if "train" in self.splits else None
 
     @property
     def predicted_split(self) -> str:
-        """`str`: the split to predict, `"test"`, or `"validation"` if there are no test documents."""
+        """`str`: the split to predict: `"test"` if there is one, else `"validation"`."""
         return "test" if "test" in self.splits else "validation"
 
     def documents(self, split: str) -> Iterator[dict[str, Any]]:
-        """Yields the documents of a split, none if the run has no such split."""
+        """Yields the documents of a split. A missing split has none."""
         relations = self.relations
         return (with_relation_ids(row, relations) for row in self.splits.get(split, ()))
 
@@ -89,19 +89,19 @@ def load_corpus(
         data_dir (`str`, *optional*):
             Folder with the files of a corpus under their published names.
         relations_file (`str`, *optional*):
-            JSON object, relation id -> readable name. With files, the relations of an own corpus in DocRED's form.
+            JSON object, relation id -> readable name. With files, the relations of your own corpus in DocRED's form.
         distant_file (`list[str]`, *optional*):
             Distantly supervised documents in DocRED's form, for [`Corpus.distant_facts`].
         max_documents (`dict[str, int]`, *optional*):
-            How many of the first documents of a split to keep. `None` for all.
+            Number of documents to keep of a split, from its start. `None` keeps all.
         builder_options (`str`, *optional*):
-            Arguments that only some builders have, as `mesh_tree_file`. `None` counts as not given.
+            Arguments that only some builders have, such as `mesh_tree_file`. `None` means not given.
 
     Returns:
         [`Corpus`]
 
     Raises:
-        `ValueError`: the arguments do not go together, or a file is malformed ([`DocumentError`]).
+        `ValueError`: the arguments contradict each other, or a file is malformed ([`DocumentError`]).
     """
     if files or data_dir:
         builder = make_builder(
@@ -157,7 +157,7 @@ def make_builder(
     options = {option: value for option, value in builder_options.items() if value is not None}
     for option in options:
         if option not in corpus.builder.BUILDER_CONFIG_CLASS.__dataclass_fields__:
-            raise ValueError(f"`{option}`: the corpus {dataset_name!r} has no use for it")
+            raise ValueError(f"`{option}`: the corpus {dataset_name!r} does not use it, remove this argument")
     if dataset_config_name is not None:
         known = corpus.builder.builder_configs if corpus.config_name is None else [corpus.config_name]
         check_names("`dataset_config_name`", [dataset_config_name], known)
@@ -172,7 +172,7 @@ def _read_relations(path: str) -> dict[str, str]:
 
 
 def _relation_names_of(splits: DatasetDict, relations_file: str | None) -> dict[str, str]:
-    """Names the classes of a dataset, which carries the ids alone."""
+    """Names the classes of a dataset, which has only their ids."""
     relation = next(iter(splits.values())).features["labels"].feature["r"]
     if not isinstance(relation, datasets.ClassLabel):
         raise ValueError(f"the column `labels` must hold relations `r` as a ClassLabel, got {relation}")

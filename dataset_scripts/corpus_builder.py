@@ -1,4 +1,4 @@
-"""What the builders of all corpora share: files, checks, counts, and the features of a document."""
+"""The base class of all builders: files, checks, counts, document features."""
 
 import gzip
 import hashlib
@@ -35,7 +35,7 @@ class CorpusConfig(datasets.BuilderConfig):
     Args:
         citation (`str`, *optional*, defaults to `""`): BibTeX entry of the corpus.
         homepage (`str`, *optional*, defaults to `""`): Where the corpus is published.
-        license (`str`, *optional*, defaults to `""`): Licence of the corpus.
+        license (`str`, *optional*, defaults to `""`): License of the corpus.
     """
 
     citation: str = ""
@@ -57,11 +57,11 @@ class CorpusConfig(datasets.BuilderConfig):
         return {split: list(paths) for split, paths in (self.data_files or {}).items()}
 
     def other_files(self) -> list[str]:
-        """Files beside those of the splits whose content changes the documents."""
+        """Returns files outside of the splits that the documents depend on."""
         return []
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
-        # The base class identifies a file by path and modification time, which an edit can leave as they were.
+        # The base class identifies a file by path and modification time, and an edit can preserve both.
         identity = {name: value for name, value in config_kwargs.items() if name not in ("data_files", "data_dir")}
         for split, paths in self.files_of_split().items():
             identity[f"content of {split}"] = [_digest(path) for path in paths]
@@ -84,12 +84,12 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @property
     def candidate_types(self) -> list[list[str]] | None:
-        """`list[list[str]]` or `None`: pairs of types (head, tail) that can be related; `None` for all."""
+        """`list[list[str]]` or `None`: related types (head, tail), `None` for all."""
         return None
 
     @property
     def relation_names(self) -> dict[str, str]:
-        """`dict[str, str]`: relation id -> readable name, in the order of the class ids, `"Na"` first."""
+        """`dict[str, str]`: relation id -> readable name, in class order, `"Na"` first."""
         raise NotImplementedError
 
     def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -139,7 +139,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             if not paths:
                 raise ValueError(f"data_files matches no file for the split {given!r}")
             files_of_split[split] = paths
-        # A tuple is one shard: titles can be compared and documents counted only where the whole split is seen.
+        # A tuple is one shard. Comparing titles and counting documents takes the whole split.
         return [
             datasets.SplitGenerator(name=split, gen_kwargs={"split": str(split), "files": tuple(paths)})
             for split, paths in files_of_split.items()
@@ -149,7 +149,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         try:
             super()._prepare_split(split_generator, **kwargs)
         except DatasetGenerationError as error:
-            # "An error occurred while generating the dataset" hides what the user must fix.
+            # The message of `datasets`, "An error occurred while generating the dataset", hides the cause.
             if isinstance(error.__cause__, DocumentError):
                 raise error.__cause__ from None
             raise
@@ -178,7 +178,7 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
     Opens a text file in UTF-8, plain or, by its name, gzipped.
 
     Raises:
-        [`DocumentError`]: it cannot be read to its end. The message names the file.
+        [`DocumentError`]: the file cannot be read to its end. The message names it.
     """
     try:
         with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as stream:
@@ -199,7 +199,7 @@ def _digest(path: str) -> str:
 
 def _check_title(title: str, split: str, path: str, file_of_title: dict[str, str]) -> None:
     if title in file_of_title:
-        message = f"{path}: document {title!r} is in the {split} split already, from {file_of_title[title]}"
+        message = f"{path}: document {title!r} is already in the {split} split, from {file_of_title[title]}"
         if split != datasets.Split.TRAIN:
             raise DocumentError(f"{message}: predictions are scored by title, so titles must be unique")
         logger.warning(message)

@@ -1,4 +1,4 @@
-"""DocRED, distantly supervised DocRED and Re-DocRED as a `datasets` builder over the published JSON files."""
+"""DocRED, its distantly supervised part and Re-DocRED as a `datasets` builder."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -33,15 +33,15 @@ class DocREDConfig(CorpusConfig):
 
     Args:
         relations (`dict[str, str]`, *optional*):
-            The relations of an own corpus, id -> readable name, in the order of their class ids. The no-relation class
-            `"Na"` is class 0 and is put there if it is absent. Defaults to the 96 relations of DocRED.
+            The relations of your own corpus, id -> readable name, in the order of their class ids. The no-relation
+            class `"Na"` is class 0, and is added if it is absent. Defaults to the 96 relations of DocRED.
         citation, homepage, license (`str`, *optional*): As in [`CorpusConfig`].
     """
 
     relations: dict[str, str] | None = None
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
-        # The base class hashes a dict without its order, which gives the relations their class ids.
+        # The base class ignores the order of a dict, but the order of the relations defines their class ids.
         identity = dict(config_kwargs)
         if self.relations is not None:
             if not isinstance(self.relations, Mapping):
@@ -54,17 +54,17 @@ class DocRED(CorpusBuilder):
     """
     Reads corpora in DocRED's JSON form from local files.
 
-    `data_files` maps splits (`train`, `validation` or its other name `dev`, `test`; any of them) to one or several
-    files, as strings: `.json`, a list of documents, or `.jsonl`, a document a line, which is read without holding the
-    file in memory; both may be gzipped (`.gz`). A single path is the training split; relative paths start at the
-    working directory. The cache follows the content of the files, as it is when the builder is made.
+    `data_files` maps splits (`train`, `validation` or its other name `dev`, and `test`, all optional) to one or more
+    files: `.json`, a list of documents, or `.jsonl`, one document a line, which is read without loading the whole file
+    into memory. Both can be gzipped (`.gz`). A single path is the training split. Relative paths start at the working
+    directory. The cache depends on the content of the files when the builder is made.
 
     Every document is checked. In `validation` and `test`, which are scored by title, a repeated title is an error; in
-    `train` it is a warning. Files without labels (the test file of DocRED) give empty `labels`. The keys `global_pos`
-    and `index` of Re-DocRED's mentions repeat what `pos` and `sent_id` say and are not kept.
+    `train` it is a warning. Documents without labels (DocRED's test file) have empty `labels`. The keys `global_pos`
+    and `index` of Re-DocRED's mentions repeat `pos` and `sent_id`, and are dropped.
 
-    An own corpus needs no configuration name, only its `relations`. Its documents may also be plain texts: `title`,
-    `text`, `entities` (each a `type` and its `mentions`, [start, end) in characters) and `labels`.
+    Your own corpus needs only `relations`, no configuration name. Its documents can also be plain texts: `title`,
+    `text`, `entities` (each with a `type` and `mentions`, [start, end) in characters) and `labels`.
 
     Example:
 
@@ -105,13 +105,13 @@ class DocRED(CorpusBuilder):
     ]
 
     files_hint = (
-        "Say data_files, as {'train': 'train_annotated.json', 'validation': 'dev.json', 'test': 'test.json'}. "
+        "Pass data_files, such as {'train': 'train_annotated.json', 'validation': 'dev.json', 'test': 'test.json'}. "
         f"The files are published at {DOCRED_HOMEPAGE} and {RE_DOCRED_HOMEPAGE}."
     )
 
     @property
     def relation_names(self) -> dict[str, str]:
-        """`dict[str, str]`: relation id -> readable name, in the order of the class ids, `"Na"` first."""
+        """`dict[str, str]`: relation id -> readable name, in class order, `"Na"` first."""
         relations = DOCRED_RELATIONS if self.config.relations is None else self.config.relations
         return {NO_RELATION: DOCRED_RELATIONS[NO_RELATION]} | dict(relations)
 
@@ -133,7 +133,7 @@ class DocRED(CorpusBuilder):
 
 
 def _read_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Reads JSON lines, one document in memory at a time; a blank line is none."""
+    """Reads JSON lines, one document at a time. Blank lines are skipped."""
     number_read = 0
     with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):

@@ -1,5 +1,6 @@
-"""The relations of DocRED: Wikidata property id -> readable name, in the order of the official rel2id."""
+"""The relations of DocRED, in the order of the official rel2id."""
 
+# Wikidata property id -> readable name.
 DOCRED_RELATIONS: dict[str, str] = {
     "Na": "no relation",
     "P17": "country",

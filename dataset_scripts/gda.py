@@ -25,11 +25,11 @@ GDA_CITATION = """\
 }
 """
 
-# The training folder is both splits: which abstract is in which is said by a list of PMIDs.
+# The training folder holds two splits. A list of PMIDs separates them.
 FOLDER_OF_SPLIT = {"train": "training_data", "validation": "training_data", "test": "testing_data"}
 ABSTRACTS, ANNOTATIONS, LABELS = ("abstracts.txt", "anns.txt", "labels.csv")
 
-# Where EoG, and the papers that compare with it, cut the training folder.
+# The training split of EoG and of the papers that compare with it.
 TRAIN_PMIDS = Path(__file__).with_name("gda_train_pmids.txt")
 
 
@@ -40,8 +40,8 @@ class GDAConfig(CorpusConfig):
 
     Args:
         train_pmids_file (`str`, *optional*):
-            The PMIDs of the abstracts of `training_data` that are the training split, one a line; the others are the
-            validation split. Defaults to the published list of 23,353.
+            The PMIDs of the training split, one a line. The other abstracts of `training_data` are the validation
+            split. Defaults to the published list of 23,353.
         citation, homepage, license (`str`, *optional*): As in [`CorpusConfig`].
     """
 
@@ -51,7 +51,9 @@ class GDAConfig(CorpusConfig):
         if self.name == "preprocessed":
             return super().files_of_split()
         if self.data_files:
-            raise ValueError(f"{self.name} reads a data_dir, not data_files: those are of the name 'preprocessed'")
+            raise ValueError(
+                f"{self.name} reads a data_dir, not data_files, which need the configuration 'preprocessed'"
+            )
         if self.data_dir is None:
             return {}
         folders = {split: os.path.join(self.data_dir, name) for split, name in FOLDER_OF_SPLIT.items()}
@@ -78,12 +80,12 @@ class GDA(BiomedicalBuilder):
     """
     Reads GDA from local files.
 
-    - `renet`, the default: the files of the authors. `data_dir` is the folder with `training_data` and `testing_data`,
-      or one of them, each with `abstracts.txt`, `anns.txt` and `labels.csv`. The abstracts of `training_data` that are
-      in the list of training PMIDs are `train`, the others `validation`; `testing_data` is `test`.
-    - `preprocessed`: `data_files` in the 17-column format that the preprocessing of EoG writes.
+    - `renet`, the default: the authors' files. `data_dir` is the folder with `training_data`, `testing_data` or both,
+      each with `abstracts.txt`, `anns.txt` and `labels.csv`. The abstracts of `training_data` in the list of training
+      PMIDs are `train`, the others `validation`; `testing_data` is `test`.
+    - `preprocessed`: `data_files` in the 17-column format that EoG's preprocessing writes.
 
-    No candidate pair is left out by hypernyms.
+    GDA has no hypernym filter.
 
     Example:
 
@@ -118,8 +120,8 @@ class GDA(BiomedicalBuilder):
     relation = "GDA"
     relation_name = "gene-disease association"
     files_hint = (
-        "Say data_dir, a folder with training_data or testing_data or both, each with abstracts.txt, anns.txt and "
-        "labels.csv, or for the name 'preprocessed' data_files, as {'train': ..., 'validation': ..., 'test': ...}. "
+        "Pass data_dir, a folder with training_data or testing_data or both, each with abstracts.txt, anns.txt and "
+        "labels.csv, or for the name 'preprocessed' data_files, such as {'train': ..., 'test': ...}. "
         f"The files are published at {GDA_HOMEPAGE}."
     )
 
@@ -135,7 +137,7 @@ class GDA(BiomedicalBuilder):
             fail(
                 path,
                 f"none of the {len(abstracts):,} abstracts of {FOLDER_OF_SPLIT['train']} is in the list of training "
-                f"PMIDs, {self.config.list_of_training}: say an own list as train_pmids_file",
+                f"PMIDs, {self.config.list_of_training}: pass your own list as train_pmids_file",
             )
         if listed == abstracts:
             logger.warning(
@@ -162,18 +164,19 @@ class GDA(BiomedicalBuilder):
 
 def read_abstracts(path: str) -> Iterator[Abstract]:
     """
-    Reads `abstracts.txt`: of every abstract a line with the PMID, one with the title, one with the abstract, and an
-    empty line.
+    Reads `abstracts.txt` of GDA.
+
+    An abstract has three lines, PMID, title and text, and an empty line after them.
 
     Args:
         path (`str`):
             The file.
 
     Yields:
-        [`~dataset_scripts.pubtator.Abstract`]: the text, as yet without mentions and facts.
+        [`~dataset_scripts.pubtator.Abstract`]: the text, still without mentions and facts.
 
     Raises:
-        [`DocumentError`]: the lines are not these. The message names file and line.
+        [`DocumentError`]: the file has other lines. The message names file and line.
     """
     place_of_pmid: dict[str, str] = {}
     block: list[tuple[str, str]] = []
@@ -186,7 +189,7 @@ def read_abstracts(path: str) -> Iterator[Abstract]:
     if block:
         yield _abstract(block, place_of_pmid)
     if not place_of_pmid:
-        fail(path, "there is no abstract in it")
+        fail(path, "the file has no abstract")
 
 
 def read_pmids(path: str) -> frozenset[str]:
@@ -198,7 +201,7 @@ def read_pmids(path: str) -> frozenset[str]:
             The file.
 
     Raises:
-        [`DocumentError`]: a line is no PMID, or there is none. The message names file and line.
+        [`DocumentError`]: a line is not a PMID, or the file is empty. The message names file and line.
     """
     pmids = set()
     for place, line in _lines(path):
@@ -207,7 +210,7 @@ def read_pmids(path: str) -> frozenset[str]:
                 fail(place, f"found {line[:40]!r}, expected a PMID, a number")
             pmids.add(line.strip())
     if not pmids:
-        fail(path, "there is no PMID in it")
+        fail(path, "the file has no PMID")
     return frozenset(pmids)
 
 
@@ -226,7 +229,7 @@ def _abstract(block: Sequence[tuple[str, str]], place_of_pmid: dict[str, str]) -
 
 
 def _read_annotations(path: str, abstracts: Mapping[str, Abstract], types: Sequence[str]) -> None:
-    """Puts the mentions of a folder into their abstracts."""
+    """Adds the mentions of a folder to their abstracts."""
     is_empty = True
     for place, line in _lines(path):
         if not line.strip():
@@ -242,11 +245,11 @@ def _read_annotations(path: str, abstracts: Mapping[str, Abstract], types: Seque
         abstract = _known(fields[0], abstracts, place)
         abstract.annotations.append(read_annotation(fields, place, abstract, types))
     if is_empty:
-        fail(path, "there is no mention in it")
+        fail(path, "the file has no mention")
 
 
 def _read_labels(path: str, abstracts: Mapping[str, Abstract], relation: str) -> None:
-    """Puts the positive pairs of a folder into their abstracts."""
+    """Adds the positive pairs of a folder to their abstracts."""
     earlier: dict[tuple[str, ...], tuple[str, str]] = {}
     for place, row in _rows(path):
         if len(row) != 4:
@@ -260,8 +263,8 @@ def _read_labels(path: str, abstracts: Mapping[str, Abstract], relation: str) ->
             first_place, first_label = earlier[tuple(pair)]
             fail(
                 place,
-                f"abstract {pmid}: {head} and {tail} with label {label} are there already, with label {first_label}, "
-                f"at {first_place}",
+                f"abstract {pmid}: the pair of {head} and {tail} with label {label} repeats that with label "
+                f"{first_label} at {first_place}",
             )
         earlier[tuple(pair)] = (place, label)
         if label == "1":
@@ -269,7 +272,7 @@ def _read_labels(path: str, abstracts: Mapping[str, Abstract], relation: str) ->
 
 
 def _rows(path: str) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a CSV file below its heading."""
+    """Yields the rows of a CSV file below its heading, each with its place."""
     heading = None
     with open_text(path) as stream:
         rows = csv.reader(stream, strict=True)
@@ -285,7 +288,7 @@ def _rows(path: str) -> Iterator[tuple[str, list[str]]]:
         except csv.Error as error:
             fail(f"{path}, line {rows.line_num}", f"this is not CSV: {error}")
     if heading is None:
-        fail(path, "there is no heading in it")
+        fail(path, "the file has no heading")
 
 
 def _known(pmid: str, abstracts: Mapping[str, Abstract], place: str) -> Abstract:
@@ -302,5 +305,5 @@ def _lines(path: str) -> Iterator[tuple[str, str]]:
 
 def _existing(path: str) -> str:
     if not os.path.isfile(path):
-        fail(path, "there is no such file")
+        fail(path, "the file does not exist")
     return path

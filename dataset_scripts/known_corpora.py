@@ -1,4 +1,4 @@
-"""All corpora that `dataset_name` knows: how each is built, and what a model card says about it."""
+"""The corpora that `dataset_name` knows: their builders and descriptions."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,15 @@ class KnownCorpus:
         builder (`type[CorpusBuilder]`):
             The builder that reads its files.
         config_name (`str`, *optional*):
-            Configuration of the builder. `None` where a user chooses one with `dataset_config_name`, or takes the
-            builder's default.
+            Configuration of the builder. `None` if `dataset_config_name` chooses one, or the builder's default.
         name (`str`):
             Readable name.
         hub_id (`str`, *optional*):
             Its repository on the Hub, if it has one.
         texts (`str`):
-            What the documents are, as the end of "It was trained on ...".
+            The kind of documents, to end the sentence "It was trained on ..." of a model card.
         caution (`str`):
-            What users of a trained model should know about the labels, in whole sentences.
+            A caution about the labels for users of a trained model, in whole sentences.
         language (`str`, *optional*, defaults to `"en"`):
             Language code of the documents.
     """
@@ -43,7 +42,7 @@ class KnownCorpus:
 _WIKIPEDIA = "introductions of English Wikipedia articles"
 _PUBMED = "English titles and abstracts of PubMed"
 
-# A new corpus is one entry here: by the name that `dataset_name` gives it.
+# By the name that `dataset_name` takes. A new corpus is one entry here.
 KNOWN_CORPORA = {
     "docred": KnownCorpus(
         builder=DocRED,
@@ -60,7 +59,7 @@ KNOWN_CORPORA = {
         name="DocRED (distantly supervised)",
         hub_id="thunlp/docred",
         texts=_WIKIPEDIA,
-        caution="Its labels are Wikidata's facts about the entities of a text, whether or not the text states them.",
+        caution="Its labels are Wikidata's facts about the entities of a text, even if the text does not state them.",
     ),
     "re_docred": KnownCorpus(
         builder=DocRED,
@@ -77,7 +76,8 @@ KNOWN_CORPORA = {
         name="BioCreative V CDR",
         hub_id="bigbio/bc5cdr",
         texts=_PUBMED,
-        caution="A fact of CDR says that an abstract reports a chemical to induce a disease. It is no medical advice.",
+        caution="A fact of CDR says that an abstract reports that a chemical induces a disease. It is not medical "
+        "advice.",
     ),
     "gda": KnownCorpus(
         builder=GDA,
@@ -85,7 +85,7 @@ KNOWN_CORPORA = {
         name="GDA",
         hub_id=None,
         texts=_PUBMED,
-        caution="GDA's labels come from a database of genes and diseases, by distant supervision: an abstract need "
-        "not state them. They are no medical advice.",
+        caution="GDA's labels come from a database of genes and diseases, by distant supervision: an abstract may "
+        "not state them. They are not medical advice.",
     ),
 }

@@ -17,11 +17,11 @@ class MeshTree:
 
     Args:
         path (`str`):
-            A file of tree numbers, descriptors and terms, separated by tabs, as `2017MeshTree.txt`. The first line may
-            be one of headings.
+            A file of tree numbers, descriptors and terms, separated by tabs, such as `2017MeshTree.txt`. The first
+            line can hold headings.
 
     Raises:
-        [`DocumentError`]: a line is not in this form, or there is none.
+        [`DocumentError`]: a line is not in this form, or the file is empty.
     """
 
     def __init__(self, path: str):
@@ -37,10 +37,16 @@ class MeshTree:
                 if TREE_NUMBER.fullmatch(number):
                     self._numbers[rest[0]].append(number)
         if not self._numbers:
-            raise DocumentError(f"{path}: there is no descriptor in it")
+            raise DocumentError(f"{path}: the file has no descriptor")
 
     def is_hypernym(self, descriptor: str, other: str) -> bool:
-        """Returns whether `descriptor` is above `other` in some branch. Unknown descriptors are in none."""
+        """
+        Returns whether a descriptor is above another in a branch of the tree.
+
+        Args:
+            descriptor (`str`): The possible hypernym. Unknown descriptors are in no branch.
+            other (`str`): The other descriptor.
+        """
         return any(
             number.startswith(above + ".")
             for above in self._numbers.get(descriptor, ())
@@ -49,8 +55,9 @@ class MeshTree:
 
     def ignored_pairs(self, document: dict[str, Any], head_type: str, tail_type: str) -> list[dict[str, int]]:
         """
-        Finds the pairs that papers on CDR leave out of training and scoring: a pair without relation whose tail is a
-        hypernym of an entity that has a relation with the same head.
+        Returns the pairs that papers on CDR exclude from training and scoring.
+
+        Such a pair has no relation, and its tail is a hypernym of an entity to which the same head is related.
 
         Args:
             document (`dict`):

@@ -1,4 +1,4 @@
-"""The 17-column format that EoG's preprocessing of CDR and GDA writes, and many models read."""
+"""The 17-column format of EoG's preprocessing of CDR and GDA."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -17,11 +17,11 @@ def read_preprocessed(
     path: str, head_type: str, tail_type: str, relation: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """
-    Reads a file of one document a line: PMID, sentences joined by `|` with tokens joined by spaces, and for every
-    candidate pair 17 columns, all separated by tabs.
+    Reads a file in the 17-column format, one document a line.
 
-    The first argument of a pair is always the head (chemical, gene); the column `L2R` or `R2L` only says which one the
-    text mentions first.
+    A line has the PMID, the sentences (joined by `|`, their tokens by spaces), and 17 columns for each candidate pair,
+    all separated by tabs. The first argument of a pair is always the head (chemical, gene). The column `L2R` or `R2L`
+    says which of the two the text mentions first, and is not used.
 
     Args:
         path (`str`):
@@ -32,11 +32,11 @@ def read_preprocessed(
             The relation, without the `1:` and `:2` of the file.
 
     Yields:
-        `tuple(str, dict)`: place in the file and document. Entities are those that are in some pair.
+        `tuple(str, dict)`: place in the file and document, whose entities are those of its pairs.
 
     Raises:
-        [`DocumentError`]: a line is not in the format, or there is none. The message names file, line, pair and
-            column.
+        [`DocumentError`]: a line is not in the format, or the file is empty. The message names file, line, pair
+            and column.
     """
     is_empty = True
     with open_text(path) as stream:
@@ -45,7 +45,7 @@ def read_preprocessed(
                 is_empty = False
                 yield f"line {number}", _Line(f"{path}, line {number}", line).read(head_type, tail_type, relation)
     if is_empty:
-        fail(path, "there is no document in it")
+        fail(path, "the file has no document")
 
 
 class _Line:
@@ -58,11 +58,11 @@ class _Line:
         self.pmid, sentences, *columns = fields
         self.place = f"{place}: document {self.pmid}"
         if not self.pmid.strip() or not sentences.strip(" |"):
-            fail(place, f"PMID {self.pmid!r} and sentences {sentences[:40]!r}, expected both to be there")
+            fail(place, f"PMID {self.pmid!r} and sentences {sentences[:40]!r}, expected neither to be empty")
         self.sentences = [sentence.split(" ") for sentence in sentences.split("|")]
         self.offsets = [0, *accumulate(map(len, self.sentences))]
         self.pairs = [columns[start : start + COLUMNS] for start in range(0, len(columns), COLUMNS)]
-        # By type and identifier: the index of an entity, and the columns that its mentions were read from.
+        # By type and identifier: the index of an entity, and the columns of its mentions.
         self.known: dict[tuple[str, str], tuple[int, Sequence[str]]] = {}
         self.entities: list[list[dict[str, Any]]] = []
 
@@ -82,7 +82,7 @@ class _Line:
             if head is None or tail is None:
                 continue
             if (head, tail) in seen:
-                fail(place, f"the pair of {columns[5]} and {columns[11]} is there twice")
+                fail(place, f"the pair of {columns[5]} and {columns[11]} is repeated")
             seen.add((head, tail))
             pairs = known[columns[0]]
             if pairs is not None:
@@ -96,7 +96,7 @@ class _Line:
         }
 
     def _read_entity(self, columns: Sequence[str], expected_type: str, place: str) -> int | None:
-        """Index of an entity, which is put there when it is met first; `None` for an ungrounded one."""
+        """Returns the index of an entity, added at its first pair; `None` for an ungrounded one."""
         identifier, _, kind, *_ = columns
         if kind != expected_type:
             fail(place, f"type {kind!r}, expected {expected_type!r}")
@@ -107,7 +107,7 @@ class _Line:
             self.entities.append(self._mentions(columns, place))
         index, first_columns = self.known[kind, identifier]
         if columns != first_columns:
-            fail(place, f"the mentions of {identifier} are not those of an earlier pair")
+            fail(place, f"the mentions of {identifier} differ from those in an earlier pair")
         return index
 
     def _mentions(self, columns: Sequence[str], place: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Abstracts in the PubTator format, and what makes documents of them."""
+"""Abstracts in the PubTator format, and their conversion to documents."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Abstract:
     Args:
         pmid (`str`): PubMed identifier.
         place (`str`): File and line, for errors.
-        title (`str`), abstract (`str`): The text; no abstract while its line has not been read.
+        title (`str`), abstract (`str`): The text. `abstract` is `None` until its line is read.
         annotations (`list[Annotation]`): The mentions.
         facts (`list[tuple[str, str, str, str]]`): Place, relation, head identifier and tail identifier of each fact.
     """
@@ -55,15 +55,16 @@ class Abstract:
 
     @property
     def text(self) -> str:
-        """`str`: what offsets count in."""
+        """`str`: the text that offsets refer to."""
         return f"{self.title} {self.abstract}"
 
 
 def read_pubtator(path: str, types: Sequence[str], relation: str) -> Iterator[Abstract]:
     """
-    Reads a file in the PubTator format: of every abstract a title line `PMID|t|...`, an abstract line `PMID|a|...`,
-    mention lines `PMID start end text type ids [names]` and relation lines `PMID relation head tail`, separated by
-    tabs, and an empty line.
+    Reads a file in the PubTator format.
+
+    An abstract has a title line `PMID|t|...`, an abstract line `PMID|a|...`, mention lines `PMID start end text type
+    ids [names]` and relation lines `PMID relation head tail`, both separated by tabs, and an empty line after them.
 
     Args:
         path (`str`):
@@ -71,14 +72,14 @@ def read_pubtator(path: str, types: Sequence[str], relation: str) -> Iterator[Ab
         types (`Sequence[str]`):
             Types that mentions may have.
         relation (`str`):
-            The one relation.
+            The only relation.
 
     Yields:
         [`Abstract`]: text, mentions and facts.
 
     Raises:
-        [`DocumentError`]: a line is not in the format, a PMID is there twice, or there is no abstract. The message
-            names file, line and field.
+        [`DocumentError`]: a line is not in the format, a PMID is repeated, or the file is empty. The message names
+            file, line and field.
     """
     abstract = None
     place_of_pmid: dict[str, str] = {}
@@ -99,7 +100,7 @@ def read_pubtator(path: str, types: Sequence[str], relation: str) -> Iterator[Ab
     if abstract is not None:
         yield _complete(abstract)
     if not place_of_pmid:
-        fail(path, "there is no abstract in it")
+        fail(path, "the file has no abstract")
 
 
 def _complete(abstract: Abstract) -> Abstract:
@@ -144,13 +145,13 @@ def read_annotation(fields: Sequence[str], place: str, abstract: Abstract, types
     Reads the fields of a mention line.
 
     Raises:
-        [`DocumentError`]: a field is malformed; the message names place and field.
+        [`DocumentError`]: a field is malformed. The message names place and field.
     """
     _, first, last, mention, mention_type, identifiers = fields[:6]
     text = abstract.text
     place_in = f"abstract {abstract.pmid}, mention {mention!r}"
     if not (first.isdecimal() and last.isdecimal()):
-        fail(place, f"{place_in}: start {first!r} and end {last!r}, expected the numbers of two characters")
+        fail(place, f"{place_in}: start {first!r} and end {last!r}, expected the positions of two characters")
     start, end = int(first), int(last)
     if not start < end <= len(text):
         expected = f"start < end <= {len(text)}, the length of title and abstract"
@@ -158,22 +159,23 @@ def read_annotation(fields: Sequence[str], place: str, abstract: Abstract, types
     if text[start:end] != mention:
         fail(place, f"{place_in}: the text from {start} to {end} is {text[start:end]!r}")
     if mention != mention.strip():
-        fail(place, f"{place_in}: expected no white space at its ends")
+        fail(place, f"{place_in}: expected no white space at its start and end")
     if mention_type not in types:
         fail(place, f"{place_in}: type {mention_type!r}, expected {' or '.join(types)}")
     parts = identifiers.strip().split("|")
     if not all(parts):
         fail(place, f"{place_in}: ids {identifiers!r}, expected {UNGROUNDED} or one id or several, joined by '|'")
-    # Several parts may be one: each gives a mention of its own entity once.
+    # An identifier can be repeated, but gives only one mention.
     ids = tuple(part for part in dict.fromkeys(parts) if part != UNGROUNDED)
     return Annotation(place, start, end, mention, mention_type, ids)
 
 
 def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str, Any]:
     """
-    Makes a document of an abstract: its PMID as title, entities by type and identifier in the order of their first
-    mention. A mention of several identifiers is one of several entities, an ungrounded one is of none. The title is a
-    sentence of its own, or several.
+    Makes a document of an abstract, with the PMID as its title.
+
+    Entities are told apart by type and identifier, and ordered by their first mention. A mention with several
+    identifiers belongs to several entities, an ungrounded mention to none. A sentence ends where the title ends.
 
     Args:
         abstract ([`Abstract`]):
@@ -182,9 +184,9 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
             Types of the arguments of its facts.
 
     Raises:
-        [`DocumentError`]: a fact is on an identifier without a mention of its type, or is there twice.
+        [`DocumentError`]: a fact names an identifier without a mention of its type, or is repeated.
     """
-    # Spans are keys, as mentions of several identifiers may repeat them.
+    # Spans are keys, because mentions with several identifiers can repeat them.
     spans: dict[tuple[str, str], dict[tuple[int, int], None]] = {}
     for annotation in sorted(abstract.annotations, key=lambda annotation: (annotation.start, annotation.end)):
         for identifier in annotation.ids:
@@ -201,7 +203,7 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
                 fail(place, f"abstract {abstract.pmid}: {relation} of {kind} {identifier!r}, which has no mention")
         fact = (index[head_type, head], index[tail_type, tail], relation)
         if fact in facts:
-            fail(place, f"abstract {abstract.pmid}: {relation} of {head} and {tail} is there twice")
+            fail(place, f"abstract {abstract.pmid}: {relation} of {head} and {tail} is repeated")
         facts[fact] = None
     document["labels"] = [{"h": head, "t": tail, "r": relation, "evidence": []} for head, tail, relation in facts]
     return document
@@ -209,16 +211,16 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
 
 def add_once(pmid: str, place: str, place_of_pmid: dict[str, str]) -> None:
     """
-    Notes where the abstract with a PMID is.
+    Records the place of an abstract by its PMID.
 
     Raises:
-        [`DocumentError`]: there is one already.
+        [`DocumentError`]: the PMID is repeated.
     """
     if pmid in place_of_pmid:
-        fail(place, f"abstract {pmid} is there already, at {place_of_pmid[pmid]}")
+        fail(place, f"abstract {pmid} repeats that at {place_of_pmid[pmid]}")
     place_of_pmid[pmid] = place
 
 
 def fail(place: str, message: str) -> NoReturn:
-    """Raises a [`DocumentError`] that begins with where it is."""
+    """Raises a [`DocumentError`] whose message starts with the place."""
     raise DocumentError(f"{place}: {message}")

@@ -60,6 +60,8 @@ _ROOM_OF_NAME = {
     "write_submission": "evaluation.submission",
 }
 
+__version__ = "0.1.0"
+
 __all__ = [
     "BiomedicalMetric",
     "DataCollatorForRelationExtraction",

@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Iterable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from huggingface_hub.dataclasses import strict
@@ -34,6 +35,8 @@ _CUSTOM_PIPELINES = {
         "pt": ["AutoModel"],
     }
 }
+# The packages that the code in a checkpoint needs. Inference Endpoints installs them from requirements.txt.
+REQUIREMENTS = "syntok>=1.4\ntransformers>=5.20\n"
 # Default of the processor. Before 0.1.0 it was a field of the configuration.
 _FORMER_MAX_LABELS_PER_PAIR = 4
 
@@ -271,6 +274,11 @@ class DocREIIConfig(PreTrainedConfig):
             # Another set of labels replaces both maps, not only the one that is given.
             config_dict = {name: value for name, value in config_dict.items() if name not in asked} | labels
         return super().from_dict(config_dict, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        # transformers saves the code beside config.json, but not what it needs.
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        Path(save_directory, "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}

@@ -207,7 +207,14 @@ class CorpusCounts:
         return CorpusCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def __str__(self) -> str:
-        return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in vars(self).items())
+        return ", ".join(f"{value:,} {_noun(name, value)}" for name, value in vars(self).items())
+
+
+def _noun(name: str, count: int) -> str:
+    """Names what is counted: `"documents"`, or `"document"` if there is one."""
+    plural, *rest = name.split("_")
+    singular = plural[:-3] + "y" if plural.endswith("ies") else plural[:-1]
+    return " ".join([singular if count == 1 else plural, *rest])
 
 
 def count_documents(documents: Iterable[Mapping[str, Any]]) -> CorpusCounts:

@@ -18,15 +18,14 @@ from .pair_features import PairFeatures
 
 if TYPE_CHECKING:
     # `save_pretrained` copies every file that is imported here into the checkpoint, for users who load it with
-    # `trust_remote_code`. This line adds the pipeline that the configuration names, and what it imports.
+    # `trust_remote_code`. These lines add the pipeline that the configuration names, and the handler of an endpoint.
+    from .handler import EndpointHandler  # noqa: F401
     from .pipeline_docre_ii import DocumentRelationExtractionPipeline  # noqa: F401
     from .processing_docre_ii import DocREIIProcessor
 
 
 class DocREIIPreTrainedModel(PreTrainedModel):
-    """
-    Weight initialisation, loading and the attention implementation of all DocRE-II models.
-    """
+    """Weight initialization, loading and the attention implementation of all DocRE-II models."""
 
     config: DocREIIConfig
     base_model_prefix = "docre_ii"
@@ -273,12 +272,14 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         if model_type != cls.config_class.model_type:
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module, but a {model_type!r} model")
         try:
+            cls._keys_to_ignore_on_load_missing = [r"^(?!docre_ii\.)"]  # new weights are expected
             model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **config_kwargs)
         except RuntimeError as error:  # weights of other sizes
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: {error}") from error
-        missing = sorted(name for name in info["missing_keys"] if name.startswith("docre_ii."))
-        if missing:
-            raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: it has no {missing[0]!r}")
+        finally:
+            cls._keys_to_ignore_on_load_missing = None
+        if missing := info["missing_keys"]:
+            raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module: it has no {min(missing)!r}")
         return model
 
     @can_return_tuple

@@ -264,6 +264,7 @@ def test_a_repository_is_complete(pushed, hub, name):
     references = [*config["auto_map"].values(), config["custom_pipelines"]["document-relation-extraction"]["impl"]]
     assert {reference.split(".")[0] + ".py" for reference in references} <= set(held)
     assert {"processor_config.json", "tokenizer.json", "tokenizer_config.json"} <= set(held)
+    assert {"handler.py", "requirements.txt"} <= set(held), "what Inference Endpoints needs"
     assert not [path for path in held if "/" in path or path.startswith(("checkpoint-", "optimizer", "scheduler"))]
     assert not [path for path in held if path.endswith(".bin") and path != "training_args.bin"]
     assert [path for path in held if path.endswith(".safetensors")]

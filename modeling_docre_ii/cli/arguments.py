@@ -10,7 +10,8 @@ from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..training.arguments import DocREIITrainingArguments
-from ..utils.suggestions import check_names
+from ..utils.bounds import check_at_least
+from ..utils.suggestions import check_names, did_you_mean_path
 
 
 # Data arguments that name existing files.
@@ -43,14 +44,16 @@ class ModelArguments:
     encoder_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "Changes to the encoder's configuration, such as '{\"attention_probs_dropout_prob\": 0.0}'."
+            "metavar": "JSON",
+            "help": "Changes to the encoder's configuration, such as '{\"attention_probs_dropout_prob\": 0.0}'.",
         },
     )
     model_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={
+            "metavar": "JSON",
             "help": 'Fields of DocREIIConfig: for a new model, such as \'{"pair_encoder": "concat"}\', and for the '
-            "inference module that stage 2 adds to a checkpoint, such as '{\"num_inference_layers\": 1}'."
+            "inference module that stage 2 adds to a checkpoint, such as '{\"num_inference_layers\": 1}'.",
         },
     )
     mark_types: bool = field(
@@ -66,7 +69,10 @@ class ModelArguments:
     )
     max_labels_per_pair: int | None = field(
         default=None,
-        metadata={"help": "Largest number of relations of a pair of entities. Default: 4, or that of the checkpoint."},
+        metadata={
+            "help": "Largest number of relations of a pair of entities. Default: that of the checkpoint, 4 for a new "
+            "model."
+        },
     )
     ignore_mismatched_sizes: bool = field(
         default=False,
@@ -77,6 +83,7 @@ class ModelArguments:
     )
 
     def __post_init__(self) -> None:
+        check_at_least(1, self, "max_labels_per_pair")
         self.encoder_kwargs, self.model_kwargs = self.encoder_changes, self.config_fields
         for name in self.model_kwargs:
             if name in type(self).__dataclass_fields__:
@@ -103,16 +110,18 @@ class StageArguments:
     stages: list[int] = field(
         default_factory=lambda: [1, 2],
         metadata={
+            "metavar": "STAGE",
             "help": "1 trains the base module, 2 adds the inference module and trains both. With both stages, stage 1 "
             "writes to OUTPUT_DIR/stage_1. With 2 alone, `model_name_or_path` is a model of stage 1 (or a text "
-            "encoder, for a model without pre-training)."
+            "encoder, for a model without pre-training).",
         },
     )
     stage_2: dict[str, Any] | str | None = field(
         default=None,
         metadata={
+            "metavar": "JSON",
             "help": "Training arguments of stage 2 where they differ from those of stage 1, such as "
-            '\'{"num_train_epochs": 15, "learning_rate": 1e-4}\'.'
+            '\'{"num_train_epochs": 15, "learning_rate": 1e-4}\'.',
         },
     )
 
@@ -150,23 +159,35 @@ class DataArguments:
     data_dir: str | None = field(
         default=None,
         metadata={
+            "metavar": "FOLDER",
             "help": "The folder of CDR's PubTator files (files named below replace those in it), or of GDA's "
-            "training_data and testing_data."
+            "training_data and testing_data.",
         },
     )
     train_file: list[str] | None = field(
         default=None,
-        metadata={"help": "Training documents (DocRED: JSON, CDR: PubTator), in one or several files, also gzipped."},
+        metadata={
+            "metavar": "FILE",
+            "help": "Training documents (DocRED: JSON, CDR: PubTator), in one or several files, also gzipped.",
+        },
     )
     validation_file: list[str] | None = field(
-        default=None, metadata={"help": "Documents to score, and to choose the best checkpoint on."}
+        default=None,
+        metadata={"metavar": "FILE", "help": "Documents to score, and to choose the best checkpoint on."},
     )
-    test_file: list[str] | None = field(default=None, metadata={"help": "Documents to predict on."})
+    test_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "Documents to predict on. Without them, `do_predict` takes the validation documents.",
+        },
+    )
     triples_dir: str | None = field(
         default=None,
         metadata={
+            "metavar": "FOLDER",
             "help": "Predict any number of test documents (as JSON lines, .jsonl) into Parquet files in this folder. "
-            "A run that is started again resumes there."
+            "A run that is started again resumes there.",
         },
     )
     documents_per_shard: int = field(
@@ -174,34 +195,50 @@ class DataArguments:
     )
     distant_file: list[str] | None = field(
         default=None,
-        metadata={"help": "Distantly supervised documents in DocRED's JSON, for the Ign F1 against their facts."},
+        metadata={
+            "metavar": "FILE",
+            "help": "Distantly supervised documents in DocRED's JSON, for the Ign F1 against their facts.",
+        },
     )
     mesh_tree_file: str | None = field(
         default=None,
-        metadata={"help": "CDR: the MeSH tree, for the hypernym filter in training and scoring."},
+        metadata={"metavar": "FILE", "help": "CDR: the MeSH tree, for the hypernym filter in training and scoring."},
     )
     train_pmids_file: str | None = field(
         default=None,
-        metadata={"help": "GDA: identifiers of the training documents, one a line. Default: the published list."},
+        metadata={
+            "metavar": "FILE",
+            "help": "GDA: identifiers of the training documents, one a line. Default: the published list.",
+        },
     )
     relations_file: str | None = field(
         default=None,
-        metadata={"help": "Relations of your own corpus: a JSON object, id -> readable name. Default: DocRED's."},
+        metadata={
+            "metavar": "FILE",
+            "help": "Relations of your own corpus: a JSON object, id -> readable name. Default: DocRED's.",
+        },
     )
     candidate_types: str | None = field(
         default=None,
-        metadata={"help": 'Types that can be related, such as \'[["Chemical", "Disease"]]\'. Default: all pairs.'},
+        metadata={
+            "metavar": "JSON",
+            "help": 'Types that can be related, such as \'[["Chemical", "Disease"]]\'. Default: all pairs.',
+        },
     )
     score_files: list[str] | None = field(
         default=None,
         metadata={
+            "metavar": "FILE",
             "help": "Only score these files of predictions (result.json or a zip of it) on the validation documents; "
-            "several files are runs with different seeds."
+            "several files are runs with different seeds.",
         },
     )
     compare_with: str | None = field(
         default=None,
-        metadata={"help": "Predictions to compare a single file of `score_files` with, by a paired bootstrap."},
+        metadata={
+            "metavar": "FILE",
+            "help": "Predictions to compare a single file of `score_files` with, by a paired bootstrap.",
+        },
     )
     unknown_titles: Literal["error", "wrong"] = field(
         default="error",
@@ -223,17 +260,22 @@ class DataArguments:
         default=2, metadata={"help": "Number of documents whose predicted triples are printed."}
     )
     num_printed_triples: int = field(default=10, metadata={"help": "Number of triples printed for each of them."})
+    num_printed_relations: int = field(
+        default=20, metadata={"help": "With `score_files`: largest number of relations whose scores are printed."}
+    )
 
     def __post_init__(self) -> None:
         if self.data_dir is not None and not Path(self.data_dir).is_dir():
-            raise ValueError(f"`data_dir`: there is no folder {self.data_dir!r} ({_relative_to()})")
+            raise ValueError(f"`data_dir`: there is no folder {_missing(self.data_dir)}")
         for name in _FILES:
             paths = getattr(self, name) or []
             for path in [paths] if isinstance(paths, str) else paths:
                 if not Path(path).is_file():
-                    raise ValueError(f"`{name}`: there is no file {path!r} ({_relative_to()})")
-        if self.documents_per_shard < 1:
-            raise ValueError(f"`documents_per_shard` must be at least 1, got {self.documents_per_shard}")
+                    raise ValueError(f"`{name}`: there is no file {_missing(path)}")
+        check_at_least(
+            1, self, "documents_per_shard", "max_train_documents", "max_eval_documents", "preprocessing_num_workers"
+        )
+        check_at_least(0, self, "num_printed_documents", "num_printed_triples", "num_printed_relations")
         if self.compare_with is not None and len(self.score_files or ()) != 1:
             raise ValueError("`compare_with` needs one file in `score_files` to compare with")
         if self.candidate_types is not None:
@@ -299,8 +341,10 @@ class Arguments:
         return self.training[max(self.training)]
 
 
-def _relative_to() -> str:
-    return f"paths are relative to {os.getcwd()!r}"
+def _missing(path: str) -> str:
+    """Returns a path that does not exist with a similar one or, without any, the folder it is relative to."""
+    relative_to = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()!r})"
+    return f"{path!r}{did_you_mean_path(path) or relative_to}"
 
 
 def _read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from .. import modeling_docre_ii
-from ..configuration_docre_ii import DocREIIConfig
+from ..configuration_docre_ii import REQUIREMENTS, DocREIIConfig
 from ..utils.atomic_write import atomic_write
 from .process_setup import one_line_errors
 
@@ -133,6 +133,7 @@ def _replace_code(folder: Path) -> None:
         path.unlink()
     for path in _code_of(_MAIN_MODULE):
         shutil.copyfile(path, folder / path.name)
+    (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
     card = folder / "README.md"
     if card.exists():
         text = card.read_text(encoding="utf-8")

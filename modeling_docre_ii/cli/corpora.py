@@ -2,8 +2,10 @@
 
 import logging
 import re
+from pathlib import Path
 
 from dataset_scripts.corpus import Corpus, load_corpus
+from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..documents import count_documents
 from ..evaluation.tables import SCORE_GROUPS
@@ -17,7 +19,8 @@ from .process_setup import logger
 _METRICS = [
     "loss",
     "calibrated_f1",
-    *(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")),
+    # The model predicts no evidence.
+    *(f"{group}{score}" for group in SCORE_GROUPS if group != "evidence_" for score in ("f1", "precision", "recall")),
 ]
 
 
@@ -33,10 +36,15 @@ def read_corpus(data_args: DataArguments) -> Corpus:
         [`Corpus`]
 
     Raises:
-        `ValueError`: as [`load_corpus`].
+        `ValueError`: there are no files of a corpus that is read from files; otherwise as [`load_corpus`].
     """
+    name = data_args.dataset_name
+    if name in KNOWN_CORPORA and not (data_args.files or data_args.data_dir or Path(name).is_dir()):
+        raise ValueError(
+            f"no documents were given: {name!r} is read from files, set `train_file`, `validation_file` or `test_file`"
+        )
     corpus = load_corpus(
-        data_args.dataset_name,
+        name,
         data_args.dataset_config_name,
         files=data_args.files,
         data_dir=data_args.data_dir,
@@ -67,10 +75,8 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
 
     Raises:
         `ValueError`: the documents of a step were not given or have no labels, the metric for the best model is
-            unknown or needs a filter that the documents lack, or the run does nothing.
+            unknown or needs a filter that the documents lack.
     """
-    if not (args.do_train or args.do_eval or args.do_predict):
-        raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
     if args.do_train:
         check_labels(corpus, "train")
     if args.do_eval or (args.do_train and args.calibrate_threshold):
@@ -83,7 +89,7 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     if args.do_train and "filtered" in metric and not has_filter:
         raise ValueError(f"`metric_for_best_model` is {metric!r}, for which CDR needs a `mesh_tree_file`")
     if args.do_predict and not {"validation", "test"} & set(corpus.splits):
-        raise ValueError("no test documents were given, but the run is to predict them: set `test_file`")
+        raise ValueError("no test documents were given, but `do_predict` needs them: set `test_file`")
 
 
 def check_labels(corpus: Corpus, split: str) -> None:

@@ -3,16 +3,21 @@
 import argparse
 import json
 import os
+import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import HfArgumentParser, IntervalStrategy
+from transformers.hf_argparser import string_to_bool
 
 from ..training.arguments import DocREIITrainingArguments
-from ..utils.suggestions import check_names
+from ..utils.suggestions import check_names, did_you_mean, did_you_mean_path
 from .arguments import Arguments, CardArguments, DataArguments, ModelArguments, StageArguments
+from .publishing import without_stale_statements
 
 
 _ARGUMENT_CLASSES = (ModelArguments, StageArguments, DataArguments, CardArguments, DocREIITrainingArguments)
@@ -27,6 +32,9 @@ _USUAL_TRAINING_ARGUMENTS = {
     "per_device_train_batch_size",
     "per_device_eval_batch_size",
     "gradient_accumulation_steps",
+    "max_tokens_per_batch",
+    "max_pairs_per_batch",
+    "max_steps",
     "learning_rate",
     "encoder_learning_rate",
     "base_learning_rate",
@@ -34,10 +42,20 @@ _USUAL_TRAINING_ARGUMENTS = {
     "weight_decay",
     "warmup_steps",
     "max_grad_norm",
+    "lr_scheduler_type",
+    "adam_epsilon",
     "seed",
     "bf16",
+    "use_cpu",
+    "ddp_timeout",
+    "deepspeed",
+    "logging_steps",
+    "disable_tqdm",
     "eval_strategy",
+    "eval_delay",
+    "eval_steps",
     "save_strategy",
+    "save_steps",
     "save_total_limit",
     "load_best_model_at_end",
     "metric_for_best_model",
@@ -46,14 +64,75 @@ _USUAL_TRAINING_ARGUMENTS = {
     "report_to",
     "resume_from_checkpoint",
     "push_to_hub",
+    "hub_model_id",
+    "hub_private_repo",
 }
-# The data arguments that only `--help-all` shows.
-_RARE_DATA_ARGUMENTS = {
-    "documents_per_shard",
-    "num_printed_documents",
-    "num_printed_triples",
-    "preprocessing_num_workers",
-}
+
+# The name of a value in the help, by the type of the argument.
+_METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", string_to_bool: "true|false"}
+
+
+class ArgumentParser(HfArgumentParser):
+    """
+    An `HfArgumentParser` with one-line errors, suggestions for misspelled arguments, and a short help.
+
+    Help and errors name every argument once, `--train_file`. As in transformers, `--train-file` works as well.
+
+    Args:
+        classes (`tuple[type]`):
+            The dataclasses of the arguments.
+        description (`str`, *optional*):
+            Text of the help, before the arguments.
+        prog (`str`):
+            How the user calls the program.
+    """
+
+    def __init__(self, classes: tuple[type, ...], description: str | None, prog: str):
+        super().__init__(
+            classes,
+            description=description,
+            formatter_class=_HelpFormatter,
+            prog=prog,
+            usage=f"{prog} [CONFIGURATION.yaml] [--argument value ...]",
+            allow_abbrev=False,
+        )
+        for action in self._actions:
+            if action.dest != "help":
+                action.option_strings = action.option_strings[:1]
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        namespace, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            if name.endswith((".yaml", ".yml", ".json")):
+                raise ValueError(f"{name!r} must be the first argument, if it is the configuration file")
+            known = [action.option_strings[0] for action in self._actions]
+            raise ValueError(
+                f"unknown argument {name!r}{did_you_mean('--' + name.lstrip('-').replace('-', '_'), known)}"
+            )
+        return namespace
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Shows the type of each argument, and its default unless the text names it."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=28, width=min(100, shutil.get_terminal_size().columns))
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return _METAVARS.get(action.type, "TEXT")
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        is_shown = isinstance(default, int | float | str) and default not in (False, "", argparse.SUPPRESS)
+        if isinstance(default, list):
+            default, is_shown = " ".join(map(str, default)), bool(default)
+        if isinstance(default, bool):
+            default = str(default).lower()
+        return text if not is_shown or "default" in text.lower() else f"{text.rstrip()} Default: {default}."
 
 
 def parse_arguments(argv: list[str], description: str | None = None, prog: str = "run_docre.py") -> Arguments:
@@ -72,23 +151,31 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         [`Arguments`]
 
     Raises:
-        `ValueError`: the file cannot be read, the file or `stage_2` has an unknown name, a path does not exist, a
-            mapping or a list of stages is malformed, or `triples_dir` is given without `do_predict`.
+        `ValueError`: the file cannot be read, a name is unknown, a value is malformed or out of range, a path does
+            not exist, or an argument is missing that another one needs.
     """
-    parser = _make_parser(_ARGUMENT_CLASSES, description, prog)
+    parser = ArgumentParser(_ARGUMENT_CLASSES, description, prog)
     parser.add_argument("--help-all", action="help", help="Show every argument and exit.")
     if "--help-all" not in argv:
         for action in parser._actions:
-            group = action.container.title
-            is_rare = group == CardArguments._argument_group_name or action.dest in _RARE_DATA_ARGUMENTS
-            if is_rare or (group == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS):
+            if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
-        argv = _as_arguments(_read_configuration(argv[0])) + argv[1:]
-    asked_to_evaluate = parser.parse_args(argv).do_eval
+        values, command_line = _read_configuration(argv[0]), argv[1:]
+        before, after = (parser.parse_args(_as_arguments(values) + rest) for rest in ([], command_line))
+        overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
+        argv = _as_arguments(without_stale_statements(values, overridden)) + command_line
+    given = parser.parse_args(argv)
     model_args, stage_args, data_args, card_args, training_args = parser.parse_args_into_dataclasses(argv)
     if data_args.triples_dir is not None and not training_args.do_predict:
         raise ValueError("`triples_dir` is where `do_predict` writes: set it as well")
+    if given.output_dir is None and (given.do_train or given.do_eval or given.do_predict):
+        raise ValueError("`output_dir` is missing: set it to the folder that the run writes to")
+    if training_args.hub_model_id is not None:
+        try:
+            validate_repo_id(training_args.hub_model_id)
+        except HFValidationError as error:
+            raise ValueError(f"`hub_model_id`: {error}") from error
     training = dict.fromkeys(stage_args.stages, training_args)
     changes = stage_args.stage_2_changes
     if 2 in training and changes:
@@ -102,7 +189,7 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
     for args in training.values():
         if not args.do_train:
             # With an `eval_strategy`, which is for training, transformers switches `do_eval` on.
-            args.do_eval, args.eval_strategy = asked_to_evaluate, IntervalStrategy.NO
+            args.do_eval, args.eval_strategy = given.do_eval, IntervalStrategy.NO
     return Arguments(model_args, data_args, card_args, training)
 
 
@@ -118,29 +205,37 @@ def parse_data_arguments(argv: list[str], description: str | None = None, prog: 
         [`DataArguments`]
 
     Raises:
-        `ValueError`: the file cannot be read or has an unknown name, or a path does not exist.
+        `ValueError`: the file cannot be read, a name is unknown, a value is malformed or out of range, or a path does
+            not exist.
     """
-    parser = _make_parser((DataArguments,), description, prog)
+    parser = ArgumentParser((DataArguments,), description, prog)
     if argv and not argv[0].startswith("-"):
         of_data = {field.name for field in fields(DataArguments)}
         values = {name: value for name, value in _read_configuration(argv[0]).items() if name in of_data}
         argv = _as_arguments(values) + argv[1:]
-    parser.parse_args(argv)  # names an unknown argument, which the next line would call unused
+    parser.parse_args(argv)  # suggests a name for an unknown argument
     return parser.parse_args_into_dataclasses(argv)[0]
 
 
-def _make_parser(classes: tuple[type, ...], description: str | None, prog: str) -> HfArgumentParser:
-    return HfArgumentParser(
-        classes,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        prog=prog,
-        usage=f"{prog} [CONFIGURATION.yaml] [--argument value ...]",
-        allow_abbrev=False,
+def short_usage(prog: str) -> str:
+    """
+    Returns what to type first, for a user who has typed no arguments.
+
+    Args:
+        prog (`str`):
+            How the user calls the program.
+    """
+    launch = f"accelerate launch {prog}" if prog.endswith(".py") else prog
+    return (
+        f"usage: {prog} [CONFIGURATION.yaml] [--argument value ...]\n\n"
+        f"The quickstart trains on 80 documents, in minutes:\n\n    {launch} configuration/quickstart.yaml\n\n"
+        f"{prog} --help shows the arguments."
     )
 
 
 def _read_configuration(path: str) -> dict[str, Any]:
+    if not os.path.exists(path):
+        raise ValueError(f"there is no configuration file {path!r}{did_you_mean_path(path)}")
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

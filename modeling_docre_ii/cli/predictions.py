@@ -11,6 +11,7 @@ from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..processing_docre_ii import DocREIIProcessor
 from ..training.trainer import DocREIITrainer
 from ..utils.atomic_write import atomic_write
+from ..utils.wording import counted
 
 
 def write_predictions(path: Path, predictions: Sequence[Mapping[str, Any]]) -> None:
@@ -38,7 +39,7 @@ def print_triples(predictions: Sequence[Mapping[str, Any]], num_documents: int, 
             How many documents, and how many triples of each.
     """
     for prediction in predictions[:num_documents]:
-        print(f"\n{prediction['title']}: {len(prediction['triples'])} triples predicted")
+        print(f"\n{prediction['title']}: {counted(len(prediction['triples']), 'triple')} predicted")
         for triple in prediction["triples"][:num_triples]:
             head, tail = triple["head"]["name"], triple["tail"]["name"]
             print(f"  {triple['score']:.2f}  {head}  --{triple['relation_name']}-->  {tail}")

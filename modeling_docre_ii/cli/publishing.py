@@ -1,5 +1,6 @@
 """Describes a run for the model card."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,29 @@ from dataset_scripts.known_corpora import KNOWN_CORPORA
 from ..hub.hub_names import is_hub_id
 from ..hub.training_record import CorpusDescription
 from .arguments import Arguments, DataArguments
+
+
+_MODEL = {"model_name_or_path"}
+_CORPUS = {"dataset_name", "dataset_config_name", "data_dir", "train_file", "relations_file"}
+# Each statement of the model card, and the arguments that it describes.
+_DESCRIBED = {"hub_base_model": _MODEL, "hub_license": _MODEL, "hub_dataset": _CORPUS, "hub_language": _CORPUS}
+
+
+def without_stale_statements(values: dict[str, Any], overridden: Collection[str]) -> dict[str, Any]:
+    """
+    Drops what a configuration file says of a model or corpus that the command line replaces.
+
+    Args:
+        values (`dict[str, Any]`):
+            The arguments in the file.
+        overridden (`Collection[str]`):
+            Names of the arguments that have another value on the command line.
+
+    Returns:
+        `dict[str, Any]`: `values` without `hub_base_model` and `hub_license` for another model, and without
+        `hub_dataset` and `hub_language` for another corpus.
+    """
+    return {name: value for name, value in values.items() if _DESCRIBED.get(name, set()).isdisjoint(overridden)}
 
 
 def describe_corpus(data_args: DataArguments) -> CorpusDescription:
@@ -19,7 +43,7 @@ def describe_corpus(data_args: DataArguments) -> CorpusDescription:
             Which documents.
 
     Returns:
-        [`CorpusDescription`]: of a published corpus all that is known, of other documents the name.
+        [`CorpusDescription`]: the full description of a published corpus, the name alone for other documents.
     """
     if not (data_args.files or data_args.data_dir):
         name = data_args.dataset_name
@@ -32,8 +56,9 @@ def describe_corpus(data_args: DataArguments) -> CorpusDescription:
 
 def card_kwargs(arguments: Arguments) -> dict[str, Any]:
     """
-    Returns the arguments of [`DocREIITrainer.create_model_card`] that the command line knows. The corpus itself is
-    described by [`describe_corpus`].
+    Returns what the command line tells [`DocREIITrainer.create_model_card`], except for the corpus.
+
+    [`describe_corpus`] describes the corpus.
 
     Args:
         arguments ([`Arguments`]):

@@ -36,7 +36,7 @@ def main(argv: list[str], prog: str = "docre-ii score") -> None:
     Raises:
         `SystemExit`: the arguments or a file are malformed, with a message that says how.
     """
-    with one_line_errors(prog, ValueError):
+    with one_line_errors(prog, ValueError, OSError):
         data_args = parse_data_arguments(argv, DESCRIPTION, prog)
         setup_logging()
         if not data_args.score_files:
@@ -73,9 +73,10 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
         print(f"\n{len(runs)} runs\n{runs_table(summarize_runs(runs))}")
     elif data_args.compare_with is None:
         by_relation = score_relations(files[0], documents, unknown_titles)
-        print(f"\n{relation_table(by_relation, corpus.relation_names)}")
+        print(f"\n{relation_table(by_relation, corpus.relation_names, data_args.num_printed_relations)}")
     else:
         others = read_submission(data_args.compare_with)
+        other_scores = score_facts(others, documents, corpus.train_facts, unknown_titles=unknown_titles)
         comparisons = {
             name: paired_bootstrap(
                 files[0],
@@ -86,7 +87,7 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
                 unknown_titles=unknown_titles,
             )
             for name in runs[0]
-            if name.endswith("f1") and name != "ign_distant_f1"
+            if name.endswith("f1") and name in other_scores
         }
         heading = f"{paths[0]} and {data_args.compare_with}, 1,000 resamples of the documents"
         print(f"\n{heading}\n{comparison_table(comparisons)}")

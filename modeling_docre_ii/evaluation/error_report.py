@@ -1,4 +1,4 @@
-"""The error report: every document with its right and wrong triples, as HTML."""
+"""The report of predictions: every document with its triples, as one HTML page."""
 
 import json
 from collections import Counter, defaultdict
@@ -14,11 +14,9 @@ from .scores import micro_scores
 
 TEMPLATE = Path(__file__).with_name("error_report.html")
 PLACEHOLDER = "__REPORT_DATA__"
-# The order of the outcomes of one pair. "removed" is wrong in an earlier iteration and not in the result.
-OUTCOMES = ("correct", "wrong", "missed", "not counted", "removed")
-# Ranks, not numbers of facts, so that the groups mean the same for 80 documents and for 100,000. The ten most frequent
-# relations of DocRED hold 60% of its facts.
-FREQUENCY_GROUPS = {"10 most frequent": 10, "rank 11 to 30": 30, "rank 31 and on": float("inf")}
+# Groups by rank mean the same for 80 documents and for 100,000. The ten most frequent relations of DocRED have 60% of
+# its facts.
+FREQUENCY_GROUPS = {"10 most frequent": 10, "rank 11 to 30": 30, "from rank 31": float("inf")}
 
 # Index of the document, head, tail, relation.
 CorpusFact = tuple[int, int, int, str]
@@ -32,11 +30,13 @@ class _Facts(NamedTuple):
         gold: Gold facts and their evidence.
         predicted: For each iteration, predicted facts and their scores.
         uncounted: Document, head and tail of the pairs that do not count; `None` if no document lists such pairs.
+        has_gold: Whether any document has labels.
     """
 
     gold: dict[CorpusFact, list[int]]
     predicted: list[dict[CorpusFact, float | None]]
     uncounted: set[tuple[int, int, int]] | None
+    has_gold: bool
 
 
 def write_error_report(
@@ -45,10 +45,12 @@ def write_error_report(
     predictions: Mapping[str, Iterable[Mapping[str, Any]]],
     relation_names: Mapping[str, str],
     train_documents: Iterable[Mapping[str, Any]] = (),
-    heading: str = "What the model got right and wrong",
+    heading: str | None = None,
 ) -> None:
     """
-    Writes a page with all documents and predictions, for any browser, offline.
+    Writes an HTML page with all documents and predictions, which any browser shows offline.
+
+    Documents with labels show correct, wrong and missed triples. Without labels, it shows the predictions.
 
     Args:
         path (`str` or `Path`):
@@ -57,7 +59,7 @@ def write_error_report(
             See [`report_data`].
 
     Raises:
-        [`DocumentError`], [`PredictionError`], `ValueError`: see [`report_data`]. Nothing is written then.
+        [`DocumentError`], [`PredictionError`], `ValueError`: see [`report_data`]. Then no file is written.
     """
     data = report_data(documents, predictions, relation_names, train_documents, heading)
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACEHOLDER)
@@ -72,32 +74,36 @@ def report_data(
     predictions: Mapping[str, Iterable[Mapping[str, Any]]],
     relation_names: Mapping[str, str],
     train_documents: Iterable[Mapping[str, Any]] = (),
-    heading: str = "What the model got right and wrong",
+    heading: str | None = None,
 ) -> dict[str, Any]:
     """
-    Compares predictions with the gold documents.
+    Returns the content of the report: documents, triples and summary tables.
 
     A triple is `correct`, `wrong`, `missed`, `not counted` (predicted on a pair that the benchmark leaves out) or
-    `removed` (wrong in an earlier iteration, not in the result). It is inter-sentence if and only if no sentence
-    contains a mention of both its entities. Scores are in percent, micro over all facts, as in [`score_facts`].
+    `removed` (predicted wrongly in an earlier iteration, not in the result). It is inter-sentence if and only if no
+    sentence contains a mention of both its entities. Scores are in percent, micro-averaged over all facts, as in
+    [`score_facts`].
+
+    If no document has labels, a triple is `predicted` or `removed`, and the tables count predictions.
 
     Args:
         documents (`Iterable[dict]`):
-            The gold documents in DocRED's form, of different titles. With `uncounted`, a list of pairs (`h`, `t`),
-            every score is given twice: over all pairs, and as `filtered` without the facts on those pairs.
+            Documents in DocRED's form, with unique titles. With `uncounted`, a list of pairs (`h`, `t`), every score
+            is given twice: over all pairs, and as `filtered` without the facts on those pairs.
         predictions (`dict[str, Iterable[dict]]`):
-            The predictions of `base`, `iteration_1` and so on, in order; the last are the result. They have DocRED's
-            submission form and, if known, a `score`, see [`to_submission`].
+            Predictions of `base`, `iteration_1` and so on, in order; the last are the result. They have DocRED's
+            submission form and optionally a `score`, see [`to_submission`].
         relation_names (`dict[str, str]`):
             Relation id -> readable name.
         train_documents (`Iterable[dict]`, *optional*):
-            Training documents, in which the relations are counted. Defaults to the gold documents.
+            Training documents, to count the relations in. Defaults to the documents themselves.
         heading (`str`, *optional*):
             Heading of the page.
 
     Returns:
-        `dict`: `heading`, `iterations` (names), `relations`, `types`, `documents` with their `triples`, `summary`
-        with the rows of four tables, `frequency_source` and `has_uncounted`, ready to be written as JSON.
+        `dict`: `heading`, `iterations` (names), `relations`, `types`, `documents` with their `triples` by descending
+        score, `summary` with the rows of four tables, `frequency_source`, `has_gold` and `has_uncounted`. JSON can
+        represent all of it.
 
     Raises:
         [`DocumentError`]: A document is not in DocRED's form.
@@ -121,8 +127,9 @@ def report_data(
     groups = _frequency_groups(used, frequencies, source)
     types = Counter(mention["type"] for doc in documents for mentions in doc["vertexSet"] for mention in mentions)
     return {
-        "heading": heading,
+        "heading": heading or ("What the model got right and wrong" if facts.has_gold else "What the model predicts"),
         "iterations": iterations,
+        "has_gold": facts.has_gold,
         "has_uncounted": facts.uncounted is not None,
         "frequency_source": source,
         "relations": {
@@ -157,7 +164,7 @@ def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[It
     uncounted = None
     if any(document.get("uncounted") is not None for document in documents):
         uncounted = ignored_pairs(documents)
-    return _Facts(gold, predicted, uncounted)
+    return _Facts(gold, predicted, uncounted, has_gold=bool(gold))
 
 
 def _score(row: Mapping[str, Any]) -> float | None:
@@ -214,6 +221,8 @@ def _outcome(fact: CorpusFact, facts: _Facts) -> str:
         return "correct" if is_result else "missed"
     if not is_result:
         return "removed"
+    if not facts.has_gold:
+        return "predicted"
     return "not counted" if facts.uncounted and fact[:3] in facts.uncounted else "wrong"
 
 
@@ -238,7 +247,8 @@ def _document(document: Mapping[str, Any], triples: list[dict[str, Any]]) -> dic
         }
         for mentions in document["vertexSet"]
     ]
-    triples.sort(key=lambda triple: (triple["h"], triple["t"], OUTCOMES.index(triple["outcome"]), triple["r"]))
+    # Triples that were never predicted have no score and come last.
+    triples.sort(key=lambda triple: (triple["score"] is None, -(triple["score"] or 0.0)))
     sentences = [list(sentence) for sentence in document["sents"]]
     return {"title": document["title"], "sents": sentences, "entities": entities, "triples": triples}
 
@@ -247,27 +257,30 @@ def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str,
     """Returns the scores of each iteration and its changes to the one before."""
     rows = []
     for index, label in enumerate(iterations):
-        row = {"label": label, **_scores(facts.predicted[index], facts.gold, facts.uncounted), "changes": None}
+        changes = None
         if index:
             before, after = facts.predicted[index - 1].keys(), facts.predicted[index].keys()
             added, removed, gold = after - before, before - after, facts.gold.keys()
-            row["changes"] = {
-                "correct gained": len(added & gold),
-                "correct lost": len(removed & gold),
-                "wrong added": len(added - gold),
-                "wrong removed": len(removed - gold),
-            }
-        rows.append(row)
+            changes = {"added": len(added), "removed": len(removed)}
+            if facts.has_gold:
+                changes = {
+                    "correct gained": len(added & gold),
+                    "correct lost": len(removed & gold),
+                    "wrong added": len(added - gold),
+                    "wrong removed": len(removed - gold),
+                }
+        rows.append({"label": label, **_scores(facts.predicted[index], facts.gold, facts), "changes": changes})
     return rows
 
 
 def _table(facts: _Facts, labels: Sequence[str], label_of: Callable[[CorpusFact], str]) -> list[dict[str, Any]]:
-    """Returns the scores of the result by label, and the F1 of each iteration."""
+    """Returns the scores of the result by label, and the F1 of each iteration; without gold facts, counts."""
     gold, predicted = _grouped(facts.gold, label_of), [_grouped(rows, label_of) for rows in facts.predicted]
     rows = []
     for label in labels:
-        scores = [_scores(part[label], gold[label], facts.uncounted) for part in predicted]
-        rows.append({"label": label, **scores[-1], "f1_by_iteration": [score["f1"] for score in scores]})
+        scores = [_scores(part[label], gold[label], facts) for part in predicted]
+        name = "f1" if facts.has_gold else "predicted"
+        rows.append({"label": label, **scores[-1], f"{name}_by_iteration": [score[name] for score in scores]})
     return rows
 
 
@@ -278,13 +291,15 @@ def _grouped(facts: Iterable[CorpusFact], label_of: Callable[[CorpusFact], str])
     return groups
 
 
-def _scores(predicted: Iterable[CorpusFact], gold: Iterable[CorpusFact], uncounted: set | None) -> dict[str, Any]:
-    """Returns a row of a table, also `filtered` without the uncounted pairs."""
-    predicted, gold = set(predicted), set(gold)
+def _scores(predicted: Iterable[CorpusFact], gold: Iterable[CorpusFact], facts: _Facts) -> dict[str, Any]:
+    """Returns the scores of a group of facts, also `filtered` without the uncounted pairs."""
+    predicted, gold, uncounted = set(predicted), set(gold), facts.uncounted
+    if not facts.has_gold:
+        return {"predicted": len(predicted)}
     scores = _counts_and_scores(predicted, gold)
     if uncounted is not None:
         scores["filtered"] = _counts_and_scores(
-            *({fact for fact in facts if fact[:3] not in uncounted} for facts in (predicted, gold))
+            *({fact for fact in group if fact[:3] not in uncounted} for group in (predicted, gold))
         )
     return scores
 

@@ -95,10 +95,10 @@ def count_facts(
     - `infer_f1` (if there is such a gold fact): facts on pairs (h, t) for which gold has (h, r1, o) and (o, r2, t)
       with an o other than h and t. Papers define the gold facts like this (GAIN, SIRE) and do not define the
       predictions: here a prediction counts if its pair is such a pair, whether or not it is a gold pair.
-    - `evidence_f1` (if a gold fact has evidence): evidence sentences instead of facts, as the official script counts
-      them: all that is predicted counts, also for a wrong fact; a correct sentence is in the evidence of the same gold
-      fact. Of a repeated prediction, the first counts. Of a repeated label, the sentences of both count as gold, and
-      those of the last one are correct.
+    - `evidence_f1` (if a gold fact and a prediction have evidence): evidence sentences instead of facts, as the
+      official script counts them: all that is predicted counts, also for a wrong fact; a correct sentence is in the
+      evidence of the same gold fact. Of a repeated prediction, the first counts. Of a repeated label, the sentences of
+      both count as gold, and those of the last one are correct.
     - `filtered_f1`, `filtered_intra_f1`, `filtered_inter_f1` (if a document has the key `uncounted`): facts that are
       not on a pair of `uncounted`. In CDR these are the pairs that papers leave out by MeSH's hypernyms.
 
@@ -152,6 +152,8 @@ def count_facts(
         for name, rows_of_name in counts.items()
         if (is_filtered or not name.startswith("filtered_"))
         and (name not in ("infer_f1", "evidence_f1") or rows_of_name[:, 2].any())
+        # A system that predicts no evidence has no score for it.
+        and (name != "evidence_f1" or rows_of_name[:, 1].any())
     }
 
 

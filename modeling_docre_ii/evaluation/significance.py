@@ -62,7 +62,7 @@ def paired_bootstrap(
         `high`, the ends of the 95% interval of the difference; `p_value`.
 
     Raises:
-        `ValueError`: There is no document or no resample, the documents do not have the score, or `unknown_titles` is
+        `ValueError`: There is no document or no resample, a system does not have the score, or `unknown_titles` is
             neither `"error"` nor `"wrong"`.
         [`PredictionError`]: As [`count_facts`].
     """
@@ -72,8 +72,11 @@ def paired_bootstrap(
         count_facts(facts, documents, train_facts, unknown_titles=unknown_titles)
         for facts in (predictions, other_predictions)
     ]
-    if score not in counts[0]:
-        raise ValueError(f"no score {score!r} on these documents, expected one of {', '.join(counts[0])}")
+    shared = [name for name in counts[0] if name in counts[1]]
+    if score not in shared:
+        raise ValueError(
+            f"no score {score!r} on these documents for both systems, expected one of {', '.join(shared)}"
+        )
     # Shape (num_documents, 2, 4), so that the same documents are drawn for both systems; with unknown titles, one row
     # more.
     paired = np.stack([counts_of_system[score] for counts_of_system in counts], axis=1)

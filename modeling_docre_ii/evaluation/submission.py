@@ -74,6 +74,8 @@ def read_submission(path: str | os.PathLike) -> list[dict[str, Any]]:
         raise PredictionError(f"{path}: not JSON: {error}") from error
     if not isinstance(predictions, list):
         raise PredictionError(f"{path}: found {reprlib.repr(predictions)}, expected a list of predictions")
+    if predictions and isinstance(predictions[0], Mapping) and "triples" in predictions[0]:
+        raise PredictionError(f"{path} is not a submission, but triples for reading: use the {_RESULT!r} beside it")
     _check_all(predictions, path)
     return predictions
 

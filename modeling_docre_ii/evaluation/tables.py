@@ -3,6 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..utils.wording import counted
+
+
+# Number of relations that a summary names.
+_NAMED_RELATIONS = 5
 
 SCORE_GROUPS = {
     "": "all facts",
@@ -45,16 +50,22 @@ def score_rows(scores: Mapping[str, float]) -> list[tuple[str, ...]]:
     return rows
 
 
-def relation_table(rows: Sequence[Mapping[str, Any]], relation_names: Mapping[str, str]) -> str:
+def relation_table(
+    rows: Sequence[Mapping[str, Any]], relation_names: Mapping[str, str], max_rows: int | None = None
+) -> str:
     """
-    Returns a table of the scores of every relation.
+    Returns a table of the scores of the predicted relations, and a summary of the others.
 
     Args:
         rows (`list[dict]`):
             From [`score_relations`].
         relation_names (`dict[str, str]`):
             Relation id -> readable name.
+        max_rows (`int`, *optional*):
+            Largest number of relations in the table. Defaults to no limit.
     """
+    predicted = [row for row in rows if row["predicted"]]
+    shown = predicted[:max_rows]
     head = ("relation", "F1", "precision", "recall", "correct", "predicted", "gold")
     named = (
         (
@@ -62,9 +73,21 @@ def relation_table(rows: Sequence[Mapping[str, Any]], relation_names: Mapping[st
             *_percent(row["f1"], row["precision"], row["recall"]),
             *(str(row[name]) for name in ("correct", "predicted", "gold")),
         )
-        for row in rows
+        for row in shown
     )
-    return _layout([head, *named])
+    lines = [_layout([head, *named])]
+    if len(predicted) > len(shown):
+        lines.append(f"and {counted(len(predicted) - len(shown), 'more predicted relation')}")
+    missed = [row for row in rows if not row["predicted"]]
+    if missed:
+        names = [f"{relation_names.get(row['relation'], row['relation'])} ({row['gold']:,})" for row in missed]
+        rest = ", ..." if len(names) > _NAMED_RELATIONS else ""
+        facts, all_facts = (sum(row["gold"] for row in counted) for counted in (missed, rows))
+        lines.append(
+            f"never predicted: {counted(len(missed), 'relation')} with {facts:,} of {all_facts:,} facts: "
+            f"{', '.join(names[:_NAMED_RELATIONS])}{rest}"
+        )
+    return "\n".join(lines)
 
 
 def runs_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
@@ -128,7 +151,7 @@ def iteration_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[tu
     prefixes = {name: f"{name}_" if len(names) > 1 else "" for name in names}
     is_filtered = f"{prefixes[names[-1]]}filtered_f1" in scores
     titles = {
-        "f1": "as it is",
+        "f1": "own threshold",
         "filtered_f1": "filtered",
         "calibrated_f1": "filtered, best threshold" if is_filtered else "best threshold",
     }
@@ -148,7 +171,8 @@ def _percent(*values: float | None) -> list[str]:
 
 def _layout(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
+    lines = (
         f"{first:<{widths[0]}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(rest, widths[1:]))
         for first, *rest in rows
     )
+    return "\n".join(line.rstrip() for line in lines)

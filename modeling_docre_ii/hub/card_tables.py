@@ -11,12 +11,9 @@ import transformers
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..documents import CorpusCounts
+from ..evaluation.tables import iteration_names, iteration_rows, score_rows
 from ..processing_docre_ii import DocREIIProcessor
 from .training_record import TrainedStage
-
-
-# Longer tables are folded away.
-_FOLDED_ROWS = 12
 
 
 def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
@@ -25,7 +22,7 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
     Args:
         rows (`list[list]`):
-            The cells, the heading first. Line breaks in a cell become spaces.
+            The cells, the header first. Line breaks in a cell become spaces.
 
     Returns:
         `str`
@@ -38,48 +35,67 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, body)])
 
 
-def fold_if_long(table: str, summary: str) -> str:
+def score_table(all_scores: Mapping[str, Mapping[str, float]], counts: Mapping[str, CorpusCounts]) -> str:
     """
-    Folds a long table under a summary.
+    Returns the scores of all splits as one table, or an empty text without any.
 
     Args:
-        table (`str`):
-            A table from [`markdown_table`].
-        summary (`str`):
-            The visible line.
+        all_scores (`dict[str, dict[str, float]]`):
+            Scores by split, in percent.
+        counts (`dict[str, CorpusCounts]`):
+            What is in each split.
+    """
+    rows = []
+    for split, scores in all_scores.items():
+        documents = f"{split}, {counts[split].documents:,}" if split in counts else split
+        (_, *head), *of_split = score_rows(scores)
+        rows += [(documents, *row) for row in of_split]
+    return markdown_table([("documents", "facts", *head), *rows]) if rows else ""
+
+
+def iteration_tables(all_scores: Mapping[str, Mapping[str, float]], num_iterations: int) -> list[tuple[str, str]]:
+    """
+    Returns a table for each split with the F1 of the base module and of every iteration.
+
+    Args:
+        all_scores (`dict[str, dict[str, float]]`):
+            Scores by split, in percent.
+        num_iterations (`int`):
+            Number of iterations of the model. Without any there is no table.
 
     Returns:
-        `str`: the table, unchanged if it is short.
+        `list[tuple[str, str]]`: splits and tables.
     """
-    if len(table.splitlines()) - 2 <= _FOLDED_ROWS:
-        return table
-    return f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
+    names = iteration_names(1 + num_iterations)
+    return [
+        (split, markdown_table(iteration_rows(scores, names)))
+        for split, scores in all_scores.items()
+        if num_iterations and f"{names[-1]}_f1" in scores
+    ]
 
 
 def overview_table(
     config: DocREIIConfig,
-    processor: DocREIIProcessor | None,
     license: str | None,
     base_model: str | None,
-    dataset_names: Sequence[str],
-    dataset_ids: Sequence[str],
-    num_relations: int,
+    corpus: str,
     num_parameters: int | None,
 ) -> str:
-    """Returns the table at the top of the card. The arguments are as for [`make_model_card`]."""
+    """
+    Returns the table of corpus, license and model.
+
+    Args:
+        config, license, base_model, num_parameters: As for [`make_model_card`].
+        corpus (`str`): The corpus, from [`corpus_phrase`].
+    """
     encoder = config.get_text_config()
     size = f"{encoder.model_type}, {encoder.num_hidden_layers} layers of width {encoder.hidden_size}"
-    rows = [("encoder", size)]
+    rows = [("corpus", corpus), ("license", f"{license or 'not stated'} (weights), MIT (code)")]
     if base_model:
         rows.append(("fine-tuned from", f"[{base_model}](https://huggingface.co/{base_model})"))
-    if dataset_names:
-        links = [f"[{id_}](https://huggingface.co/datasets/{id_})" for id_ in dataset_ids]
-        rows.append(("corpus", ", ".join(dataset_names) + (f" ({', '.join(links)})" if links else "")))
+    rows.append(("encoder", size))
     if num_parameters:
         rows.append(("parameters", f"{num_parameters / 1e6:,.1f} M"))
-    limit = "" if processor is None else f", at most {processor.max_labels_per_pair} for a pair of entities"
-    rows.append(("relations", f"{num_relations:,}{limit}"))
-    rows.append(("license", f"{license or 'not stated'} (weights), MIT (code)"))
     return markdown_table([("", ""), *rows])
 
 
@@ -91,7 +107,7 @@ def count_table(counts: Mapping[str, CorpusCounts]) -> str:
 
 
 def hyperparameter_table(stages: Sequence[tuple[int, TrainedStage]]) -> str:
-    """Returns the training arguments as a table, a column a stage, or an empty text without any stage."""
+    """Returns the training arguments as a table with a column for each stage, or an empty text without any."""
     columns = [_hyperparameters(stage, trained.arguments) for stage, trained in stages]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [(name, *(column.get(name, "") for column in columns)) for name in names]
@@ -104,7 +120,7 @@ def _hyperparameters(stage: int, args: Mapping[str, Any]) -> dict[str, str]:
         args[name] for name in ("train_batch_size", "gradient_accumulation_steps", "world_size")
     )
     parts = [
-        f"{per_device} a device",
+        f"{per_device} per device",
         *([f"{devices} devices"] if devices > 1 else []),
         *([f"{accumulation} steps"] if accumulation > 1 else []),
     ]
@@ -117,7 +133,7 @@ def _hyperparameters(stage: int, args: Mapping[str, Any]) -> dict[str, str]:
     per_step = per_device * accumulation * devices
     return {
         length.rpartition("_")[2]: f"{args[length]:g}",
-        "documents a step": str(per_step) + (f" ({' × '.join(parts)})" if len(parts) > 1 else ""),
+        "documents per step": str(per_step) + (f" ({' × '.join(parts)})" if len(parts) > 1 else ""),
         "learning rate of the encoder": f"{args['encoder_learning_rate']:g}" if stage == 1 else base_rate,
         "learning rate of the rest of the base module": new_rate if stage == 1 else base_rate,
         "learning rate of the inference module": "" if stage == 1 else new_rate,
@@ -125,18 +141,18 @@ def _hyperparameters(stage: int, args: Mapping[str, Any]) -> dict[str, str]:
         "warm-up": f"{100 * warmup:g}% of the steps" if warmup < 1 else f"{warmup:g} steps",
         "optimizer": optimizer,
         "weight decay": f"{args['weight_decay']:g}",
-        "gradient norm at most": f"{args['max_grad_norm']:g}" if args["max_grad_norm"] else "any",
+        "maximum gradient norm": f"{args['max_grad_norm']:g}" if args["max_grad_norm"] else "not clipped",
         "precision": "bf16" if args["bf16"] else "fp16" if args["fp16"] else "float32",
         "seed": str(args["seed"]),
         "checkpoint": f"the best by `{args['metric_for_best_model']}`"
         if args["load_best_model_at_end"]
         else "the last",
-        "threshold": "calibrated after training" if args["calibrate_threshold"] else "as it was learned",
+        "threshold": "calibrated after training" if args["calibrate_threshold"] else "as learned",
     }
 
 
 def option_table(config: DocREIIConfig, processor: DocREIIProcessor | None) -> str:
-    """Returns the options of the model and of its processor as a table."""
+    """Returns the options of the model and its processor as a table."""
     names = ["pair_encoder", "pair_hidden_size", "pair_feature_size", "pair_dropout", "num_iterations"]
     if config.num_iterations:
         names += ["num_inference_layers", "inference_hidden_size", "cross_attention", "relation_embedding"]
@@ -151,14 +167,14 @@ def option_table(config: DocREIIConfig, processor: DocREIIProcessor | None) -> s
 
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str:
     """
-    Returns the evaluations during a training as a table.
+    Returns the evaluations during training as a table.
 
     Args:
         log_history (`list[dict]`):
             The log of its Trainer, `TrainerState.log_history`.
 
     Returns:
-        `str`: a row an evaluation; empty if there was none.
+        `str`: a row for each evaluation; empty without any.
     """
     columns = {"eval_loss": "validation loss", "eval_f1": "F1", "eval_calibrated_f1": "F1 at the best threshold"}
     rows, training_loss = [], ""
@@ -177,7 +193,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def versions() -> str:
-    """Returns the versions of Python and of the libraries, in a row."""
+    """Returns the versions of Python and of the libraries, separated by commas."""
     libraries = {"Transformers": transformers, "PyTorch": torch, "Datasets": datasets, "Tokenizers": tokenizers}
     named = [f"{name} {library.__version__}" for name, library in libraries.items()]
     return ", ".join([f"Python {platform.python_version()}", *named])
@@ -185,11 +201,12 @@ def versions() -> str:
 
 __all__ = [
     "count_table",
-    "fold_if_long",
     "hyperparameter_table",
+    "iteration_tables",
     "log_table",
     "markdown_table",
     "option_table",
     "overview_table",
+    "score_table",
     "versions",
 ]

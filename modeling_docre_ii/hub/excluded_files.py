@@ -6,19 +6,20 @@ from ..utils.atomic_write import atomic_write
 
 
 # The model of stage 1, and files that quote documents.
-EXCLUDED = ("/stage_1/", "/report.html", "/predictions.json", "/result.json", "/result.zip")
+EXCLUDED = ("/stage_1/", "/report.html", "/report_test.html", "/predictions.json", "/result.json", "/result.zip")
 
 
 def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
     """
-    Writes the `.gitignore` of an output folder, which `push_to_hub` follows: it leaves out what a run writes beside
-    its model. Lines that are already there stay.
+    Writes the `.gitignore` of an output folder, which `push_to_hub` follows.
+
+    It excludes what a run writes beside its model. Lines that are already there stay.
 
     Args:
         output_dir (`Path`):
-            The output folder. It is made if it does not exist.
+            The output folder, created if it does not exist.
         triples_dir (`str`, *optional*):
-            Folder of extracted triples, left out as well if it lies in the output folder.
+            Folder of extracted triples, also excluded if it is inside the output folder.
     """
     path = output_dir / ".gitignore"
     written = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -1,4 +1,4 @@
-"""Names on the Hub: which they are, and the license of a model there."""
+"""Names on the Hub, and the license of a model there."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from huggingface_hub.utils import validate_repo_id
 
 def is_hub_id(name: str | None) -> bool:
     """
-    Whether a model or dataset is on the Hub, and neither a folder nor `package:NAME/FOLDER`.
+    Returns whether a name can be one of the Hub: neither a folder nor `package:NAME/FOLDER`.
 
     Args:
         name (`str`, *optional*):
             Name or path of the model or dataset.
 
     Returns:
-        `bool`: by the form of the name; the Hub is not asked.
+        `bool`: judged by the form of the name, without asking the Hub.
     """
     if not name or Path(name).exists():
         return False
@@ -29,14 +29,14 @@ def is_hub_id(name: str | None) -> bool:
 
 def license_on_hub(model: str | None) -> str | None:
     """
-    Asks the Hub for the license of a model.
+    Returns the license of a model on the Hub.
 
     Args:
         model (`str`, *optional*):
             Name of the model.
 
     Returns:
-        `str` or `None`: an identifier; `None` without an answer, or if the license needs more than an identifier.
+        `str` or `None`: an identifier; `None` if the Hub does not answer or the license is no known identifier.
     """
     if not is_hub_id(model):
         return None

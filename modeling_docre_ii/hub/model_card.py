@@ -7,27 +7,37 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..documents import CorpusCounts
-from ..evaluation.tables import SCORE_GROUPS
+from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from .card_tables import (
     count_table,
-    fold_if_long,
     hyperparameter_table,
+    iteration_tables,
     log_table,
     markdown_table,
     option_table,
     overview_table,
+    score_table,
     versions,
 )
-from .card_text import corpus_sentence, limitations, score_section, stages_sentence, types_sentence
+from .card_text import choice_sentence, corpus_phrase, limitations, stages_sentence, types_sentence
+from .eval_results import UNKNOWN_DATASET
 from .hub_names import is_hub_id
-from .snippets import find_example, model_snippet, package_snippet, pipeline_snippet
+from .snippets import example_output, find_example, model_snippet, package_snippet, pipeline_snippet
 from .training_record import TrainingRecord
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ("docre-ii", "relation-extraction", "document-level-relation-extraction", "information-extraction")
-PIPELINE_TAG = "token-classification"  # the nearest of the Hub's tasks, none of which is relation extraction
+PIPELINE_TAG = "token-classification"  # the nearest task of the Hub, which has none for relation extraction
+# The scores in `model-index`, each under a type of its own. The card has the others.
+INDEXED_SCORES = {
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "ign_f1": "Ign F1",
+    "filtered_f1": "F1 without uncounted pairs",
+}
 CITATION = """\
 @inproceedings{zhang-etal-2022-towards-better,
     title = "Towards Better Document-level Relation Extraction via Iterative Inference",
@@ -45,6 +55,7 @@ def make_model_card(
     record: TrainingRecord,
     *,
     model_id: str,
+    model: DocREIIForRelationExtraction | None = None,
     language: str | Sequence[str] | None = None,
     license: str | None = None,
     tags: Sequence[str] = (),
@@ -56,7 +67,7 @@ def make_model_card(
     num_parameters: int | None = None,
 ) -> ModelCard:
     """
-    Makes the model card.
+    Makes the model card: how to use the model, scores, data, limitations, details.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -64,17 +75,19 @@ def make_model_card(
         processor ([`DocREIIProcessor`], *optional*):
             Its processor, which has the names of the relations.
         record ([`TrainingRecord`]):
-            How it was trained, on what, and its scores. What is unknown is left out.
+            Corpus, scores and training arguments. The card leaves out whatever is unknown.
         model_id (`str`):
-            What the model is loaded by: its name on the Hub, or a folder.
+            Name to load the model by: its name on the Hub, or a folder.
+        model ([`DocREIIForRelationExtraction`], *optional*):
+            The model, to show what it finds in the example of the card. It needs `processor`.
         language (`str` or `list[str]`, *optional*):
-            Language code of the texts it was trained on. Defaults to that of `record.corpus`.
+            Language code of the training texts. Defaults to that of `record.corpus`.
         license (`str`, *optional*):
             License of the weights, one of the Hub's identifiers.
         tags (`list[str]`, *optional*):
             Tags in addition to those of every DocRE-II model.
         base_model (`str`, *optional*):
-            The model that training started from. It is named if it is on the Hub, not in a folder.
+            The model that training started from. The card names it if it is on the Hub.
         dataset_names, dataset_ids, dataset_configs (`list[str]`, *optional*):
             Readable names of the corpora, their names on the Hub, and the configurations there. Names default to those
             of `record.corpus`.
@@ -92,7 +105,7 @@ def make_model_card(
         dataset_names = dataset_names or [corpus.name]
         dataset_ids = dataset_ids or ([corpus.hub_id] if corpus.hub_id else [])
     base_model = base_model if is_hub_id(base_model) else None
-    # Evidence scores are for files of other models: DocRE-II predicts no evidence.
+    # DocRE-II predicts no evidence, so its score there would be 0.
     all_scores = {
         split: {name: score for name, score in scores.items() if not name.startswith("evidence_")}
         for split, scores in record.scores.items()
@@ -107,7 +120,7 @@ def make_model_card(
         tags=[*TAGS, *tags],
         base_model=base_model,
         datasets=list(dataset_ids) or None,
-        metrics=sorted({result.metric_type for result in results}) or None,
+        metrics=["f1", "precision", "recall"] if results else None,
         pipeline_tag=pipeline_tag,
         model_name=title if results else None,
         eval_results=results or None,
@@ -120,32 +133,35 @@ def make_model_card(
         label: getattr(processor, "relation_names", {}).get(label, label)
         for _, label in sorted(config.id2label.items())[1:]
     }
+    is_on_hub = is_hub_id(model_id)
     return ModelCard.from_template(
         card_data,
         template_path=str(TEMPLATE),
         title=title,
         iterations=config.num_iterations,
-        overview=overview_table(
-            config, processor, license, base_model, dataset_names, dataset_ids, len(relations), num_parameters
-        ),
-        pipeline_snippet=pipeline_snippet(model_id, example),
-        model_snippet=model_snippet(model_id, example),
-        package_snippet=package_snippet(model_id),
+        is_on_hub=is_on_hub,
+        pipeline_snippet=pipeline_snippet(model_id, example, is_on_hub),
+        output=None if model is None or processor is None else example_output(model, processor, example),
         types_sentence=types_sentence(record.entity_types, candidate_types, getattr(processor, "mark_types", None)),
         is_explained=bool(config.num_iterations) and config.cross_attention == "extended",
-        relations=fold_if_long(
-            markdown_table([("id", "relation"), *relations.items()]), f"{len(relations)} relations"
+        scores=score_table(all_scores, record.counts),
+        choice_sentence=choice_sentence(last, all_scores),
+        overview=overview_table(
+            config, license, base_model, corpus_phrase(dataset_names, dataset_ids, corpus), num_parameters
         ),
-        corpus_sentence=corpus_sentence(dataset_names, corpus),
         counts=count_table(record.counts),
+        limitations=limitations(processor, candidate_types, corpus, last, len(relations)),
+        citation=CITATION,
+        model_snippet=model_snippet(model_id, example, is_on_hub),
+        package_snippet=package_snippet(model_id),
+        num_relations=len(relations),
+        relations=markdown_table([("id", "relation"), *relations.items()]),
+        iterations_tables=iteration_tables(all_scores, config.num_iterations),
         stages_sentence=stages_sentence(record.stages, config),
         hyperparameters=hyperparameter_table(stages),
         options=option_table(config, processor),
         logs=[(f"stage {stage}", log) for stage, trained in stages if (log := log_table(trained.log_history))],
         versions=versions(),
-        scores=[score_section(split, scores, record.counts, last, config) for split, scores in all_scores.items()],
-        limitations=limitations(processor, candidate_types, corpus, last, len(relations)),
-        citation=CITATION,
     )
 
 
@@ -159,30 +175,24 @@ def _eval_results(
     results = []
     for split, scores in all_scores.items():
         count = counts[split].documents if split in counts else None
-        # Leaderboards compare results of the same name: it must show that these are a part of a corpus.
+        # Leaderboards compare results of the same name, so the name says how many documents were scored.
         documents = f"{split} documents" if count is None else f"{count:,} {split} documents"
-        for prefix in SCORE_GROUPS:
-            results += [
-                EvalResult(
-                    task_type=PIPELINE_TAG,
-                    task_name="Document-level relation extraction",
-                    dataset_type=ids[0] if ids else "unknown",
-                    dataset_name=f"{names[0]}, {documents}" if names else documents,
-                    dataset_config=configs[0] if configs else None,
-                    dataset_split=split,
-                    metric_type=metric,
-                    metric_name=_metric_name(prefix, metric),
-                    metric_value=round(scores[prefix + metric], 2),
-                )
-                for metric in ("f1", "precision", "recall")
-                if prefix + metric in scores
-            ]
+        results += [
+            EvalResult(
+                task_type=PIPELINE_TAG,
+                task_name="Document-level relation extraction",
+                dataset_type=ids[0] if ids else UNKNOWN_DATASET,
+                dataset_name=f"{names[0]}, {documents}" if names else documents,
+                dataset_config=configs[0] if configs else None,
+                dataset_split=split,
+                metric_type=metric,
+                metric_name=name,
+                metric_value=round(scores[metric], 2),
+            )
+            for metric, name in INDEXED_SCORES.items()
+            if metric in scores
+        ]
     return results
-
-
-def _metric_name(prefix: str, metric: str) -> str:
-    name = (prefix + ("F1" if metric == "f1" else metric)).replace("_", " ")
-    return name[0].upper() + name[1:]
 
 
 __all__ = ["make_model_card"]

@@ -1,12 +1,19 @@
-"""Code that shows how a model is used, on a text with entities of its own types."""
+"""Code that shows how a model is used, on a text with entities of its own types, and what the code prints."""
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
+from ..processing_docre_ii import DocREIIProcessor
 
 
 TASK = "document-relation-extraction"
+# Triples that the card shows of its example.
+_SHOWN_TRIPLES = 8
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,19 @@ class UsageExample:
     words: Sequence[str]
     entities: dict[str, str]
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """`dict`: the text with its entities, as the pipeline takes it."""
+        return {
+            "text": self.text,
+            "entities": [
+                {"mentions": [list(match.span()) for match in re.finditer(re.escape(name), self.text)], "type": type_}
+                for name, type_ in self.entities.items()
+            ],
+        }
+
     def of_types(self, types: Sequence[str]) -> "UsageExample | None":
-        """The example with entities of these types alone; none if its first two are not of them."""
+        """Returns the example with entities of these types alone, or `None` without its first two entities."""
         entities = {name: type_ for name, type_ in self.entities.items() if not types or type_ in types}
         has_pair = list(entities)[:2] == list(self.entities)[:2]
         return UsageExample(self.text, self.words, entities) if has_pair else None
@@ -63,14 +81,16 @@ EXAMPLES = (
 
 def find_example(types: Sequence[str], candidate_types: Sequence[Sequence[str]] | None = None) -> UsageExample:
     """
-    Finds a text to show a model on.
+    Returns a text to show a model on.
 
     Args:
         types (`list[str]`):
-            The types of entities that the model knows, the most frequent first. Empty if nobody knows: then it is
-            shown on entities of DocRED's types.
+            Entity types that the model knows, the most frequent first. If it is empty, the example has DocRED's types.
         candidate_types (`list[list[str]]`, *optional*):
             Pairs of types that can be related.
+
+    Returns:
+        [`UsageExample`]
     """
     if candidate_types:
         types = [type_ for pair in candidate_types for type_ in pair]
@@ -80,22 +100,30 @@ def find_example(types: Sequence[str], candidate_types: Sequence[Sequence[str]] 
             return fitting
     head, tail = candidate_types[0] if candidate_types else (types[0], types[min(1, len(types) - 1)])
     names = [" ".join([*type_.split(), letter]) for type_, letter in ((head, "A"), (tail, "B"))]
-    text = f"{names[0]} was seen with {names[1]}. What {names[0]} has to do with {names[1]} is what the model says."
+    text = f"{names[0]} was seen with {names[1]}. The model says how {names[0]} and {names[1]} are related."
     words = [*names[0].split(), "was", "seen", "with", *names[1].split(), "."]
     return UsageExample(text, words, dict(zip(names, (head, tail))))
 
 
-def pipeline_snippet(model: str, example: UsageExample) -> str:
-    """Code that asks the pipeline for the triples of a plain text."""
-    entities = []
-    for name, type_ in example.entities.items():
-        spans = [list(match.span()) for match in re.finditer(re.escape(name), example.text)]
-        entities.append(f'            {{"mentions": {spans}, "type": {_quote(type_)}}},  # {name}')
+def pipeline_snippet(model: str, example: UsageExample, is_on_hub: bool) -> str:
+    """
+    Returns code that extracts the triples of a plain text with the pipeline.
+
+    Args:
+        model (`str`):
+            Name of the model on the Hub, or its folder.
+        example ([`UsageExample`]):
+            The text.
+        is_on_hub (`bool`):
+            Whether to run the code in the model's repository, or that of this package.
+    """
+    entities = [
+        f'            {{"mentions": {entity["mentions"]}, "type": {_quote(entity["type"])}}},  # {name}'
+        for name, entity in zip(example.entities, example.document["entities"])
+    ]
     return "\n".join(
         [
-            "from transformers import pipeline",
-            "",
-            f"extractor = pipeline({_quote(TASK)}, model={_quote(model)}, trust_remote_code=True)",
+            *_load_pipeline(model, is_on_hub),
             "triples = extractor(",
             "    {",
             f'        "text": {_quote(example.text)},',
@@ -111,22 +139,54 @@ def pipeline_snippet(model: str, example: UsageExample) -> str:
     )
 
 
-def model_snippet(model: str, example: UsageExample) -> str:
-    """Code that runs processor and model on a document in DocRED's form."""
+def example_output(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, example: UsageExample) -> str:
+    """
+    Runs a model on an example and returns what [`pipeline_snippet`] prints.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model. It is left in the mode, training or evaluation, that it is in.
+        processor ([`DocREIIProcessor`]):
+            Its processor.
+        example ([`UsageExample`]):
+            The text.
+
+    Returns:
+        `str`: a line for each triple, the first ones if there are many; empty without any.
+    """
+    is_training = model.training
+    extractor = DocumentRelationExtractionPipeline(model=model.eval(), processor=processor, device=model.device)
+    triples = extractor(example.document)
+    model.train(is_training)
+    lines = [
+        f"{triple['score']:.2f}  {triple['head']['name']}  --{triple['relation_name']}-->  {triple['tail']['name']}"
+        for triple in triples
+    ]
+    return "\n".join(lines[:_SHOWN_TRIPLES] + ["..."] * (len(lines) > _SHOWN_TRIPLES))
+
+
+def model_snippet(model: str, example: UsageExample, is_on_hub: bool) -> str:
+    """
+    Returns code that runs processor and model on a document in DocRED's form.
+
+    Args:
+        model, example, is_on_hub: As for [`pipeline_snippet`].
+    """
     entities = []
     for name, type_ in list(example.entities.items())[:2]:
         words = name.split()
         start = next(i for i in range(len(example.words)) if list(example.words[i : i + len(words)]) == words)
         mention = f'"name": {_quote(name)}, "sent_id": 0, "pos": [{start}, {start + len(words)}]'
         entities.append(f'        [{{{mention}, "type": {_quote(type_)}}}],')
-    load = f"from_pretrained({_quote(model)}, trust_remote_code=True)"
+    name, options = _quote(model), ', trust_remote_code=True, revision="main"' if is_on_hub else ""
     return "\n".join(
         [
             "import torch",
             "from transformers import AutoModel, AutoProcessor",
             "",
-            f"model = AutoModel.{load}.eval()",
-            f"processor = AutoProcessor.{load}",
+            *([] if is_on_hub else ["import modeling_docre_ii  # registers the classes", ""]),
+            f"model = AutoModel.from_pretrained({name}{options}).eval()",
+            f"processor = AutoProcessor.from_pretrained({name}{options})",
             "",
             "document = {",
             '    "title": "any name",',
@@ -143,20 +203,34 @@ def model_snippet(model: str, example: UsageExample) -> str:
 
 
 def package_snippet(model: str) -> str:
-    """Code that makes the pipeline where this package is installed."""
-    return "\n".join(
-        [
+    """Returns code that makes the pipeline where this package is installed."""
+    return "\n".join(_load_pipeline(model, is_on_hub=False))
+
+
+def _load_pipeline(model: str, is_on_hub: bool) -> list[str]:
+    name = _quote(model)
+    if not is_on_hub:
+        return [
             "from transformers import pipeline",
             "",
             "import modeling_docre_ii  # registers the classes and the pipeline",
             "",
-            f"extractor = pipeline({_quote(TASK)}, model={_quote(model)})",
+            f"extractor = pipeline({_quote(TASK)}, model={name})",
         ]
-    )
+    return [
+        "from transformers import pipeline",
+        "",
+        "extractor = pipeline(",
+        f"    {_quote(TASK)},",
+        f"    model={name},",
+        "    trust_remote_code=True,  # runs the Python files in this repository",
+        '    revision="main",  # better: the hash of the commit that you have read',
+        ")",
+    ]
 
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-__all__ = ["UsageExample", "find_example", "model_snippet", "package_snippet", "pipeline_snippet"]
+__all__ = ["UsageExample", "example_output", "find_example", "model_snippet", "package_snippet", "pipeline_snippet"]

@@ -6,6 +6,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from ..utils.bounds import check_at_least
 from ..utils.cpu_bf16 import BF16Trial, try_bf16_in_all_processes, warn_of_float32
 from .precision import Precision, read_precision
 
@@ -82,6 +83,9 @@ class DocREIITrainingArguments(TrainingArguments):
     metric_for_best_model: str | None = field(
         default="f1", metadata={"help": "Score on the validation documents by which the best checkpoint is chosen."}
     )
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Checkpoint to resume from, or `last` for the last one in `output_dir`."}
+    )
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a higher score is better."})
     remove_unused_columns: bool | None = field(
         default=False, metadata={"help": "Whether to remove columns that the model's forward does not take."}
@@ -93,10 +97,19 @@ class DocREIITrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         # Without `use_cpu`, transformers refuses `bf16` on a machine without an accelerator.
         self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
-        for name in ("max_tokens_per_batch", "max_pairs_per_batch"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
         super().__post_init__()
+        # torch checks most of these as well, but only once training or evaluation starts.
+        check_at_least(
+            1,
+            self,
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+            "max_tokens_per_batch",
+            "max_pairs_per_batch",
+        )
+        rates = ("learning_rate", "encoder_learning_rate", "base_learning_rate", "weight_decay")
+        check_at_least(0, self, "num_train_epochs", "dataloader_num_workers", "seed", *rates)
         # `accelerate launch --mixed_precision bf16` requests it in the environment.
         self.bf16: bool = self.mixed_precision == "bf16"
         self.requested_precision = self.precision

@@ -17,6 +17,7 @@ from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import MAX_LABELS_PER_PAIR, predicted_facts
 from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
+from ..hub.eval_results import write_eval_results
 from ..hub.hub_names import is_hub_id, license_on_hub
 from ..hub.model_card import make_model_card
 from ..hub.training_record import TrainingRecord
@@ -338,7 +339,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
         dataset_args: str | list[str] | None = None,
     ) -> None:
         """
-        Writes the model card, README.md in the output folder.
+        Writes the model card: README.md in the output folder, and `.eval_results` if the corpus is on the Hub.
 
         Corpus, scores and other stages are taken from `record`. Without scores there, the card has those of the last
         evaluation of the weights that were kept, if there was one.
@@ -372,6 +373,8 @@ class DocREIITrainer(WholeCheckpointTrainer):
             self.processing_class,
             complete_record(self.record, self.args, self.state, stage=2 if model.config.num_iterations else 1),
             model_id=self.hub_model_id or self.args.hub_model_id or model_name or self.args.output_dir,
+            # The card shows what the model finds in a text. One process alone cannot run a sharded model.
+            model=None if self.is_fsdp_enabled or self.is_deepspeed_enabled else model,
             language=language,
             license=license or license_on_hub(base_model),
             tags=list(dict.fromkeys([*_listed(tags), "generated_from_trainer", *_listed(written.get("tags"))])),
@@ -384,6 +387,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
         )
         with atomic_write(path) as partial_card:
             card.save(partial_card)
+        write_eval_results(self.args.output_dir, card.data.eval_results or [])
         if written.get("library_name") == "peft":
             # As in Trainer: peft adds that the card is one of an adapter.
             self.accelerator.unwrap_model(self.model).create_or_update_model_card(self.args.output_dir)
@@ -395,7 +399,8 @@ class DocREIITrainer(WholeCheckpointTrainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.
         if self.is_world_process_zero():
-            for file in Path(checkpoint_folder).glob("*.py"):
+            folder = Path(checkpoint_folder)
+            for file in (*folder.glob("*.py"), *folder.glob("requirements.txt")):
                 shutil.copy(file, self.args.output_dir)
         super()._push_from_checkpoint(checkpoint_folder)
 

@@ -1,6 +1,7 @@
-"""Errors for unknown names, with the nearest known one as a suggestion."""
+"""Errors for unknown names and paths, with the nearest known one as a suggestion."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -19,6 +20,28 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def did_you_mean_path(path: str) -> str:
+    """
+    Returns the end of an error message for a file or folder that does not exist.
+
+    Args:
+        path (`str`):
+            The path.
+
+    Returns:
+        `str`: `", did you mean 'outputs/quickstart'?"`; empty if nothing in the same folder has a similar name.
+    """
+    path = path.rstrip(os.sep)
+    folder, name = os.path.split(path)
+    try:
+        siblings = os.listdir(folder or ".")
+    except OSError:
+        return ""
+    # A file where a folder is expected, or the reverse, is no misspelling.
+    close = [] if name in siblings else difflib.get_close_matches(name, siblings, n=1)
+    return f", did you mean {path.removesuffix(name) + close[0]!r}?" if close else ""
 
 
 def check_names(where: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -42,4 +65,4 @@ def check_names(where: str, given: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"{where}: unknown name {name!r}{did_you_mean(name, known)}")
 
 
-__all__ = ["check_names", "did_you_mean"]
+__all__ = ["check_names", "did_you_mean", "did_you_mean_path"]

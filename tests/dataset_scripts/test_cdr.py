@@ -173,7 +173,7 @@ def test_splits_add_up(tmp_path):
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_an_abstract_of_two_files_is_an_error_where_scores_are_taken(tmp_path, split):
     copy = shutil.copy(SAMPLE, tmp_path / "copy.txt")
-    with pytest.raises(DocumentError, match=f"copy.txt: document '8638876' is in the {split} split already"):
+    with pytest.raises(DocumentError, match=f"copy.txt: document '8638876' is already in the {split} split"):
         load(tmp_path, data_files={split: [SAMPLE, str(copy)]})
     assert len(load(tmp_path, data_files={"train": [SAMPLE, str(copy)]})["train"]) == 10
 
@@ -193,7 +193,7 @@ def test_a_broken_tree_is_named_with_its_line(tmp_path):
 )
 def test_what_to_pass_is_said_when_it_was_not_passed(tmp_path, config_name, data_dir):
     kwargs = {"data_dir": str(tmp_path)} if data_dir else {}
-    with pytest.raises(ValueError, match="no files were given. Say data_dir, a folder with CDR_TrainingSet"):
+    with pytest.raises(ValueError, match="no files were given. Pass data_dir, a folder with CDR_TrainingSet"):
         load(tmp_path, config_name=config_name, **kwargs)
 
 

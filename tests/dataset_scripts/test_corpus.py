@@ -116,15 +116,18 @@ def test_first_documents_alone_are_kept():
     ("arguments", "message"),
     [
         ({"dataset_name": "re_docre"}, "`dataset_name`: unknown name 're_docre', did you mean 're_docred'?"),
-        ({"mesh_tree_file": MESH_SAMPLE}, "`mesh_tree_file`: the corpus 'docred' has no use for it"),
+        ({"mesh_tree_file": MESH_SAMPLE}, "`mesh_tree_file`: the corpus 'docred' does not use it"),
         (
             {"dataset_name": "gda", "mesh_tree_file": MESH_SAMPLE},
-            "`mesh_tree_file`: the corpus 'gda' has no use for it",
+            "`mesh_tree_file`: the corpus 'gda' does not use it",
         ),
-        ({"dataset_name": "cdr", "train_pmids_file": MESH_SAMPLE}, "`train_pmids_file`: the corpus 'cdr' has no use"),
+        (
+            {"dataset_name": "cdr", "train_pmids_file": MESH_SAMPLE},
+            "`train_pmids_file`: the corpus 'cdr' does not use it",
+        ),
         (
             {"dataset_name": "cdr", "dataset_config_name": "preprocessed", "mesh_tree_file": MESH_SAMPLE},
-            "mesh_tree_file: preprocessed files have their own marks",
+            "mesh_tree_file: preprocessed files mark uncounted pairs themselves",
         ),
         (
             {"dataset_name": "cdr", "dataset_config_name": "preprocesed"},

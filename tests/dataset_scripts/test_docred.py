@@ -241,7 +241,7 @@ def test_a_broken_document_is_named_with_its_file_and_place(tmp_path):
 def test_a_repeated_title_is_an_error_where_scores_are_taken(tmp_path):
     path = write(tmp_path / "mine.json", read(DEV)[:2])
     with pytest.raises(
-        DocumentError, match="'Santa Elena de Uairén' is in the validation split already, from .*dev.json"
+        DocumentError, match="'Santa Elena de Uairén' is already in the validation split, from .*dev.json"
     ):
         load(tmp_path, {"validation": [DEV, path]})
     assert len(load(tmp_path, {"train": [DEV, path], "test": path})["train"]) == 22
@@ -252,7 +252,7 @@ def test_a_repeated_title_is_an_error_where_scores_are_taken(tmp_path):
     [
         (
             {"data_files": None},
-            "DocRED: no files were given. Say data_files, as .* published at https://github.com/thunlp/",
+            "DocRED: no files were given. Pass data_files, such as .* published at https://github.com/thunlp/",
         ),
         ({"data_files": None, "data_dir": "data"}, "data_dir: 're_docred' reads the files named in data_files"),
         ({"data_files": {"valid": DEV}}, "names a split 'valid', expected some of train, validation, dev, test"),

@@ -158,7 +158,7 @@ def test_a_corpus_without_training_abstracts_is_refused_with_the_way_out(tmp_pat
     with pytest.raises(DocumentError) as error:
         load(tmp_path, folder, train_pmids_file=None)
     message = f"{path}: none of the 6 abstracts of training_data is in the list of training PMIDs, "
-    assert str(error.value).startswith(message) and str(error.value).endswith("say an own list as train_pmids_file")
+    assert str(error.value).startswith(message) and str(error.value).endswith("pass your own list as train_pmids_file")
     # The published list is of no matter to the test split alone.
     shutil.rmtree(folder / "training_data")
     assert len(load(tmp_path, folder, train_pmids_file=None)["test"]) == 2
@@ -220,7 +220,7 @@ BROKEN_LINES = [
     ("abstracts.txt", 8, [], 5, "abstract 90000002 has 6 lines, expected 3 and an empty line"),
     ("abstracts.txt", 5, [], 5, "found 'Association of the APOE epsilon4 allele ', expected a PMID, a number alone"),
     ("abstracts.txt", 5, ["PMID 90000002"], 5, "found 'PMID 90000002', expected a PMID"),
-    ("abstracts.txt", 5, ["90000001"], 5, "abstract 90000001 is there already, at "),
+    ("abstracts.txt", 5, ["90000001"], 5, "abstract 90000001 repeats that at "),
     # anns.txt: line 2 is of BRCA2, 90000001, 10 to 15.
     ("anns.txt", 2, ["90000009\t10\t15\tBRCA2\tGene\t675"], 2, "PMID '90000009', expected that of an abstract in"),
     ("anns.txt", 2, ["90000001\t10\t15\tBRCA2\tGene"], 2, "5 fields, expected 6 or 7 of a mention"),
@@ -259,7 +259,7 @@ def test_a_broken_line_is_named_and_leaves_nothing_behind(tmp_path, folder, name
 def test_a_doubled_pair_is_named_with_both_places(tmp_path, folder, label):
     path = folder / "training_data" / "labels.csv"
     path.write_text(path.read_text() + f"90000002,348,D000544,{label}\n")
-    there = f"348 and D000544 with label {label} are there already, with label 1, at {path}, line 8"
+    there = f"348 and D000544 with label {label} repeats that with label 1 at {path}, line 8"
     check_broken(tmp_path, folder, f"{path}, line 22: abstract 90000002: ", there)
 
 
@@ -273,16 +273,16 @@ def test_a_negative_pair_of_an_id_without_mention_is_no_fact(tmp_path, folder):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("abstracts.txt", b"", "there is no abstract in it"),
-        ("abstracts.txt", b"\n\n", "there is no abstract in it"),
-        ("anns.txt", b"\n", "there is no mention in it"),
-        ("labels.csv", b"", "there is no heading in it"),
+        ("abstracts.txt", b"", "the file has no abstract"),
+        ("abstracts.txt", b"\n\n", "the file has no abstract"),
+        ("anns.txt", b"\n", "the file has no mention"),
+        ("labels.csv", b"", "the file has no heading"),
         ("abstracts.txt", b"1\nMeni\xe8re\nx\n", "reading it failed: 'utf-8' codec"),
         ("anns.txt", b"90000001\t0\t5\tMeni\xe8re", "reading it failed: 'utf-8' codec"),
         ("labels.csv", b"pmid\n\xe8\n", "reading it failed: 'utf-8' codec"),
-        ("abstracts.txt", None, "there is no such file"),
-        ("anns.txt", None, "there is no such file"),
-        ("labels.csv", None, "there is no such file"),
+        ("abstracts.txt", None, "the file does not exist"),
+        ("anns.txt", None, "the file does not exist"),
+        ("labels.csv", None, "the file does not exist"),
     ],
 )
 def test_a_broken_file_is_named_and_leaves_nothing_behind(tmp_path, folder, part, name, content, message):
@@ -295,8 +295,8 @@ def test_a_broken_file_is_named_and_leaves_nothing_behind(tmp_path, folder, part
     ("content", "place", "message"),
     [
         ("90000001\nPMC2\n", ", line 2", "found 'PMC2', expected a PMID, a number"),
-        ("\n", "", "there is no PMID in it"),
-        (None, "", "there is no such file"),
+        ("\n", "", "the file has no PMID"),
+        (None, "", "the file does not exist"),
     ],
 )
 def test_a_broken_list_is_named(tmp_path, folder, content, place, message):
@@ -308,9 +308,13 @@ def test_a_broken_list_is_named(tmp_path, folder, content, place, message):
 def test_what_to_pass_is_said_when_it_was_not_passed(tmp_path):
     for kwargs in ({}, {"data_dir": str(tmp_path)}, {"config_name": "preprocessed"}):
         builder = GDA(cache_dir=str(tmp_path / "cache"), **kwargs)
-        with pytest.raises(ValueError, match="GDA: no files were given. Say data_dir, a folder with training_data or"):
+        with pytest.raises(
+            ValueError, match="GDA: no files were given. Pass data_dir, a folder with training_data or"
+        ):
             builder.download_and_prepare()
-    with pytest.raises(ValueError, match="renet reads a data_dir, not data_files: those are of the name 'preproc"):
+    with pytest.raises(
+        ValueError, match="renet reads a data_dir, not data_files, which need the configuration 'preproc"
+    ):
         GDA(data_files=str(SAMPLE / "train_pmids.txt"), cache_dir=str(tmp_path / "cache"))
 
 

@@ -84,8 +84,8 @@ GOOD = "Tree Number\tDesc Ui\tTerm\nC09.218.458\tD006311\tHearing Disorders\n"
         (GOOD + "D034381\tC09.218.458.341\tHearing Loss\n", ", line 3", r"found 'D034381\tC09.218.458.341\tHearing"),
         (GOOD + "\n", ", line 3", "expected tree number, descriptor and term, separated by tabs"),
         ("Descriptor,Tree Numbers\n", ", line 1", "expected tree number, descriptor and term, separated by tabs"),
-        (GOOD.splitlines()[0], "", "there is no descriptor in it"),
-        ("", "", "there is no descriptor in it"),
+        (GOOD.splitlines()[0], "", "the file has no descriptor"),
+        ("", "", "the file has no descriptor"),
     ],
 )
 def test_a_broken_tree_is_named(tmp_path, content, place, message):

@@ -188,7 +188,7 @@ FIRST = "document 10, pair 1, first argument: "
         (line_of([PAIRS[0][:-1]]), "18 fields, expected PMID, sentences, and 17 more for every pair"),
         ("10", "1 fields, expected PMID, sentences, and 17 more"),
         (line_of(PAIRS, pmid=""), "PMID '' and sentences 'Tremor during lithium .|Nausea"),
-        (line_of([], sentences=" | "), "PMID '10' and sentences ' | ', expected both to be there"),
+        (line_of([], sentences=" | "), "PMID '10' and sentences ' | ', expected neither to be empty"),
         (edited(0, "CID"), "document 10, pair 1: relation 'CID', expected 1:NR:2, not_include, 1:CID:2"),
         (edited(1, "L2L"), "document 10, pair 1: direction 'L2L', expected L2R or R2L"),
         (line_of([[*PAIRS[0][:5], *TREMOR, *LITHIUM]]), FIRST + "type 'Disease', expected 'Chemical'"),
@@ -201,8 +201,8 @@ FIRST = "document 10, pair 1, first argument: "
         (edited(10, "0:0"), FIRST + "mention 'Li': tokens [8, 9), expected some of [0, 4)"),
         (edited(9, "2:9"), FIRST + "mention 'lithium': tokens [2, 2), expected some of [0, 4)"),
         (edited(9, "3:13"), FIRST + "mention 'Li': tokens [8, 13), expected some of [4, 12)"),
-        (edited(9, "3:10", 1), "pair 2, first argument: the mentions of D008094 are not those of an earlier pair"),
-        (line_of([PAIRS[0], PAIRS[1], PAIRS[0]]), "document 10, pair 3: the pair of D008094 and D014202 is there twi"),
+        (edited(9, "3:10", 1), "pair 2, first argument: the mentions of D008094 differ from those in an earlier pair"),
+        (line_of([PAIRS[0], PAIRS[1], PAIRS[0]]), "document 10, pair 3: the pair of D008094 and D014202 is repeated"),
     ],
 )
 def test_a_broken_line_is_named_and_leaves_nothing_behind(tmp_path, line, message):
@@ -217,7 +217,7 @@ def test_a_broken_line_is_named_and_leaves_nothing_behind(tmp_path, line, messag
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "there is no document in it"), (b"\n\n", "there is no document in it"), (b"10\t\xe9", "reading it failed")],
+    [(b"", "the file has no document"), (b"\n\n", "the file has no document"), (b"10\t\xe9", "reading it failed")],
 )
 def test_a_broken_file_is_named(tmp_path, content, message):
     path = tmp_path / "small.data"

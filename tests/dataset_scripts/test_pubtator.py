@@ -153,14 +153,18 @@ MENTION = "abstract 10, mention "
         (replaced(6, "10\t35\t54\ttremor\tDisease\tD014202"), 6, "[35, 54), expected start < end <= 53, the length"),
         (replaced(6, "10\t35\t35\t\tDisease\tD014202"), 6, MENTION + "'': [35, 35), expected start < end"),
         (replaced(4, "10\t12\t18\tTremor\tDisease\tD014202"), 4, "'Tremor': the text from 12 to 18 is 'tremor'"),
-        (replaced(4, "10\t11\t18\t tremor\tDisease\tD1"), 4, "mention ' tremor': expected no white space at its ends"),
+        (
+            replaced(4, "10\t11\t18\t tremor\tDisease\tD1"),
+            4,
+            "mention ' tremor': expected no white space at its start and end",
+        ),
         (replaced(4, "10\t12\t18\ttremor\tSign\tD014202"), 4, "'tremor': type 'Sign', expected Chemical or Disease"),
         (replaced(4, "10\t12\t18\ttremor\tDisease\t"), 4, "'tremor': ids '', expected -1 or one id or several"),
         (replaced(4, "10\t12\t18\ttremor\tDisease\tD1||D2"), 4, "'tremor': ids 'D1||D2', expected -1 or one id"),
         (replaced(7, "10\tCPI\tD008094\tD014202"), 7, "abstract 10: relation 'CPI', expected 'CID'"),
         (replaced(7, "10\tCID\tD008094\tD009325"), 7, "abstract 10: CID of Disease 'D009325', which has no mention"),
         (replaced(7, "10\tCID\tD014202\tD008094"), 7, "abstract 10: CID of Chemical 'D014202', which has no mention"),
-        (replaced(7, *["10\tCID\tD008094\tD014202"] * 2), 8, "abstract 10: CID of D008094 and D014202 is there twice"),
+        (replaced(7, *["10\tCID\tD008094\tD014202"] * 2), 8, "abstract 10: CID of D008094 and D014202 is repeated"),
     ],
 )
 def test_a_broken_line_is_named_and_leaves_nothing_behind(tmp_path, content, line, message):
@@ -169,7 +173,7 @@ def test_a_broken_line_is_named_and_leaves_nothing_behind(tmp_path, content, lin
 
 def test_a_doubled_pmid_is_named_with_both_places(tmp_path):
     content = SMALL.replace("\n11|", "\n10|").replace("\n11\t", "\n10\t").encode()
-    message = f"abstract 10 is there already, at {tmp_path / 'own.txt'}, line 1"
+    message = f"abstract 10 repeats that at {tmp_path / 'own.txt'}, line 1"
     check_broken(tmp_path, "own.txt", content, ", line 9: ", message)
 
 
@@ -179,9 +183,9 @@ def test_a_doubled_pmid_is_named_with_both_places(tmp_path):
         ("own.txt.gz", gzip.compress(SMALL.encode())[:-12], "reading it failed: "),
         ("own.txt.gz", SMALL.encode(), "reading it failed: Not a gzipped file"),
         ("own.txt", SMALL.replace("nausea", "naus\xe9e").encode("latin-1"), "reading it failed: 'utf-8' codec"),
-        ("own.txt", b"", "there is no abstract in it"),
-        ("own.txt", b"\n \n\n", "there is no abstract in it"),
-        ("own.txt.gz", gzip.compress(b""), "there is no abstract in it"),
+        ("own.txt", b"", "the file has no abstract"),
+        ("own.txt", b"\n \n\n", "the file has no abstract"),
+        ("own.txt.gz", gzip.compress(b""), "the file has no abstract"),
     ],
 )
 def test_a_broken_file_is_named_and_leaves_nothing_behind(tmp_path, name, content, message):

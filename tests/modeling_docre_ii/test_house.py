@@ -1,4 +1,4 @@
-"""The plan of the library, read from its imports: what a checkpoint carries at the top, everything else in rooms."""
+"""The structure of the library: what a checkpoint carries, the rooms and their imports, types and docstrings."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ from transformers import AutoConfig
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "modeling_docre_ii"
 ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-# What each room may import beside the top. An arrow that is not here is an arrow too many.
+# The rooms that each room may import, beside the top.
 MAY_IMPORT = {
     "utils": set(),
     "evaluation": {"utils"},
@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "deployment": {"utils"},
     "cli": {"deployment", "evaluation", "hub", "training", "utils"},
 }
-# What `save_pretrained` copies beside the weights, for `trust_remote_code`.
+# The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {
     "configuration_docre_ii.py",
     "cross_attention.py",
@@ -29,6 +29,7 @@ CARRIED = {
     "documents.py",
     "entity_pairs.py",
     "explanation.py",
+    "handler.py",
     "inference_module.py",
     "losses.py",
     "mention_marking.py",
@@ -44,7 +45,7 @@ CARRIED = {
 
 
 def imports_of(path):
-    """`(level, module)` of every import in a file, wherever it stands; `import x` is of level 0."""
+    """Yields `(level, module)` of every import in a file, also inside functions. `import x` has level 0."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             yield node.level, node.module or ""
@@ -57,7 +58,7 @@ def files_of(room):
 
 
 def rooms_imported(path):
-    """The rooms that a file of a room imports, by `from ..room.module import x` or by the name of the package."""
+    """Yields the rooms that a file imports, by `from ..room.module import x` or by the name of the package."""
     for level, module in imports_of(path):
         parts = module.split(".")
         if level == 0 and parts[0] == PACKAGE.name:
@@ -77,7 +78,7 @@ def test_the_top_holds_what_a_checkpoint_carries_and_no_more():
 
 @pytest.mark.parametrize("name", sorted(CARRIED))
 def test_files_of_a_checkpoint_import_only_each_other(name):
-    """The loader of remote code copies one folder, and follows `from .sibling import x` alone."""
+    """The loader of remote code copies one folder, and follows only `from .sibling import x`."""
     for level, module in imports_of(PACKAGE / name):
         assert level <= 1
         if level == 1:
@@ -127,7 +128,7 @@ def test_no_file_wants_a_table_of_contents():
 
 
 def unannotated(path):
-    """What lacks a type in the signatures of public functions and methods: `function(argument)`, `function -> ?`."""
+    """Yields what has no type in public signatures, as `function(argument)` or `function -> ?`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     for owner in (tree, *classes):
@@ -147,11 +148,13 @@ def unannotated(path):
                 yield f"{name} -> ?"
 
 
-def test_every_public_signature_is_typed():
-    paths = [*PACKAGE.rglob("*.py"), *(REPOSITORY / "dataset_scripts").glob("*.py"), REPOSITORY / "run_docre.py"]
+def source_files():
+    return [*PACKAGE.rglob("*.py"), *(REPOSITORY / "dataset_scripts").glob("*.py"), REPOSITORY / "run_docre.py"]
 
-    assert len(paths) > 50
-    assert [missing for path in paths for missing in unannotated(path)] == []
+
+def test_every_public_signature_is_typed():
+    assert len(source_files()) > 50
+    assert [missing for path in source_files() for missing in unannotated(path)] == []
     assert (PACKAGE / "py.typed").exists()
 
 
@@ -160,6 +163,30 @@ def test_a_signature_without_types_is_found(tmp_path):
     path.write_text("class A:\n    def f(self, x, *y, z: int = 0, **w): ...\ndef _g(x): ...\ndef h(): ...\n")
 
     assert list(unannotated(path)) == ["module.h -> ?", "A.f(x)", "A.f(y)", "A.f(w)", "A.f -> ?"]
+
+
+def stretched(path):
+    """Yields the first docstring lines of public objects that are too long or do not end like a sentence."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    public = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    for node in (tree, *(node for node in public if not node.name.startswith("_"))):
+        first = (ast.get_docstring(node) or ".").splitlines()[0]
+        if len(first) > 80 or first[-1] not in ".:?":
+            yield f"{path.name}: {first}"
+
+
+def test_docstrings_begin_with_a_short_sentence():
+    assert [line for path in source_files() for line in stretched(path)] == []
+
+
+def test_a_docstring_that_begins_otherwise_is_found(tmp_path):
+    path = tmp_path / "module.py"
+    long = "Returns " + "very " * 20 + "much."
+    path.write_text(
+        f'"""A module."""\nclass A:\n    """\n    A class\n    """\n    def f(self):\n        """{long}"""\n'
+    )
+
+    assert list(stretched(path)) == ["module.py: A class", f"module.py: {long}"]
 
 
 def test_public_names_exist_and_are_few():

@@ -2,7 +2,7 @@
 The model tests that transformers runs on its own models, on ours.
 
 They are not part of transformers as it is installed, and are skipped unless `TRANSFORMERS_TESTS` names the `tests`
-folder of its source: see docs/transformers.md.
+folder of its source: see CONTRIBUTING.md.
 """
 
 import importlib

@@ -48,6 +48,7 @@ def old(model_and_processor, tmp_path):
         code.write("\nfrom .facts import predicted_facts\n")
     (folder / "facts.py").write_text("def predicted_facts():\n    pass\n", encoding="utf-8")
     (folder / "mine.py").write_text("x = 1\n", encoding="utf-8")
+    (folder / "requirements.txt").unlink()
     (folder / "README.md").write_text(CARD, encoding="utf-8")
     (folder / ".gitignore").write_text("/stage_1/\n", encoding="utf-8")
     shutil.copytree(folder, folder / "checkpoint-7")
@@ -102,6 +103,7 @@ def test_code_is_that_of_this_version(old, model_and_processor, tmp_path):
     assert len(code) > 10
     for folder in (tmp_path / "new", tmp_path / "new" / "checkpoint-7"):
         assert {path.name: path.read_bytes() for path in folder.glob("*.py")} == code | {"mine.py": b"x = 1\n"}
+        assert (folder / "requirements.txt").read_bytes() == (tmp_path / "saved" / "requirements.txt").read_bytes()
 
 
 def test_converted_model_and_processor_are_what_they_were(old, model_and_processor, tmp_path):

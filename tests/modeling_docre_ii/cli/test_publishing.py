@@ -92,6 +92,53 @@ def test_quickstart_names_its_encoder_and_license():
     assert told["license"] == "apache-2.0"
 
 
+@pytest.mark.parametrize(
+    ("command_line", "kept"),
+    [
+        ([], "base license dataset language"),
+        (["--seed", "3"], "base license dataset language"),
+        (["--model_name_or_path", "org/encoder"], "base license dataset language"),
+        (["--model_name_or_path", "org/other"], "dataset language"),
+        (["--model-name-or-path=org/other"], "dataset language"),
+        (["--model_name_or_path", "org/other", "--hub_license", "mit"], "license dataset language"),
+        (["--train_file", "OTHER"], "base license"),
+        (["--dataset_name", "cdr"], "base license"),
+        (["--validation_file", "OTHER"], "base license dataset language"),
+        (["--dataset_name", "cdr", "--hub_language", "de", "--model_name_or_path", "org/other"], "language"),
+    ],
+)
+def test_a_statement_about_a_replaced_model_or_corpus_is_dropped(tmp_path, command_line, kept):
+    """What YAML says of its encoder and corpus must not be claimed of those that the command line names instead."""
+    for name in ("train.json", "other.json"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    values = {
+        "output_dir": str(tmp_path),
+        "model_name_or_path": "org/encoder",
+        "train_file": str(tmp_path / "train.json"),
+        "hub_base_model": "org/base",
+        "hub_license": "apache-2.0",
+        "hub_dataset": "org/corpus",
+        "hub_language": "fr",
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    command_line = [str(tmp_path / "other.json") if word == "OTHER" else word for word in command_line]
+    told = card_kwargs(parse_arguments([str(tmp_path / "run.yaml"), *command_line]))
+    found = {
+        "base": told["finetuned_from"] == "org/base",
+        "license": told["license"] is not None,
+        "dataset": told["dataset_tags"] is not None,
+        "language": told["language"] is not None,
+    }
+    assert {name for name, is_there in found.items() if is_there} == set(kept.split())
+
+
+def test_quickstart_with_another_encoder_claims_neither_minilm_nor_its_license():
+    quickstart = str(ROOT / "configuration" / "quickstart.yaml")
+    told = card_kwargs(parse_arguments([quickstart, "--model_name_or_path", "google-bert/bert-base-cased"]))
+    assert told["finetuned_from"] == "google-bert/bert-base-cased"
+    assert told["license"] is None
+
+
 @pytest.mark.parametrize("name", list(KNOWN_CORPORA))
 def test_every_known_corpus_has_its_card(arguments_of, docre_config, name):
     """A corpus that a run accepts has all that the card needs, before anything is trained."""

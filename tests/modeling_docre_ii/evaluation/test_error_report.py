@@ -1,4 +1,4 @@
-"""The error report against counts made by hand, a naive count on real documents, and hostile text."""
+"""The report of predictions against counts made by hand, a naive count on real documents, and hostile text."""
 
 import json
 import random
@@ -120,7 +120,7 @@ def test_frequency_groups_by_hand():
     assert rows == [
         ("10 most frequent", 10, 10),
         ("rank 11 to 30", 10, 20),
-        ("rank 31 and on", 0, 10),
+        ("from rank 31", 0, 10),
         ("not in training", 0, 1),
     ]
     assert [row["label"] for row in data["summary"]["relations"]] == relations
@@ -150,6 +150,48 @@ def test_pairs_that_do_not_count():
     for row, prefix in ((result, ""), (intra, "intra_"), (inter, "inter_")):
         assert row["f1"] == pytest.approx(scores[f"{prefix}f1"])
         assert row["filtered"]["f1"] == pytest.approx(scores[f"filtered_{prefix}f1"])
+
+
+def test_triples_are_sorted_by_score_and_those_never_predicted_come_last():
+    document = {**ADA, "labels": labels((0, 1, "P19", []), (1, 2, "P17", []), (0, 2, "P27", []))}
+    base = predicted("Ada", (0, 1, "P19", 0.6), (2, 0, "P17", 0.95), (1, 0, "P17", 0.7))
+    rows = report_data([document], {"base": base}, NAMES)["documents"][0]["triples"]
+    assert [row["score"] for row in rows] == [0.95, 0.7, 0.6, None, None]
+    assert [(row["h"], row["t"]) for row in rows[:3]] == [(2, 0), (1, 0), (0, 1)]
+
+
+UNLABELED = {**ADA, "labels": []}
+
+
+def test_documents_without_labels_show_what_was_predicted():
+    data = report_data([UNLABELED], ITERATIONS, NAMES)
+    assert data["has_gold"] is False and data["heading"] == "What the model predicts"
+    assert {fact: triple["outcome"] for fact, triple in triples_of(data).items()} == {
+        (1, 2, "P17"): "predicted",
+        (2, 1, "P17"): "predicted",
+        (0, 1, "P19"): "predicted",
+        (0, 2, "P27"): "removed",
+        (1, 0, "P17"): "removed",
+    }
+    summary = data["summary"]
+    assert summary["iterations"] == [
+        {"label": "base", "predicted": 3, "changes": None},
+        {"label": "iteration 1", "predicted": 3, "changes": {"added": 1, "removed": 1}},
+        {"label": "iteration 2", "predicted": 3, "changes": {"added": 1, "removed": 1}},
+    ]
+    assert summary["distance"] == [
+        {"label": "intra", "predicted": 3, "predicted_by_iteration": [2, 2, 3]},
+        {"label": "inter", "predicted": 0, "predicted_by_iteration": [1, 1, 0]},
+    ]
+    by_relation = {row["label"]: row["predicted"] for row in summary["relations"]}
+    assert by_relation == {"P17": 2, "P19": 1, "P27": 0}
+
+
+def test_one_document_with_labels_makes_the_others_count_as_without_facts():
+    other = {**UNLABELED, "title": "Eve"}
+    data = report_data([ADA, other], {"base": predicted("Eve", (0, 1, "P19"))}, NAMES)
+    assert data["has_gold"] is True
+    assert triples_of(data, 1)[0, 1, "P19"]["outcome"] == "wrong"
 
 
 def perturbed(documents, seed=0):
@@ -277,6 +319,12 @@ def test_the_page_holds_the_data(tmp_path, sample_documents):
     text = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert Page(text).data == report_data(*arguments)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
+
+
+def test_a_page_without_labels_is_written(tmp_path):
+    write_error_report(tmp_path / "report.html", [UNLABELED], ITERATIONS, NAMES)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert Page(text).data == report_data([UNLABELED], ITERATIONS, NAMES)
 
 
 def test_hostile_text_stays_text(tmp_path):

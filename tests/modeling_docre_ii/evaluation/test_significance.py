@@ -177,7 +177,7 @@ def test_seeds_draw_other_resamples(sample_documents, systems):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"score": "precision"}, "no score 'precision' on these documents, expected one of f1"),
+        ({"score": "precision"}, "no score 'precision' on these documents for both systems, expected one of f1"),
         ({"score": "ign_f1"}, "no score 'ign_f1'"),
         ({"num_resamples": 0}, "0 resamples of 1 documents"),
         ({"documents": []}, "1000 resamples of 0 documents"),

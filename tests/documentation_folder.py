@@ -1,0 +1,114 @@
+"""The folder in which the documentation is run: the repository's files, and small files for the names on its pages."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertModel
+
+from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from modeling_docre_ii import (
+    DocREIIConfig,
+    DocREIIForRelationExtraction,
+    DocREIIProcessor,
+    extract_to_parquet,
+    to_submission,
+    write_submission,
+)
+from modeling_docre_ii.training.predictions import PredictedFact
+from tests.documentation import ROOT
+from tests.hub_model import make_tokenizer
+
+
+LINKED = ("benchmarks", "configuration", "dataset_scripts", "docs", "examples", "modeling_docre_ii", "run_docre.py")
+SAMPLES = ROOT / "tests" / "dataset_scripts"
+ENCODER = "google-bert/bert-base-cased"
+CHECKPOINT = "outputs/quickstart"
+# Sizes of a model that trains in a second.
+TINY_MODEL = {
+    "pair_hidden_size": 16,
+    "pair_intermediate_size": 16,
+    "pair_bilinear_rank": 8,
+    "pair_block_size": 4,
+    "pair_feature_size": 16,
+    "inference_hidden_size": 16,
+    "inference_intermediate_size": 16,
+    "contrastive_hidden_size": 8,
+}
+
+
+def make_working_folder(folder: Path) -> None:
+    """Links what commands use of the repository, and adds [`write_placeholders`]."""
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    write_placeholders(folder)
+
+
+def write_placeholders(folder: Path) -> None:
+    """
+    Writes small files under the names that the pages use:
+
+    - `TRAIN.json`, `DEV.json`, `TEST.json` and `corpus.jsonl`: documents of the bundled sample;
+    - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
+    - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
+    - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, and its `stage_1`;
+    - `result.json` and `other.json`: submissions about `DEV.json`;
+    - `triples`: triples of `corpus.jsonl` as Parquet.
+    """
+    documents = _write_documents(folder)
+    _write_biomedical_corpora(folder)
+    model, processor = _write_models(folder, documents)
+    extract_to_parquet(model, processor, documents["TEST"], folder / "triples", documents_per_shard=2)
+    gold = [[(fact["h"], fact["t"], fact["r"]) for fact in document["labels"]] for document in documents["DEV"]]
+    for name, step in (("result", 2), ("other", 3)):
+        facts = [[PredictedFact(*fact, score=0.9) for fact in of_document[::step]] for of_document in gold]
+        write_submission(folder / f"{name}.json", to_submission(facts, documents["DEV"]))
+
+
+def _write_documents(folder: Path) -> dict[str, list[dict]]:
+    """Short documents, so that all runs are fast."""
+    documents = {}
+    for split, names in (("train", ("TRAIN", "TEST")), ("dev", ("DEV",))):
+        of_split = json.loads((ROOT / "examples" / "re_docred_sample" / f"{split}.json").read_text(encoding="utf-8"))
+        of_split.sort(key=lambda document: sum(map(len, document["sents"])))
+        for start, name in zip((0, 6), names):
+            documents[name] = of_split[start : start + 6]
+    for name, of_name in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(of_name), encoding="utf-8")
+    lines = [json.dumps(document) + "\n" for document in documents["TEST"]]
+    (folder / "corpus.jsonl").write_text("".join(lines), encoding="utf-8")
+    return documents
+
+
+def _write_biomedical_corpora(folder: Path) -> None:
+    cdr = folder / "CDR_FOLDER"
+    cdr.mkdir()
+    for split in ("Training", "Development", "Test"):
+        shutil.copy(SAMPLES / "cdr_sample.PubTator.txt", cdr / f"CDR_{split}Set.PubTator.txt")
+    shutil.copytree(SAMPLES / "gda_sample", folder / "GDA_FOLDER")
+    shutil.copy(SAMPLES / "mesh_sample.txt", folder / "2017MeshTree.txt")
+
+
+def _write_models(
+    folder: Path, documents: dict[str, list[dict]]
+) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer([document for of_name in documents.values() for document in of_name])
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    encoder_config = BertConfig(vocab_size=len(tokenizer), **sizes)
+    for part in (BertModel(encoder_config), tokenizer):
+        part.save_pretrained(folder / ENCODER)
+    processor = DocREIIProcessor(tokenizer, list(DOCRED_RELATIONS), relation_names=DOCRED_RELATIONS)
+    for path, num_iterations in ((f"{CHECKPOINT}/stage_1", 0), (CHECKPOINT, 3)):
+        config = DocREIIConfig(
+            encoder_config=encoder_config,
+            id2label=dict(enumerate(processor.relations)),
+            num_iterations=num_iterations,
+            initializer_range=0.5,
+            **TINY_MODEL,
+        )
+        model = DocREIIForRelationExtraction(config).eval()
+        for part in (model, processor):
+            part.save_pretrained(folder / path)
+    return model, processor
