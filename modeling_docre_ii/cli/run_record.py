@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from dataset_scripts.corpus import Corpus
 
+from .. import __version__
 from ..training.arguments import DocREIITrainingArguments
-from ..training.checkpoints import UNFINISHED
+from ..training.checkpoints import FILE_LIST, UNFINISHED, list_files
 from ..utils.atomic_write import atomic_write
 from .arguments import Arguments, DataArguments
 from .starting_model import resolve_path
@@ -88,6 +89,17 @@ class RunRecord:
         with atomic_write(Path(folder) / RECORD_FILE) as partial:
             partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
 
+    def finish_stage(self, number: int, stage_dir: str, folder: str) -> None:
+        """Records that the model of a stage is saved in `stage_dir`, in the record of the run's `folder`."""
+        list_files(stage_dir, "*")
+        self.finished_stages.append(number)
+        self.write(folder)
+
+    def finish(self, folder: str) -> None:
+        """Records that the run has come to its end."""
+        self.is_finished = True
+        self.write(folder)
+
     def differences(self, other: "RunRecord") -> list[str]:
         """Describes in which parts of the identity another run differs from this one."""
         names = sorted({*self.identity, *other.identity})
@@ -146,7 +158,7 @@ def _digests_of_files(data: DataArguments) -> dict[str, Any]:
         paths = getattr(data, name) or []
         digests[name] = [_digest(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
     if data.data_dir is not None:
-        digests["data_dir"] = _digests_in(Path(data.data_dir), "*")
+        digests["data_dir"] = _digests(Path(data.data_dir).rglob("*"))
     return digests
 
 
@@ -154,11 +166,12 @@ def _digest_of_model(name_or_path: str) -> Any:
     path = Path(resolve_path(name_or_path))
     if not path.is_dir():
         return name_or_path
-    return _digests_in(path, "*.json") | _digests_in(path, "*.safetensors") | _digests_in(path, "*.bin")
+    names = ("config.json", "processor_config.json", "tokenizer.json", "*.safetensors", "*.bin")
+    return _digests([file for name in names for file in path.glob(name)])
 
 
-def _digests_in(folder: Path, pattern: str) -> dict[str, str]:
-    return {path.name: _digest(path) for path in sorted(folder.rglob(pattern)) if path.is_file()}
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.name: _digest(path) for path in sorted(paths) if path.is_file()}
 
 
 def _digest(path: Path) -> str:
@@ -174,21 +187,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def open_run(
-    training: Mapping[int, DocREIITrainingArguments], record: RunRecord, is_resumed: bool, overwrite: bool
-) -> RunRecord:
+def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
     """
     Makes sure that the output folder is that of this run, and writes the record of a new run.
 
     Args:
-        training (`dict[int, DocREIITrainingArguments]`):
-            The training arguments of each stage.
-        record ([`RunRecord`]):
-            The record of the run as it would begin.
-        is_resumed (`bool`):
-            Whether the run is asked to resume.
-        overwrite (`bool`):
-            Whether to remove a training that the folder holds.
+        arguments ([`Arguments`]):
+            All arguments of the run. Only the main process changes the folder.
+        corpus ([`Corpus`]):
+            The documents of the run.
 
     Returns:
         [`RunRecord`]: the one in the folder, if this run began there before.
@@ -196,26 +203,31 @@ def open_run(
     Raises:
         `ValueError`: the folder holds another run, or this one, unfinished, and the run is not asked to resume.
     """
-    folder = Path(training[max(training)].output_dir)
-    if overwrite:
-        if is_resumed:
-            raise ValueError("`overwrite_output_dir` removes the checkpoints that `resume_from_checkpoint` needs")
+    args, record = arguments.last, RunRecord(identity_of(arguments, corpus, __version__))
+    overwrite = arguments.overwrite_output_dir
+    folder, resumed_from = Path(args.output_dir), (args.resume_from_checkpoint or "false").lower()
+    if overwrite and resumed_from != "false":
+        raise ValueError("`overwrite_output_dir` removes the checkpoints that `resume_from_checkpoint` needs")
+    if overwrite and args.should_save:
         remove_training(folder)
     found = RunRecord.read(folder)
     otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"
     if found is None:
+        if resumed_from in ("true", "last") and not (folder / RECORD_FILE).exists() and not _traces(folder):
+            raise ValueError(f"`resume_from_checkpoint`: there is no run in {str(folder)!r}")
         if _traces(folder):
             raise ValueError(
                 f"{str(folder)!r} holds a training that no readable {RECORD_FILE} describes "
                 f"({_traces(folder)[0].name} is there): {otherwise}"
             )
-        record.write(folder)
+        if args.should_save:
+            record.write(folder)
         return record
     differences = record.differences(found)
     if differences:
         shown = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
         raise ValueError(f"{str(folder)!r} holds another run: {shown}: {otherwise}")
-    if not found.is_finished and not is_resumed and _traces(folder):
+    if not found.is_finished and resumed_from == "false" and _traces(folder):
         raise ValueError(
             f"{str(folder)!r} holds this run, unfinished: add `--resume_from_checkpoint last` to continue it, or "
             f"{otherwise}"
@@ -225,7 +237,7 @@ def open_run(
 
 def remove_training(folder: Path) -> None:
     """Removes checkpoints, model and record of a training from its output folder."""
-    for path in [*_traces(folder), folder / RECORD_FILE, folder / UNFINISHED]:
+    for path in [*_traces(folder), folder / RECORD_FILE, folder / UNFINISHED, folder / FILE_LIST]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
@@ -19,6 +20,8 @@ from ..utils.atomic_write import atomic_write, flush_to_disk
 FILE_LIST = "checkpoint_files.json"
 # The folder in the output folder in which checkpoints are written.
 UNFINISHED = "unfinished_checkpoint"
+# torch reports a full disk as a RuntimeError, safetensors by an error of its own.
+_WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
 class CheckpointError(OSError):
@@ -48,6 +51,14 @@ class WholeCheckpointTrainer(Trainer):
                 raise CheckpointError(f"cannot resume from {resume_from_checkpoint!r}: {flaw}")
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        try:
+            super().save_model(output_dir, _internal_call)
+        except _WRITE_ERRORS as error:
+            raise CheckpointError(
+                f"cannot save the model in {output_dir or self.args.output_dir!r}: {error}"
+            ) from error
+
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._unfinished is None else str(self._unfinished)
 
@@ -67,8 +78,7 @@ class WholeCheckpointTrainer(Trainer):
                 # Again: the state has the name of the best checkpoint.
                 self.state.save_to_json(str(self._unfinished / name / TRAINER_STATE_NAME))
                 finish_checkpoint(self._unfinished / name, run_dir / name)
-        except (OSError, RuntimeError) as error:
-            # torch reports a full disk as a RuntimeError.
+        except _WRITE_ERRORS as error:
             shutil.rmtree(self._unfinished, ignore_errors=True)
             raise CheckpointError(
                 f"cannot save a checkpoint in {str(run_dir)!r} at step {self.state.global_step}: {error}; earlier "
@@ -104,21 +114,64 @@ def finish_checkpoint(written: Path, checkpoint: Path) -> None:
         written (`Path`):
             The folder that holds all files of the checkpoint.
         checkpoint (`Path`):
-            Its final name, beside that folder's parent. A checkpoint of that name is replaced.
+            Its final name, in the parent of that folder's parent. A checkpoint of that name is replaced.
 
     Raises:
         `OSError`: the files cannot be flushed to the disk or the folder cannot be renamed.
     """
-    sizes = {
-        str(path.relative_to(written)): path.stat().st_size for path in sorted(written.rglob("*")) if path.is_file()
-    }
-    with atomic_write(written / FILE_LIST) as partial:
-        partial.write_text(json.dumps(sizes, indent=1))
+    list_files(written)
     flush_to_disk(written)
     if checkpoint.exists():
         checkpoint.rename(written.parent / f"replaced-{checkpoint.name}")
     written.rename(checkpoint)
     flush_to_disk(checkpoint.parent, recursive=False)
+
+
+def list_files(folder: str | os.PathLike, pattern: str = "**/*") -> None:
+    """
+    Writes the list of the files in a folder, with their sizes, for [`flaw_of_files`].
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            The folder.
+        pattern (`str`, *optional*, defaults to `"**/*"`):
+            Which files to list; `"*"` for those that are not in folders inside.
+
+    Raises:
+        `OSError`: the folder cannot be written.
+    """
+    folder = Path(folder)
+    files = [path for path in sorted(folder.glob(pattern)) if path.is_file() and path.name != FILE_LIST]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    with atomic_write(folder / FILE_LIST) as partial:
+        partial.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+
+
+def flaw_of_files(folder: str | os.PathLike) -> str | None:
+    """
+    Returns which of the listed files of a folder is missing or truncated.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder with the list that [`list_files`] writes.
+
+    Returns:
+        `str` or `None`: the flaw in a few words, `None` if there is none.
+    """
+    folder = Path(folder)
+    try:
+        sizes = dict(json.loads((folder / FILE_LIST).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return f"its {FILE_LIST} is missing"
+    except (TypeError, ValueError):
+        return f"its {FILE_LIST} is damaged"
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"its {name} is missing"
+        if path.stat().st_size != size:
+            return f"its {name} has {path.stat().st_size:,} bytes instead of {size:,}"
+    return None
 
 
 def flaw_of_checkpoint(folder: str | os.PathLike) -> str | None:
@@ -136,19 +189,8 @@ def flaw_of_checkpoint(folder: str | os.PathLike) -> str | None:
     folder = Path(folder)
     if not folder.is_dir():
         return "there is no such folder"
-    try:
-        sizes = json.loads((folder / FILE_LIST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return _missing_file(folder)
-    except ValueError:
-        return f"its {FILE_LIST} is damaged"
-    for name, size in sizes.items():
-        path = folder / name
-        if not path.is_file():
-            return f"its {name} is missing"
-        if path.stat().st_size != size:
-            return f"its {name} has {path.stat().st_size:,} bytes instead of {size:,}"
-    return _missing_file(folder)
+    flaw = flaw_of_files(folder) if (folder / FILE_LIST).exists() else None
+    return flaw or _missing_file(folder)
 
 
 def _missing_file(folder: Path) -> str | None:
@@ -198,5 +240,7 @@ __all__ = [
     "WholeCheckpointTrainer",
     "finish_checkpoint",
     "flaw_of_checkpoint",
+    "flaw_of_files",
     "last_whole_checkpoint",
+    "list_files",
 ]
