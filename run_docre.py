@@ -76,9 +76,10 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             if data_args.score_files:
                 return print_scores(read_corpus(data_args), data_args)
             check_steps(args)
-            # Documents can take minutes to read: a model that does not exist is an error before.
+            # Reading the documents can take minutes, so a mistyped model is an error before.
             load_config(arguments.model.model_name_or_path)
-            if args.should_save:
+            # An extraction locks its folder itself.
+            if args.should_save and args.output_dir != data_args.triples_dir:
                 locks.enter_context(lock_folder(args.output_dir))
             with args.main_process_first(desc="reading the documents"):
                 corpus = read_corpus(data_args)
@@ -127,7 +128,7 @@ def encode(
     data_args: DataArguments,
     training_args: DocREIITrainingArguments,
 ) -> EncodedDocuments:
-    """Encodes a split in the main process; the others read what it has cached."""
+    """Encodes a split in the main process. The other processes read its cache."""
     num_proc, for_training = data_args.preprocessing_num_workers, split == "train"
     with training_args.main_process_first(desc="encoding the documents"):
         return encode_dataset(corpus.splits[split], processor, for_training, num_proc, corpus.is_checked)
@@ -158,7 +159,7 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
     logger.info("saved the model in %s", trainer.args.output_dir)
-    # Every process of stage 2 reads what the main process writes here.
+    # Every process of stage 2 loads the model that the main process saves here.
     trainer.accelerator.wait_for_everyone()
 
 

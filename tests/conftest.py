@@ -1,4 +1,4 @@
-"""What all tests share: the bundled real documents, no network, and a choice of CPUs for bf16."""
+"""Fixtures of all tests: the bundled documents, and the outcome of the bf16 trial. Tests run offline."""
 
 import json
 import os
@@ -24,13 +24,13 @@ def sample_documents():
 
 @pytest.fixture
 def in_the_repository(monkeypatch):
-    """The paths of the configurations begin at the root of the repository."""
+    """Runs in the root of the repository, where the paths in the configurations start."""
     monkeypatch.chdir(ROOT)
 
 
 @pytest.fixture
 def set_bf16_trial(monkeypatch):
-    """Has this process find of bf16 what it would find on another CPU, and forget what it has warned of."""
+    """Sets the outcome of the bf16 trial, as on another CPU, and clears warnings that are shown once."""
 
     def forget():
         cpu_bf16.try_bf16.cache_clear()
@@ -48,7 +48,7 @@ def set_bf16_trial(monkeypatch):
 
 @pytest.fixture
 def faster_in_bf16(set_bf16_trial):
-    """Has bf16 used, also where it is slower than float32. Where it does not work the test is skipped."""
+    """Uses bf16 even if it is slower than float32. Skips the test if bf16 does not work."""
     found = cpu_bf16.try_bf16()
     if not found.is_alive:
         pytest.skip(str(found))

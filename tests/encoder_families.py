@@ -1,6 +1,6 @@
-"""Tiny encoders of every family that is tested: the model type and the sizes of each."""
+"""The encoder families of the tests: model type and sizes of a tiny encoder of each."""
 
-# Rows of their position tables that a token can have.
+# Number of positions that a token can have.
 POSITIONS = 64
 SIZES = {
     "vocab_size": 100,
@@ -42,5 +42,5 @@ FAMILIES = {
     ),
     "mpnet": ("mpnet", OFFSET_SIZES),
 }
-# These families run their own attention in place of that of transformers' AttentionInterface.
+# These families do not use transformers' AttentionInterface.
 OFF_THE_INTERFACE = ("deberta-v2", "deberta-v3", "mpnet")

@@ -1,4 +1,4 @@
-"""The rules by which the Hub accepts the metadata of a README.md, as far as its documentation and answers tell."""
+"""The rules of the Hub for the metadata of a README.md, from its documentation and its answers."""
 
 import re
 
@@ -53,7 +53,7 @@ def front_matter(readme):
 
 
 def validate_card(readme):
-    """What the Hub says of a README.md: errors, which refuse it, and warnings."""
+    """Returns the errors, for which the Hub rejects a README.md, and the warnings."""
     try:
         metadata = front_matter(readme)
     except ValueError as error:
@@ -81,7 +81,7 @@ def validate_card(readme):
 
 
 def _not_allowed(metadata, field, allowed, problem):
-    """The field is a string or a list of strings, each allowed."""
+    """Checks that a field is an allowed string or a list of them."""
     values = metadata.get(field, [])
     for value in values if isinstance(values, list) else [values]:
         if not isinstance(value, str) or not allowed(value):

@@ -1,4 +1,4 @@
-"""Clients of the Hub of the tests: processes with a cache and a working folder of their own."""
+"""Clients of the test Hub: processes, each with its own cache and working folder."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 
-# Before every script. What libraries print would be among what a script printed.
+# Before every script: keeps the output of libraries out of that of the script.
 ANSWER = """
 import json
 import pathlib
@@ -19,7 +19,7 @@ def answer(value):
 
 
 class ClientError(Exception):
-    """A client ended with an error: what it wrote to stderr."""
+    """The stderr of a client that ended with an error."""
 
 
 class Client:

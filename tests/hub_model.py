@@ -1,4 +1,4 @@
-"""A tiny model of real documents and its Trainer, for the clients that push it to the Hub of the tests."""
+"""A tiny model and its Trainer, for clients that push it to the test Hub."""
 
 import json
 from pathlib import Path
@@ -23,13 +23,13 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 def sample_documents(count):
-    """The shortest documents of the sample."""
+    """Returns the shortest documents of the sample."""
     documents = json.loads((SAMPLE / "train.json").read_text(encoding="utf-8"))
     return sorted(documents, key=lambda document: sum(map(len, document["sents"])))[:count]
 
 
 def make_tokenizer(documents):
-    """One piece for every word of the documents."""
+    """Makes a tokenizer with one token for each word of the documents."""
     words = {word for document in documents for sentence in document["sents"] for word in sentence}
     vocabulary = [*SPECIAL, "*", *sorted(words - {"*"})]
     backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="[UNK]"))
@@ -75,7 +75,7 @@ def make_model(processor):
 
 
 def make_trainer(documents, repository, **settings):
-    """A Trainer of two steps that pushes to a repository and trains a new tiny model."""
+    """Makes a Trainer that trains a tiny model for two steps and pushes it to a repository."""
     processor = make_processor(documents)
     arguments = {
         "output_dir": repository.split("/")[1],

@@ -1,4 +1,4 @@
-"""Repositories of a stand-in Hub: files, immutable commits, branches, and which files are large or ignored."""
+"""Repositories of the test Hub: files, immutable commits, branches, large and ignored files."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from functools import cached_property
 from tests.hub_card import front_matter, validate_card
 
 
-# The Hub begins every repository with a .gitattributes of these patterns.
+# The Hub creates every repository with these patterns in .gitattributes.
 LFS_PATTERNS = """
     *.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.mlmodel *.model *.msgpack *.npy *.npz *.onnx *.ot
     *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors *.tar.* *.tar *.tflite *.tgz *.wasm *.xz *.zip *.zst
@@ -39,7 +39,7 @@ class StoredFile:
 
     @cached_property
     def pointer(self):
-        """What git holds of a large file."""
+        """The pointer that git stores for a large file."""
         text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.content)}\n"
         return text.encode()
 
@@ -59,7 +59,7 @@ class Commit:
 
 
 def git_pattern_matches(pattern, path):
-    """Whether a pattern of git, without `**`, is that of a path or of a folder above it."""
+    """Returns whether a git pattern without `**` matches a path or a folder above it."""
     segments, parts = pattern.strip("/").split("/"), path.split("/")
     if pattern.endswith("/"):
         parts = parts[:-1]
@@ -69,7 +69,7 @@ def git_pattern_matches(pattern, path):
 
 
 def is_ignored(path, gitignore):
-    """Whether a .gitignore leaves a path out; the last pattern that matches decides."""
+    """Returns whether a .gitignore ignores a path. The last matching pattern decides."""
     ignored = False
     for line in map(str.strip, gitignore.splitlines()):
         if line and not line.startswith("#") and git_pattern_matches(line.removeprefix("!"), path):
@@ -99,7 +99,7 @@ class Repository:
         return files[path]
 
     def is_lfs(self, revision, path, size, sample):
-        """Large, binary, or of a pattern in .gitattributes."""
+        """Whether the file is large, binary, or matches a pattern in .gitattributes."""
         attributes = self.file(revision, ".gitattributes").content.decode().splitlines()
         patterns = [line.split()[0] for line in attributes if "filter=lfs" in line]
         by_name = any(git_pattern_matches(pattern, path) for pattern in patterns)
@@ -128,7 +128,7 @@ class Repository:
         return [self._entry(commit, prefix + name) for name in sorted(names)]
 
     def paths_info(self, revision, paths):
-        """The entries of paths; a path that does not exist has none."""
+        """Returns the entries of the paths that exist."""
         commit = self.commit(revision)
         folders = {path[:i] for path in commit.files for i, letter in enumerate(path) if letter == "/"}
         return [self._entry(commit, path) for path in paths if path in commit.files or path in folders]

@@ -71,7 +71,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """The answer to a request: bytes, or what becomes JSON."""
+    """The answer to a request: bytes, or a value to send as JSON."""
 
     content: object = b""
     status: int = 200
@@ -87,7 +87,7 @@ def error_reply(error):
 
 
 def route(methods, pattern):
-    """Makes a function the answer to the requests of methods to paths of a pattern; its groups are arguments."""
+    """Registers a function for requests by method and path pattern. The groups are its arguments."""
 
     def register(function):
         ROUTES.append((methods.split(), re.compile(pattern), function))
@@ -97,7 +97,7 @@ def route(methods, pattern):
 
 
 class Hub:
-    """The state of the Hub and its server. Its repositories live as long as it does."""
+    """The state and the server of the test Hub. Its repositories end with it."""
 
     def __init__(self):
         self.repositories = {}
@@ -120,7 +120,7 @@ class Hub:
         self._server.server_close()
 
     def environment(self, home, **changes):
-        """The variables of a client whose cache is the folder `home`, with nothing of this process's own Hub."""
+        """Returns the environment of a client with its cache in `home`, without this process's Hub settings."""
         foreign = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "DATASETS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(foreign)}
         return kept | {
@@ -149,7 +149,7 @@ class Hub:
         raise HubError(501, f"This Hub does not know {request.method} {path}")
 
     def take_fault(self, method, path):
-        """The fault of a request, if it has one; a fault wears off after its number of times."""
+        """Returns the fault of a request, if any. A fault ends after its number of times."""
         with self.lock:
             for fault in self.faults:
                 if fault.times and fault.method == method and re.search(fault.path, path):
@@ -159,7 +159,7 @@ class Hub:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads requests, has the Hub answer them, and sends the answers, or what a fault leaves of them."""
+    """Passes requests to the Hub and sends its answers, cut or delayed by faults."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -214,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def handle(self):
-        """A client that is killed is no error of the server."""
+        """Ignores clients that were killed."""
         try:
             super().handle()
         except ConnectionError:
@@ -225,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def range_reply(reply, value):
-    """The part of the body that the header `Range` asks for."""
+    """Returns the part of the body that the `Range` header asks for."""
     body = reply.body()
     first, last = re.fullmatch(r"bytes=(\d*)-(\d*)", value).groups()
     start = int(first) if first else max(len(body) - int(last), 0)
@@ -317,7 +317,7 @@ def paths_info(hub, request, kind, name, revision):
 
 @route("POST", rf"{API}/preupload/{REVISION}")
 def preupload(hub, request, kind, name, revision):
-    """How each file is to be sent, whether it is ignored, and what the repository holds of it."""
+    """Answers how to upload each file, whether it is ignored, and its current blob."""
     check_token(request)
     repository, payload = hub.repository(name, kind), request.json()
     gitignore = payload.get("gitIgnore", repository.gitignore(revision))
@@ -333,7 +333,7 @@ def preupload(hub, request, kind, name, revision):
 
 @route("POST", rf"{GIT}\.git/info/lfs/objects/batch")
 def lfs_batch(hub, request, kind, name):
-    """Where to send each large file; nowhere if it is there."""
+    """Answers where to upload each large file that the repository does not have."""
     check_token(request)
     hub.repository(name, kind or "models")
     objects = []
@@ -391,7 +391,7 @@ def committed_file(hub, key, value):
 
 @route("GET HEAD", rf"{GIT}/resolve/{REVISION}/(?P<path>.+)")
 def resolve(hub, request, kind, name, revision, path):
-    """A file, or for a large one where it lies."""
+    """Answers with a file, or with the address of a large one."""
     repository = hub.repository(name, kind or "models")
     commit = repository.commit(revision)
     try:
@@ -417,7 +417,7 @@ def lfs_download(hub, request, oid):
 
 
 def check_storage_host(hub, request):
-    """The storage is no place for a token: it refuses one, as S3 does beside a signed address."""
+    """Rejects requests to the storage with a token, as S3 does for a signed address."""
     if request.headers["Authorization"]:
         raise HubError(400, "Only one auth mechanism allowed")
     if request.headers["Host"] != urlsplit(hub.storage).netloc:

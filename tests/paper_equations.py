@@ -1,7 +1,7 @@
 """
-The equations of the paper as loops in float64: the oracle of the tests of the model.
+The equations of the paper as plain loops in float64, the reference of the model's tests.
 
-One document and one pair at a time. States are of shape (L, d), attention of shape (heads, M, L), and matrices are
+Functions take one document or one pair. States have shape (L, d), attention has shape (heads, M, L), and matrices are
 `{(s, o): vector}` of the candidate pairs.
 """
 
@@ -20,7 +20,7 @@ def gelu(vector):
 
 
 def entity_vector(states, positions, entities, entity):
-    """log sum exp over the mentions of the entity; zeros without a mention."""
+    """Computes log sum exp over the mentions of an entity; zeros without a mention."""
     vectors = [states[position] for position, owner in zip(positions, entities, strict=True) if owner == entity]
     if not vectors:
         return torch.zeros_like(states[0])
@@ -99,7 +99,7 @@ def pair_feature(module, kind, states, attention, positions, entities, head, tai
 
 
 def attended_pairs(pair, candidates, kind):
-    """What each of the four heads of a pair attends to: row s, column s, row o and column o, or everything."""
+    """Returns the pairs that each head of a pair attends to: row s, column s, row o and column o, or all."""
     if kind == "full":
         return [candidates] * 4
     return [[other for other in candidates if other[side] == entity] for entity in pair for side in (0, 1)]
@@ -166,7 +166,7 @@ def inference_layer(layer, features, relations, kind="extended"):
 
 
 def read_relations(logits, relation_embedding):
-    """The classes that the relation matrix embeds, of one pair."""
+    """Returns the classes of one pair that the relation matrix embeds."""
     logits = logits.tolist()
     if relation_embedding == "argmax":
         return [logits.index(max(logits))]
@@ -181,7 +181,7 @@ def classify(module, feature, relation, base_logits, adds_base_logits):
 
 
 def iterations(module, config, features, base_logits):
-    """Logits of the K iterations, and the relations that each was given, as lists of `{(s, o): ...}`."""
+    """Returns logits and input relations of the K iterations, as lists of `{(s, o): ...}`."""
     if len(next(iter(features.values()))) != config.inference_hidden_size:
         features = {pair: linear(module.feature_projection, vector) for pair, vector in features.items()}
     logits, all_logits, all_relations = base_logits, [], []

@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/: their imports and their arguments. None of them is run here."""
+"""The scripts in benchmarks/ import what they need and have a `--help`. test_docs.py runs them."""
 
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""The files of configuration/: what every one says, and what single ones are for."""
+"""The files of configuration/: arguments that all of them set, and the purpose of single files."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_it_is_named_after_its_output_folder_and_stays_inside_the_repository(pat
     assert written["output_dir"] == f"outputs/{path.stem}"
     paths = [str(value) for name, value in written.items() if name.endswith(("_file", "_dir"))]
     assert all((ROOT / name).resolve().is_relative_to(ROOT) for name in paths)
-    # What it names is in the repository; other documents are given on the command line.
+    # Files that it names are in the repository. The command line names other files.
     parse_arguments([str(path)])
 
 
@@ -87,6 +87,6 @@ def test_configuration_of_the_released_code_has_all_of_its_variants():
     }
     assert variants.items() <= written["model_kwargs"].items()
     assert (float(written["adam_epsilon"]), float(written["weight_decay"])) == (1e-6, 1e-4)
-    # All else is the paper's.
+    # Everything else follows the paper.
     changed = {name for name in written.keys() | paper.keys() if written.get(name) != paper.get(name)}
     assert changed == {"model_kwargs", "output_dir", "adam_epsilon", "weight_decay"}

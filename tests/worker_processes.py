@@ -1,4 +1,4 @@
-"""Scripts that train in several processes on the CPU, and what all of them start with."""
+"""Runs scripts that train in several processes on the CPU, and their common start."""
 
 import os
 import subprocess

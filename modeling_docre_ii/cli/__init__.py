@@ -26,7 +26,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("run_docre", "train, evaluate, predict and publish, as run_docre.py does"),
     "score": Command("modeling_docre_ii.cli.scoring", "score files of predictions, or compare two of them"),
-    "convert": Command("modeling_docre_ii.cli.convert", "rewrite a checkpoint that an earlier version has saved"),
+    "convert": Command("modeling_docre_ii.cli.convert", "rewrite a checkpoint that an earlier version saved"),
 }
 
 

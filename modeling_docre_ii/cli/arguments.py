@@ -30,7 +30,7 @@ _FILES = (
 
 @dataclass
 class ModelArguments:
-    """Which model, and the options of a new one."""
+    """The model, and the options of a new one."""
 
     _argument_group_name = "model"
 
@@ -146,7 +146,7 @@ class StageArguments:
 
 @dataclass
 class DataArguments:
-    """Which documents."""
+    """The documents, and how predictions on them are scored and printed."""
 
     _argument_group_name = "data"
 
@@ -332,10 +332,10 @@ class Arguments:
     All arguments of one run.
 
     Args:
-        model ([`ModelArguments`]): Which model.
-        data ([`DataArguments`]): Which documents.
+        model ([`ModelArguments`]): The model.
+        data ([`DataArguments`]): The documents.
         card ([`CardArguments`]): Statements of the model card.
-        training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in the order of training.
+        training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in order.
         overwrite_output_dir (`bool`): Whether to remove a training that the output folder holds.
     """
 

@@ -16,7 +16,7 @@ from .process_setup import one_line_errors
 
 
 DESCRIPTION = """\
-Rewrites a checkpoint that an earlier version of this package has saved, so that this version loads it.
+Rewrites a checkpoint that an earlier version of this package saved, so that this version loads it.
 
     docre-ii convert outputs/quickstart outputs/quickstart_converted
 
@@ -27,7 +27,7 @@ well.
 
 # Fields of config.json that are now fields of processor_config.json.
 _MOVED_TO_PROCESSOR = ("max_labels_per_pair",)
-# Fields of config.json that nothing reads: the encoder's own are in `encoder_config`.
+# Unused fields of config.json: those of the encoder are in `encoder_config`.
 _UNUSED = ("pad_token_id", "bos_token_id", "eos_token_id")
 # Lines of the code in the model card, earlier and now.
 _CARD_CODE = {
@@ -66,7 +66,9 @@ def main(argv: list[str], prog: str = "docre-ii convert") -> None:
 
 def convert_checkpoint(old: str | Path, new: str | Path) -> list[str]:
     """
-    Writes a checkpoint of an earlier version in the format of this one. The new folder is complete or not there.
+    Writes a checkpoint of an earlier version in the format of this one.
+
+    After an error there is no new folder.
 
     Args:
         old (`str` or `Path`):
@@ -75,11 +77,10 @@ def convert_checkpoint(old: str | Path, new: str | Path) -> list[str]:
             Folder to write to.
 
     Returns:
-        `list[str]`: what was done, a line for each converted checkpoint, that in `old` itself and those in folders
-        inside it.
+        `list[str]`: the changes, a line for each checkpoint in `old` and in folders inside it.
 
     Raises:
-        `FileExistsError`: there is something in the new folder.
+        `FileExistsError`: the new folder is not empty.
         `ValueError`: there is no DocRE-II checkpoint in the old folder, the new one lies inside it, or a setting
             must move to the processor and the checkpoint has none.
     """
@@ -89,7 +90,7 @@ def convert_checkpoint(old: str | Path, new: str | Path) -> list[str]:
     if new.exists() and not (new.is_dir() and not any(new.iterdir())):
         raise FileExistsError(f"{new} is not empty: name a new folder")
     if new.resolve().is_relative_to(old.resolve()):
-        raise ValueError(f"{new} is inside of {old}: name a folder elsewhere")
+        raise ValueError(f"{new} is inside {old}: name a folder elsewhere")
     new.parent.mkdir(parents=True, exist_ok=True)
     partial = new.with_name(f"{new.name}.{os.getpid()}.partial")
     try:
@@ -105,7 +106,7 @@ def convert_checkpoint(old: str | Path, new: str | Path) -> list[str]:
 
 
 def _convert_folder(folder: Path) -> str:
-    """Rewrites a checkpoint in its place, and says what was changed."""
+    """Rewrites a checkpoint in place and returns a description of the changes."""
     config_path, processor_path = folder / "config.json", folder / "processor_config.json"
     config = _read_json(config_path)
     moved = {name: config.pop(name) for name in _MOVED_TO_PROCESSOR if name in config}
@@ -116,7 +117,7 @@ def _convert_folder(folder: Path) -> str:
             "processor of the model there first"
         )
     if moved:
-        # What the processor already says is newer.
+        # Values that the processor already has are newer.
         _write_json(processor_path, moved | _read_json(processor_path))
     if moved or unused:
         _write_json(config_path, config)
@@ -128,7 +129,7 @@ def _convert_folder(folder: Path) -> str:
 
 
 def _replace_code(folder: Path) -> None:
-    """Puts the code of this version in the place of the code that was saved with a checkpoint."""
+    """Replaces the code that was saved with a checkpoint by the code of this version."""
     for path in _code_of(folder / _MAIN_MODULE.name):
         path.unlink()
     for path in _code_of(_MAIN_MODULE):

@@ -30,7 +30,7 @@ def read_corpus(data_args: DataArguments) -> Corpus:
 
     Args:
         data_args ([`DataArguments`]):
-            Which documents.
+            The data arguments.
 
     Returns:
         [`Corpus`]
@@ -54,7 +54,8 @@ def read_corpus(data_args: DataArguments) -> Corpus:
         mesh_tree_file=data_args.mesh_tree_file,
         train_pmids_file=data_args.train_pmids_file,
     )
-    # Counting reads every row: not where the counts are not shown, nor for bulk extraction, which may have millions.
+    # Counting reads every row. It is skipped where the counts are not shown, and for bulk extraction, which may have
+    # millions of rows.
     bulk = None if data_args.triples_dir is None else corpus.predicted_split
     if logger.isEnabledFor(logging.INFO):
         for split, rows in corpus.splits.items():
@@ -80,16 +81,16 @@ def check_steps(args: DocREIITrainingArguments) -> None:
 
 def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     """
-    Checks that the documents of all steps of a run are there.
+    Checks that a run has the documents that its steps need.
 
     Args:
         corpus ([`Corpus`]):
             The documents of the run.
         args ([`DocREIITrainingArguments`]):
-            What the run does.
+            The steps of the run.
 
     Raises:
-        `ValueError`: the documents of a step were not given or have no labels, the metric for the best model is
+        `ValueError`: the documents of a step were not given or have no labels, or the metric for the best model is
             unknown or needs a filter that the documents lack.
     """
     if args.do_train:

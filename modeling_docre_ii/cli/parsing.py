@@ -166,6 +166,10 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
         argv = _as_arguments(without_stale_statements(values, overridden)) + command_line
     given = parser.parse_args(argv)
+    if given.output_dir is None and given.triples_dir is not None and not (given.do_train or given.do_eval):
+        # An extraction writes nothing but triples.
+        argv = [*argv, "--output_dir", given.triples_dir]
+        given = parser.parse_args(argv)
     model_args, stage_args, data_args, card_args, training_args = parser.parse_args_into_dataclasses(argv)
     if data_args.triples_dir is not None and not training_args.do_predict:
         raise ValueError("`triples_dir` is where `do_predict` writes: set it as well")

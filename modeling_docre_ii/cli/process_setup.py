@@ -11,7 +11,7 @@ import torch
 import transformers
 
 
-# The commands log what they do here.
+# The log of all commands.
 logger = logging.getLogger("docre_ii")
 
 
@@ -21,7 +21,7 @@ def setup_logging(should_log: bool = True, transformers_level: int = logging.WAR
 
     Args:
         should_log (`bool`, *optional*, defaults to `True`):
-            Whether this process logs what it does, and not only warnings. Usually only the main process does.
+            Whether this process logs its steps, and not only warnings. Usually only the main process does.
         transformers_level (`int`, *optional*, defaults to `logging.WARNING`):
             Level of transformers' own logs.
     """

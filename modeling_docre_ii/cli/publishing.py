@@ -19,11 +19,11 @@ _DESCRIBED = {"hub_base_model": _MODEL, "hub_license": _MODEL, "hub_dataset": _C
 
 def without_stale_statements(values: dict[str, Any], overridden: Collection[str]) -> dict[str, Any]:
     """
-    Drops what a configuration file says of a model or corpus that the command line replaces.
+    Drops statements about a model or corpus that the command line replaces.
 
     Args:
         values (`dict[str, Any]`):
-            The arguments in the file.
+            The arguments in the configuration file.
         overridden (`Collection[str]`):
             Names of the arguments that have another value on the command line.
 
@@ -56,9 +56,9 @@ def describe_corpus(data_args: DataArguments) -> CorpusDescription:
 
 def card_kwargs(arguments: Arguments) -> dict[str, Any]:
     """
-    Returns what the command line tells [`DocREIITrainer.create_model_card`], except for the corpus.
+    Returns the arguments of [`DocREIITrainer.create_model_card`].
 
-    [`describe_corpus`] describes the corpus.
+    The corpus is not among them: [`describe_corpus`] describes it.
 
     Args:
         arguments ([`Arguments`]):

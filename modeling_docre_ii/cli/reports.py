@@ -26,7 +26,7 @@ def write_report(
     predictions: Sequence[np.ndarray],
 ) -> Path:
     """
-    Writes a page with the documents of a split and the predictions of every iteration.
+    Writes a page with the documents of a split and their predicted triples.
 
     Args:
         output_dir (`str` or `Path`):
@@ -58,7 +58,7 @@ def write_report(
 
 
 def _with_unique_titles(documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Numbers the titles that several documents have. Only unlabeled documents can have such titles."""
+    """Numbers repeated titles, which only unlabeled documents can have."""
     seen: Counter[str] = Counter()
     unique = []
     for document in documents:

@@ -46,14 +46,16 @@ def main(argv: list[str], prog: str = "docre-ii score") -> None:
 
 def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     """
-    Scores files of predictions on the validation documents and prints tables: every score of each file; for a single
-    file the scores by relation, or the comparison with another file; for several files mean and deviation.
+    Scores files of predictions on the validation documents and prints tables: every score of each file, and
+
+    - for a single file, the scores of the predicted relations or the comparison with another file;
+    - for several files, mean and deviation.
 
     Args:
         corpus ([`Corpus`]):
             The gold documents.
         data_args ([`DataArguments`]):
-            Which files, at least one in `score_files`.
+            The files, at least one in `score_files`.
 
     Raises:
         `ValueError`: there are no validation documents with labels, or a file is not a submission about them

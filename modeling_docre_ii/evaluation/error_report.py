@@ -48,7 +48,7 @@ def write_error_report(
     heading: str | None = None,
 ) -> None:
     """
-    Writes an HTML page with all documents and predictions, which any browser shows offline.
+    Writes an HTML page with all documents and predictions, to read offline.
 
     Documents with labels show correct, wrong and missed triples. Without labels, it shows the predictions.
 
@@ -274,7 +274,7 @@ def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str,
 
 
 def _table(facts: _Facts, labels: Sequence[str], label_of: Callable[[CorpusFact], str]) -> list[dict[str, Any]]:
-    """Returns the scores of the result by label, and the F1 of each iteration; without gold facts, counts."""
+    """Returns the scores, or without gold facts the counts, of each label."""
     gold, predicted = _grouped(facts.gold, label_of), [_grouped(rows, label_of) for rows in facts.predicted]
     rows = []
     for label in labels:
@@ -292,7 +292,7 @@ def _grouped(facts: Iterable[CorpusFact], label_of: Callable[[CorpusFact], str])
 
 
 def _scores(predicted: Iterable[CorpusFact], gold: Iterable[CorpusFact], facts: _Facts) -> dict[str, Any]:
-    """Returns the scores of a group of facts, also `filtered` without the uncounted pairs."""
+    """Returns the scores of facts, also `filtered` without the uncounted pairs."""
     predicted, gold, uncounted = set(predicted), set(gold), facts.uncounted
     if not facts.has_gold:
         return {"predicted": len(predicted)}

@@ -37,13 +37,13 @@ def markdown_table(rows: Sequence[Sequence[Any]]) -> str:
 
 def score_table(all_scores: Mapping[str, Mapping[str, float]], counts: Mapping[str, CorpusCounts]) -> str:
     """
-    Returns the scores of all splits as one table, or an empty text without any.
+    Returns the scores of all splits as one table, or `""` without any.
 
     Args:
         all_scores (`dict[str, dict[str, float]]`):
             Scores by split, in percent.
         counts (`dict[str, CorpusCounts]`):
-            What is in each split.
+            Counts of each split.
     """
     rows = []
     for split, scores in all_scores.items():
@@ -55,7 +55,7 @@ def score_table(all_scores: Mapping[str, Mapping[str, float]], counts: Mapping[s
 
 def iteration_tables(all_scores: Mapping[str, Mapping[str, float]], num_iterations: int) -> list[tuple[str, str]]:
     """
-    Returns a table for each split with the F1 of the base module and of every iteration.
+    Returns a table for each split: F1 of the base module and of every iteration.
 
     Args:
         all_scores (`dict[str, dict[str, float]]`):
@@ -100,14 +100,14 @@ def overview_table(
 
 
 def count_table(counts: Mapping[str, CorpusCounts]) -> str:
-    """Returns the counts of each split as a table, or an empty text without any."""
+    """Returns the counts of each split as a table, or `""` without any."""
     names = ("documents", "entities", "mentions", "facts", "pairs")
     rows = [(split, *(f"{getattr(count, name):,}" for name in names)) for split, count in counts.items()]
     return markdown_table([("", *names), *rows]) if rows else ""
 
 
 def hyperparameter_table(stages: Sequence[tuple[int, TrainedStage]]) -> str:
-    """Returns the training arguments as a table with a column for each stage, or an empty text without any."""
+    """Returns the training arguments as a table, one column per stage, or `""`."""
     columns = [_hyperparameters(stage, trained.arguments) for stage, trained in stages]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [(name, *(column.get(name, "") for column in columns)) for name in names]

@@ -32,7 +32,7 @@ def types_sentence(types: Sequence[str], candidate_types: Sequence | None, mark_
 
 
 def corpus_phrase(names: Sequence[str], ids: Sequence[str], corpus: CorpusDescription | None) -> str:
-    """Returns the name of the corpus with its link, and the kind of its documents if known."""
+    """Returns the name of the corpus, its link and the kind of its documents."""
     links = ", ".join(f"[{id_}](https://huggingface.co/datasets/{id_})" for id_ in ids)
     name = (" and ".join(names) or "not stated") + (f" ({links})" if links else "")
     return f"{name}: {corpus.texts}" if corpus and corpus.texts else name

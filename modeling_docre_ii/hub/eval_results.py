@@ -1,4 +1,4 @@
-"""Scores of a model card as `.eval_results/*.yaml`, which the Hub shows beside a benchmark."""
+"""Scores as `.eval_results/*.yaml`, the Hub's successor of `model-index`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +18,10 @@ _HEADLINES = ("filtered_f1", "f1")
 
 def write_eval_results(output_dir: str | Path, results: Sequence[EvalResult]) -> None:
     """
-    Writes the F1 of each split to `.eval_results/SPLIT.yaml`, and removes the files of splits without a score.
+    Writes the F1 of each split to `.eval_results/SPLIT.yaml`.
 
-    Only scores on a corpus that is on the Hub are written. The task is `default`, as in datasets with a single task.
+    Only scores on a corpus that is on the Hub are written. Files of splits without such a score are removed. The task
+    is the dataset's configuration, or `default`.
 
     Args:
         output_dir (`str` or `Path`):
@@ -41,7 +42,7 @@ def write_eval_results(output_dir: str | Path, results: Sequence[EvalResult]) ->
             continue
         entry = EvalResultEntry(
             dataset_id=headline.dataset_type,
-            task_id="default",
+            task_id=headline.dataset_config or "default",
             value=headline.metric_value,
             notes=f"{headline.metric_name} in percent. {headline.dataset_name}.",
         )

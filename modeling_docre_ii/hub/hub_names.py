@@ -9,7 +9,7 @@ from huggingface_hub.utils import validate_repo_id
 
 def is_hub_id(name: str | None) -> bool:
     """
-    Returns whether a name can be one of the Hub: neither a folder nor `package:NAME/FOLDER`.
+    Returns whether a name is one of the Hub, and neither a folder nor in a package.
 
     Args:
         name (`str`, *optional*):

@@ -1,4 +1,4 @@
-"""Code that shows how a model is used, on a text with entities of its own types, and what the code prints."""
+"""Code in the model card that shows how to use a model, and its output."""
 
 import json
 import re
@@ -43,7 +43,16 @@ class UsageExample:
         }
 
     def of_types(self, types: Sequence[str]) -> "UsageExample | None":
-        """Returns the example with entities of these types alone, or `None` without its first two entities."""
+        """
+        Keeps the entities of some types.
+
+        Args:
+            types (`list[str]`):
+                The types. All are kept if it is empty.
+
+        Returns:
+            [`UsageExample`] or `None`: `None` if one of the first two entities is of another type.
+        """
         entities = {name: type_ for name, type_ in self.entities.items() if not types or type_ in types}
         has_pair = list(entities)[:2] == list(self.entities)[:2]
         return UsageExample(self.text, self.words, entities) if has_pair else None

@@ -141,7 +141,7 @@ class DocREIITrainingArguments(TrainingArguments):
         record = read_precision(folder)
         if record is None:
             return
-        # To request the precision that was used in the end is as good as to request it again.
+        # Requesting the precision that was used in the end resumes the training as well.
         for name, value in record.requested._asdict().items() if self.requested_precision != record.used else ():
             if value != getattr(self.requested_precision, name):
                 raise ValueError(
@@ -167,7 +167,7 @@ class DocREIITrainingArguments(TrainingArguments):
     def _set_precision(self, precision: Precision) -> None:
         self.bf16, self.bf16_full_eval = precision
         if self.requested_precision.bf16:
-            # What the Trainer reads.
+            # The Trainer reads this.
             self.mixed_precision: str = "bf16" if self.bf16 else "no"
 
 

@@ -73,7 +73,7 @@ class BudgetBatchSampler(BatchRebalanceSampler):
         self.num_processes, self.process_index, self.seed = num_processes, process_index, seed
         self._epoch = epoch
         num_documents = len(num_tokens)
-        # The largest share of a budget that the document takes; its length among those that take the same.
+        # The largest share of a budget that each document takes. Ties go by length.
         shares = [max((sizes[i] / budget for sizes, budget in self._sizes), default=0) for i in range(num_documents)]
         self._order = sorted(range(num_documents), key=lambda i: (shares[i], num_tokens[i]), reverse=True)
         if epoch is None:
@@ -212,7 +212,7 @@ def without_repeated(batch: Mapping[str, torch.Tensor], state: GradientState) ->
 
 
 def _num_own_documents(dataloader: DataLoader, num_documents: int) -> int:
-    """Returns how many documents of the last batch of a process, the first ones, were not seen before."""
+    """Returns how many documents of the last batch of a process, the first ones, are not repeated."""
     shard = dataloader.batch_sampler
     if isinstance(shard, SkipBatchSampler):
         shard = shard.batch_sampler

@@ -38,7 +38,7 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
-            The model, which is changed in place. After an error it is as before.
+            The model. It is changed in place, and restored after an error.
         predict (`Callable[[], ScoredPredictions]`):
             Predicts on the validation documents with the current threshold. Relations somewhat below it must be among
             the predictions.

@@ -14,7 +14,7 @@ from ..processing_docre_ii import DocREIIProcessor
 from ..text_documents import document_of
 
 
-# Documents in DocRED's form, plain texts with entities, or what the processor has made of them.
+# Documents in DocRED's form, plain texts with entities, or the features of either.
 Documents: TypeAlias = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
 
 # Number of documents that go through the tokenizer at once.
@@ -27,7 +27,7 @@ class EncodedDocuments(Dataset):
 
     Args:
         features (`datasets.Dataset`):
-            What [`DocREIIProcessor`] makes of the documents, and the `document_index` of each.
+            The output of [`DocREIIProcessor`], and the `document_index` of each document.
         source (`Sequence[dict]`):
             The documents in DocRED's form, relations as ids. They may be read from disk one at a time.
     """
@@ -60,7 +60,7 @@ def ensure_encoded(
     for_training: bool = False,
 ) -> Any:
     """
-    Encodes the documents that a Trainer is given, if they are not encoded yet.
+    Encodes the documents of a Trainer, unless they are encoded already.
 
     Args:
         dataset (`Sequence[dict]`, `Dataset` or a `dict` of them, *optional*):

@@ -46,7 +46,7 @@ def unpack_facts(packed: np.ndarray, relations: Sequence[str], num_documents: in
     """
     Unpacks gathered predictions.
 
-    Those that were gathered below the threshold, for calibration, are left out.
+    Predictions below the threshold, which are gathered for calibration, are left out.
 
     Args:
         packed (`np.ndarray` of shape `(num_rows, most_facts, 5)`):

@@ -10,10 +10,10 @@ from transformers import PreTrainedModel
 @contextmanager
 def unsharded_class(model: nn.Module) -> Iterator[None]:
     """
-    Gives a model that FSDP 2 has sharded the class it had before, for as long as the context lasts.
+    Gives a model that FSDP 2 has sharded its original class, within the context.
 
-    `fully_shard` makes a new class for each model. `save_pretrained` writes the code and the name of the model's
-    class, which must not be that one: nobody could load it.
+    `fully_shard` makes a new class for each model. `save_pretrained` writes the name and the code of the model's
+    class, and nobody could load a checkpoint of that new class.
 
     Args:
         model (`nn.Module`):

@@ -1,4 +1,4 @@
-"""Records what a Trainer has done, for the model card."""
+"""Records a training for the model card."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def complete_record(
     record: TrainingRecord, args: DocREIITrainingArguments, state: TrainerState, stage: int
 ) -> TrainingRecord:
     """
-    Completes a record by what a Trainer knows.
+    Completes a record with the facts that a Trainer has.
 
     It adds the stage, if the Trainer has trained it, and, to a record without scores, those of the last evaluation of
     the weights that were kept. Scores at the best threshold are left out if relations below the threshold were not

@@ -69,7 +69,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
     iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
     relation, score. The document is the `document_index` of the feature, so that the order of evaluation does not
     matter. With `calibrate_threshold`, relations somewhat below the threshold, with a score below 0.5, are among them.
-    [`unpack_facts`] returns what is predicted as [`PredictedFact`]s.
+    [`unpack_facts`] returns the predicted ones as [`PredictedFact`]s.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -181,7 +181,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
         check_evaluation(self.args, self.eval_dataset)
         self._loss_parts = {}
         if self.args.world_size > 1 and self.model_wrapped is self.model:
-            # Prepared for evaluation only, accelerate would take it for ready, and no process knew others' gradients.
+            # Accelerate takes a model that was evaluated for prepared, and its processes would not share gradients.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
         result = super().train(*args, **kwargs)
         if self.args.calibrate_threshold:
@@ -245,7 +245,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
     ) -> torch.Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        # As Trainer counts label tokens, but what the loss is averaged over here are candidate pairs.
+        # Trainer counts label tokens. This loss is an average over candidate pairs.
         num_pairs = sum(batch["pair_mask"].sum() for batch in batch_samples).to(device)
         if self.args.world_size > 1 and self.args.average_tokens_across_devices:
             num_pairs = self.accelerator.gather(num_pairs).sum()
@@ -406,7 +406,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
 
 
 def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
-    """The model itself, inside of what accelerate or peft have put around it."""
+    """Returns the model inside the wrappers of accelerate and peft."""
     return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
 
 

@@ -46,7 +46,7 @@ class BF16Trial:
         slowdown (`float`, *optional*, defaults to infinity):
             Time of a bf16 matrix product over that of a float32 one, below 1 where bf16 is faster.
         failure (`str`, *optional*):
-            What a bf16 matrix product does instead of ending well, such as "ends the process with SIGILL".
+            How a bf16 matrix product fails, such as "ends the process with SIGILL".
         cpu (`str`, *optional*, defaults to `"this CPU"`):
             The CPU, for messages.
     """
@@ -141,7 +141,7 @@ def try_in_fork(
         answer = os.read(reader, 1000) if ended else b""
     finally:
         os.close(reader)
-        # A program that ignores SIGCHLD has its children taken away before it asks for them.
+        # In a program that ignores SIGCHLD, the system has removed the child already.
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)

@@ -33,7 +33,7 @@ def documents(rows):
 
 
 def raw_abstracts(path):
-    """PMID -> text, mentions (start, end, type, set of ids) and pairs, by splitting lines and nothing else."""
+    """Reads PMID -> text, mentions (start, end, type, set of ids) and pairs, only by splitting lines."""
     with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as stream:
         blocks = [block.strip("\n").split("\n") for block in stream.read().split("\n\n") if block.strip()]
     abstracts = {}
@@ -51,7 +51,7 @@ def raw_abstracts(path):
 
 
 def token_starts_and_ends(sentences, text):
-    """Character at which each token starts and ends, by walking along the text."""
+    """Finds the characters at which each token starts and ends, in the order of the text."""
     spans, position = [], 0
     for sentence in sentences:
         spans.append([])
@@ -65,7 +65,7 @@ def token_starts_and_ends(sentences, text):
 
 
 def check_against_file(rows, path):
-    """Every mention of the file is where it is in the text, and nothing else is there."""
+    """Checks that the documents have exactly the mentions of the file, at the same characters."""
     abstracts = raw_abstracts(path)
     assert [row["title"] for row in rows] == list(abstracts)
     for document in documents(rows):
@@ -124,7 +124,7 @@ def test_the_folder_of_the_authors_is_found_plain_or_packed(tmp_path):
     (folder / "CDR_TrainingSet.BioC.xml").write_text("<xml/>")
     corpus = load(tmp_path, data_dir=str(folder))
     assert sorted(corpus) == ["test", "train"] and list(corpus["train"]) == list(corpus["test"])
-    # Of a file and its packed copy one is read.
+    # If a file and its gzipped copy exist, only one is read.
     shutil.copy(SAMPLE, folder / "CDR_TrainingSet.PubTator.txt")
     assert len(load(tmp_path, data_dir=str(folder))["train"]) == 5
 
@@ -137,7 +137,7 @@ def test_streaming_gives_the_same_rows(tmp_path):
 
 
 def rewrite(path, old, new):
-    """Edits a file and leaves its size and times as they were."""
+    """Edits a file without changing its size and times."""
     before = path.stat()
     content = path.read_text(encoding="utf-8")
     assert old in content
@@ -227,7 +227,7 @@ def test_the_sample_is_of_the_corpus():
 
 @needs_corpus
 def test_the_published_corpus_has_the_published_counts(tmp_path):
-    """The counts of EoG (Christopoulou et al. 2019), and mentions and offsets as the files have them."""
+    """Compares with the counts of EoG (Christopoulou et al., 2019), and with the mentions of the files."""
     tree = str(SHARED_CDR / "2017MeshTree.txt")
     corpus = load(tmp_path, data_dir=str(SHARED_CDR), mesh_tree_file=tree)
     expected = {"train": (1038, 4202, 9385), "validation": (1012, 4075, 9591)}

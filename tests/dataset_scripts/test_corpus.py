@@ -1,4 +1,4 @@
-"""The corpus that is read from files or from Parquet, and the arguments that do not go together."""
+"""A corpus read from files or from Parquet, and arguments that contradict each other."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def read(path):
 
 
 def test_documents_from_parquet_are_those_from_the_files(tmp_path):
-    """What `push_to_hub` of a built corpus leaves on the Hub is Parquet; a folder of it is read in the same way."""
+    """`push_to_hub` writes Parquet to the Hub. A folder of Parquet files is read in the same way."""
     builder = DocRED(config_name="re_docred", data_files=FILES, cache_dir=str(tmp_path / "cache"))
     builder.download_and_prepare()
     for split, dataset in builder.as_dataset().items():
@@ -45,7 +45,7 @@ def test_documents_from_parquet_are_those_from_the_files(tmp_path):
 
 
 def test_relations_of_parquet_have_the_names_of_a_file(tmp_path):
-    """Parquet carries the ids alone."""
+    """Parquet has only the ids."""
     relations = {
         "owner": "subsidiary of",
         "founder": "founded by",
@@ -60,7 +60,7 @@ def test_relations_of_parquet_have_the_names_of_a_file(tmp_path):
 
     name = str(tmp_path / "corpus")
     assert load_corpus(name).relation_names == {"Na": "no relation"} | {relation: relation for relation in relations}
-    # The file names the classes; their order is that of the dataset.
+    # The file has the names, the dataset the order of the classes.
     with_names = load_corpus(name, relations_file=str(folder / "relations.json"))
     assert list(with_names.relation_names.items()) == [("Na", "no relation"), *relations.items()]
 

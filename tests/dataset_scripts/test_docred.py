@@ -38,7 +38,7 @@ def load(tmp_path, data_files, **kwargs):
 
 
 def as_published(row, features):
-    """A row of the dataset in the form of the published files."""
+    """Returns a row of the dataset in the form of the published files."""
     relation = features["labels"].feature["r"]
     return {**row, "labels": [{**label, "r": relation.int2str(label["r"])} for label in row["labels"]]}
 
@@ -165,7 +165,7 @@ def test_an_own_corpus_brings_its_own_relations(tmp_path):
         assert list(builder.relation_names) == rows.features["labels"].feature["r"].names == ["Na", "in", "near"]
         assert rows[0]["labels"] == [{"h": 0, "t": 1, "r": 2, "evidence": []}]
     assert builder.relation_names == {"Na": "nothing", "in": "lies in", "near": "is near"}
-    # The order is the order of the class ids: another order is another dataset.
+    # The order defines the class ids, so another order is another dataset.
     rows = load(tmp_path, {"train": path}, config_name=None, relations={"near": "is near", "in": "lies in"})["train"]
     assert rows[0]["labels"][0]["r"] == 1
     with pytest.raises(ValueError, match=r"relations is \['near'\], expected a dict"):

@@ -1,4 +1,4 @@
-"""JSON lines, a document a line: the same rows as the JSON list, with errors that name the line."""
+"""JSON lines give the same rows as a JSON list, and errors name the line."""
 
 import gzip
 import json

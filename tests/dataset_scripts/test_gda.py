@@ -16,7 +16,7 @@ SHARED_PMIDS = HERE.parents[2] / "shared" / "data" / "gda" / "train_pmids.txt"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of the sample that can be edited: RENET's two folders and a list of training PMIDs."""
+    """Copies the sample, so that a test can edit it: RENET's two folders and a list of training PMIDs."""
     return Path(shutil.copytree(SAMPLE, tmp_path / "GDA"))
 
 
@@ -47,7 +47,7 @@ def facts(row):
 def test_the_list_cuts_the_training_folder(tmp_path, folder):
     corpus = load(tmp_path, folder)
     titles = {split: [row["title"][-1] for row in rows] for split, rows in corpus.items()}
-    # In the order of the files, whatever the order of the list is, and the list may hold other PMIDs.
+    # The order is that of the files, not of the list, which can hold other PMIDs.
     assert titles == {"train": ["1", "2", "3", "5"], "validation": ["4", "6"], "test": ["7", "8"]}
 
 
@@ -57,7 +57,7 @@ def test_rows_hold_what_the_files_hold(tmp_path, folder):
     assert row["title"] == "90000002"
     assert row["sents"][0][:3] == ["Association", "of", "the"] and row["sents"][1][:3] == ["APOE", "was", "typed"]
     assert identifiers(row) == [("Gene", "348"), ("Disease", "D000544")]
-    # The ungrounded memory loss is of no entity.
+    # The ungrounded memory loss belongs to no entity.
     assert names(row) == [["APOE", "APOE"], ["Alzheimer disease", "Alzheimer disease", "AD", "AD"]]
     assert row["vertexSet"][0] == [
         {"name": "APOE", "sent_id": 0, "pos": [3, 4], "type": "Gene", "kb_id": "348"},
@@ -159,7 +159,7 @@ def test_a_corpus_without_training_abstracts_is_refused_with_the_way_out(tmp_pat
         load(tmp_path, folder, train_pmids_file=None)
     message = f"{path}: none of the 6 abstracts of training_data is in the list of training PMIDs, "
     assert str(error.value).startswith(message) and str(error.value).endswith("pass your own list as train_pmids_file")
-    # The published list is of no matter to the test split alone.
+    # The test split alone does not need the list.
     shutil.rmtree(folder / "training_data")
     assert len(load(tmp_path, folder, train_pmids_file=None)["test"]) == 2
 
@@ -178,7 +178,7 @@ def test_the_list_is_the_published_one(tmp_path, folder):
 
 
 def rewrite(path, old, new):
-    """Edits a file and leaves its size and times as they were."""
+    """Edits a file without changing its size and times."""
     before, content = path.stat(), path.read_text()
     assert old in content
     path.write_text(content.replace(old, new))
@@ -230,7 +230,7 @@ BROKEN_LINES = [
     ("anns.txt", 2, ["90000001\t10\t999\tBRCA2\tGene\t675"], 2, "[10, 999), expected start < end <= 2"),
     ("anns.txt", 2, ["90000001\t10\t15\tBRCA2\tChemical\t675"], 2, "type 'Chemical', expected Gene or Disease"),
     ("anns.txt", 2, ["90000001\t10\t15\tBRCA2\tGene\t"], 2, "ids '', expected -1 or one id or several"),
-    # A mention of the other split is checked, too.
+    # Mentions of the other split are checked too.
     ("anns.txt", 42, ["90000006\t14\t27\tWilson disease\tDisease\tD006527"], 42, "the text from 14 to 27 is 'Wilson"),
     # labels.csv: line 8 is 90000002,348,D000544,1.
     ("labels.csv", 1, [], 1, "found the row 90000001,672,D001943,1, expected a heading first"),

@@ -1,4 +1,4 @@
-"""The registry: every builder is in it, with all that a run and a model card need."""
+"""The registry of corpora has every builder, and all that a run and a model card need."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ every_corpus = pytest.mark.parametrize("name", list(KNOWN_CORPORA))
 
 
 def builders():
-    """All classes of the package that read a corpus."""
+    """Returns all classes of the package that read a corpus."""
     modules = [
         importlib.import_module(f"dataset_scripts.{module.name}")
         for module in pkgutil.iter_modules(dataset_scripts.__path__)

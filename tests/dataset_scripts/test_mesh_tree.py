@@ -57,7 +57,7 @@ def test_a_negative_pair_is_not_counted_if_its_disease_is_above_one_with_the_sam
         ("Chemical", "D010423"),
     ]
     assert uncounted(entities, [(0, 1)]) == [(0, 2), (0, 3)]
-    # Each chemical by itself; a pair with the relation is counted; what is below is counted.
+    # Each chemical separately. Pairs with the relation are counted, and so are hyponyms.
     assert uncounted(entities, [(0, 2), (5, 1)]) == [(0, 3), (5, 2), (5, 3)]
     assert uncounted(entities, [(0, 1), (0, 3)]) == [(0, 2)]
     assert uncounted(entities, [(0, 3), (0, 4)]) == []

@@ -33,7 +33,7 @@ def words(row, mention):
 
 
 def write_line(row):
-    """A document in the 17 columns, and the directions of its pairs."""
+    """Returns a document in 17 columns, and the directions of its pairs."""
     first_token = [sum(map(len, row["sents"][:index])) for index in range(len(row["sents"]))]
 
     def start(mention):
@@ -71,7 +71,7 @@ def write_line(row):
 
 
 def by_identifier(row, name):
-    """Mentions of each entity, and the pairs of both kinds, by type and identifier instead of index."""
+    """Returns mentions and pairs by type and identifier, not by index."""
     keys = [(mentions[0]["type"], mentions[0]["kb_id"]) for mentions in row["vertexSet"]]
     entities = {
         key: [{**mention, "name": name(row, mention)} for mention in mentions]
@@ -96,7 +96,7 @@ def test_what_is_written_in_the_format_is_read_back(tmp_path, rows):
         assert found == by_identifier(original, words)
         assert {label["r"] for label in row["labels"]} == {1}
     assert [len(row["uncounted"]) for row in again] == [0, 0, 2, 0, 0]
-    # Packed files and streams give the same.
+    # Gzipped files and streams give the same rows.
     packed = tmp_path / "train_filter.data.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert list(load(tmp_path, packed)) == list(again)
@@ -104,7 +104,7 @@ def test_what_is_written_in_the_format_is_read_back(tmp_path, rows):
     assert list(builder.as_streaming_dataset(split="train")) == list(again)
 
 
-# Tremor and nausea after lithium; the columns of one pair are one line here.
+# Tremor and nausea after lithium. Each line here has the columns of one pair.
 SENTENCES = "Tremor during lithium .|Nausea and tremor followed Li and codeine ."
 LITHIUM = ["D008094", "lithium|Li", "Chemical", "2:8", "3:9", "0:1"]
 CODEINE = ["D003061", "codeine", "Chemical", "10", "11", "1"]
@@ -145,7 +145,7 @@ def test_columns_are_read_as_they_are_described(tmp_path):
         [{"name": "Nausea", "sent_id": 1, "pos": [0, 1], **nausea}],
         [{"name": "codeine", "sent_id": 1, "pos": [6, 7], **codeine}],
     ]
-    # The head is the chemical, whichever the text mentions first.
+    # The head is the chemical, even if the text mentions the disease first.
     assert [(label["h"], label["t"]) for label in first["labels"]] == [(0, 1), (3, 2)]
     assert first["uncounted"] == [{"h": 0, "t": 2}]
     assert (second["title"], second["sents"], second["vertexSet"]) == ("11", [["No", "drug", "."]], [])
@@ -172,7 +172,7 @@ def test_gda_is_read_in_the_same_way(tmp_path):
 
 
 def edited(column, value, pair=0):
-    """A line with another value in a column of a pair."""
+    """Returns a line with another value in a column of a pair."""
     columns = list(PAIRS[pair])
     columns[column] = value
     return line_of([*PAIRS[:pair], columns, *PAIRS[pair + 1 :]])

@@ -55,7 +55,7 @@ def test_ungrounded_mentions_and_the_names_of_composite_ones():
     abstracts = read(SAMPLE)
     ungrounded = [mention.text for mention in abstracts["227508"].annotations if not mention.ids]
     assert ungrounded == ["nalozone", "[3H]-naloxone", "[3H]-dihydroergocryptine"]
-    # A seventh field names the parts of the mention; the mention is the same without it.
+    # The optional seventh field names the parts of the mention, and is not used.
     mentions = {mention.start: mention for mention in abstracts["2234245"].annotations}
     assert mentions[0].text == "Ocular and auditory toxicity" and mentions[250].text == "audiovisual toxicity"
     assert mentions[0].ids == mentions[250].ids == ("D014786", "D006311")
@@ -122,7 +122,7 @@ def test_the_title_is_a_sentence_even_without_a_full_stop(tmp_path):
 
 
 def replaced(number, *lines):
-    """`SMALL` with other lines in the place of one."""
+    """Returns `SMALL` with one line replaced."""
     content = SMALL.split("\n")
     return "\n".join([*content[: number - 1], *lines, *content[number:]])
 

@@ -68,7 +68,7 @@ def docre_config(encoder_config):
 
 @pytest.fixture(scope="session")
 def shaken():
-    """Moves every parameter a little, so that biases and layer norms, which start at 0 and 1, take part."""
+    """Moves every parameter a little, so that biases and layer norms, which start at 0 and 1, matter."""
 
     def shake(module):
         with torch.no_grad():
@@ -138,7 +138,7 @@ def alone():
 
 @pytest.fixture(scope="session")
 def deterministic_model(tiny_model):
-    """Makes a tiny model whose training draws nothing: neither dropout nor noise on the relations."""
+    """Makes a tiny model that trains without randomness: no dropout and no noise on the relations."""
 
     def make(**changes):
         no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -174,13 +174,13 @@ def features():
 
 @pytest.fixture(scope="session")
 def related(features):
-    """The five of them that have pairs of entities."""
+    """The five rows of `features` that have pairs of entities."""
     return [row for row in features if len(row["mention_entities"]) > 1]
 
 
 @pytest.fixture(scope="session")
 def documents_of(features, docre_config):
-    """Gives the documents of rows, by their index; those of other rows have no facts."""
+    """Makes the documents of rows, by their index. Documents of other rows have no facts."""
     relations = docre_config().id2label
 
     def documents(rows):
@@ -205,7 +205,7 @@ def collate():
 
 @pytest.fixture(scope="session")
 def one_by_one(collate):
-    """Runs a model on the document of each row alone: each row and the output."""
+    """Runs a model on each row alone, and yields the row and the output."""
 
     def run(model, rows):
         for row in rows:
@@ -218,7 +218,7 @@ def one_by_one(collate):
 
 @pytest.fixture
 def make_trainer(tiny_model, collate, tmp_path):
-    """Makes a Trainer on rows; F1 is part of its evaluation where the documents of the rows are given as well."""
+    """Makes a Trainer on rows. With the documents of the rows, its evaluation includes F1."""
 
     def make(model=None, train=None, evaluation=None, documents=None, train_facts=None, **settings):
         model = model or tiny_model()
@@ -243,7 +243,7 @@ def make_args(tmp_path):
 
 @pytest.fixture
 def record_precision(tmp_path):
-    """Writes what a checkpoint records of its precision."""
+    """Writes the precision record of a checkpoint."""
 
     def write(requested, used, folder="checkpoint-3"):
         path = tmp_path / folder / "trainer_state.json"
@@ -257,7 +257,7 @@ def record_precision(tmp_path):
 
 @pytest.fixture(scope="session")
 def one_sgd_step():
-    """Settings with which a training subtracts the gradient of one step from the weights, and logs the loss."""
+    """Training arguments for one plain SGD step, which subtracts the gradient from the weights."""
     return {
         "max_steps": 1,
         "warmup_steps": 0,

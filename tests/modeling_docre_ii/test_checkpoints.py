@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
+from transformers.utils import logging
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
 from modeling_docre_ii.pair_features import PAIR_ENCODERS
@@ -239,6 +240,18 @@ def test_second_stage_starts_from_the_base_module(stage_1, inputs):
     assert torch.equal(output.base_logits, base(**inputs).logits)
     assert len(output.iteration_logits) == 2
     assert output.logits.isfinite().all()
+
+
+def test_new_inference_module_is_not_reported_as_missing(stage_1, caplog):
+    """But weights are, where they should be there."""
+    logging.enable_propagation()
+    try:
+        with_inference_module(stage_1[1])
+        assert not caplog.records
+        DocREIIForRelationExtraction.from_pretrained(stage_1[1], **INFERENCE)
+        assert "inference_module.classifier.weight" in caplog.text
+    finally:
+        logging.disable_propagation()
 
 
 def test_second_stage_iterates_three_times_by_default(stage_1):

@@ -199,6 +199,11 @@ def test_the_published_files_are_well_formed_and_have_their_known_counts(name):
 def test_counts_add_up_and_read_as_one_line():
     counts = sum(SAMPLE_COUNTS.values(), CorpusCounts())
     assert counts == CorpusCounts(100, 1943, 2691, 3524, 39562, 1)
-    expected = "100 documents, 1,943 entities, 2,691 mentions, 3,524 facts, 39,562 pairs, 1 documents without label"
+    expected = "100 documents, 1,943 entities, 2,691 mentions, 3,524 facts, 39,562 pairs, 1 document without label"
     assert str(counts) == expected
     assert count_documents(iter([])) == CorpusCounts()
+
+
+def test_one_of_a_kind_is_singular():
+    expected = "1 document, 1 entity, 2 mentions, 1 fact, 1 pair, 0 documents without label"
+    assert str(CorpusCounts(1, 1, 2, 1, 1, 0)) == expected

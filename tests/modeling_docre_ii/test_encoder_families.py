@@ -1,7 +1,7 @@
 """
-Every family of encoders on the whole way: up to its last position and beyond, a training step, saved and loaded.
+Every encoder family: all positions and windows beyond them, training steps, saving and loading.
 
-That its attention rows and windows are those of eager attention is in test_document_encoding.py.
+test_document_encoding.py compares attention rows and windows with eager attention.
 """
 
 import pytest
@@ -21,7 +21,7 @@ def model_of(deterministic_model):
 
 
 def document_of(length):
-    """One document of so many tokens, with a mention at its very end."""
+    """Makes a document with the given number of tokens and a mention at its end."""
     generator = torch.Generator().manual_seed(length)
     return {
         "input_ids": torch.randint(5, 100, (1, length), generator=generator),

@@ -1,4 +1,4 @@
-"""Why a fact was predicted, against loops over the pairs, on random attentions and logits."""
+"""Explanations of facts against loops over the pairs, on random attentions and logits."""
 
 import pytest
 import torch

@@ -8,7 +8,7 @@ import torch
 from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIModel
 
 
-# What has one row a label, without its prefix.
+# Weights with one row per label, without their prefix.
 OF_LABELS = {"classifier.weight", "classifier.bias", "relation_embeddings.weight"}
 NEW_LABELS = {0: "Na", 1: "CID", 2: "P2", 3: "treats", 4: "causes", 5: "other"}
 
@@ -106,7 +106,7 @@ def test_attention_that_gives_no_probabilities_is_refused(saved, name):
 
 
 def assert_only_labels_are_new(loaded, model, num_labels):
-    """That every weight is the model's, but for those with one row a label, which are of that many."""
+    """Checks that only the weights with one row per label differ, and have the right number of rows."""
     old = model.state_dict()
     for name, weight in loaded.state_dict().items():
         if any(name.endswith(suffix) for suffix in OF_LABELS):

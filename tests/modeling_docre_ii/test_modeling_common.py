@@ -1,8 +1,8 @@
 """
-The model tests that transformers runs on its own models, on ours.
+transformers' tests of its own models, applied to ours.
 
-They are not part of transformers as it is installed, and are skipped unless `TRANSFORMERS_TESTS` names the `tests`
-folder of its source: see CONTRIBUTING.md.
+The installed package does not include them. They are skipped unless `TRANSFORMERS_TESTS` names the `tests` folder of
+transformers' source: see CONTRIBUTING.md.
 """
 
 import importlib
@@ -110,7 +110,7 @@ class DocREIIModelTester:
 
 
 class CommonTests:
-    """What holds for every encoder."""
+    """The tests of every encoder."""
 
     encoder = None
     all_model_classes = (DocREIIModel, DocREIIForRelationExtraction)

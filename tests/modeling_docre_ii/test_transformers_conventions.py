@@ -1,4 +1,4 @@
-"""What users of transformers expect a model to take and to return."""
+"""Inputs and outputs that users of transformers expect of a model."""
 
 import copy
 

@@ -172,7 +172,7 @@ def change_type(old):
         (break_config, "new", "config.json is not JSON"),
         (change_type, "new", "old is not the folder of a DocRE-II checkpoint"),
         (shutil.rmtree, "new", "old is not the folder of a DocRE-II checkpoint"),
-        (None, "old/new", "old/new is inside of .*old: name a folder elsewhere"),
+        (None, "old/new", "old/new is inside .*old: name a folder elsewhere"),
         (None, "full", "full is not empty: name a new folder"),
         (None, "file", "file is not empty: name a new folder"),
     ],

@@ -27,6 +27,12 @@ def read(path):
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("name", ["docred", "cdr"])
+def test_corpus_of_files_needs_files(name):
+    with pytest.raises(ValueError, match=f"^no documents were given: '{name}' is read from files, set `train_file`"):
+        read_corpus(DataArguments(dataset_name=name))
+
+
 @pytest.fixture
 def uncountable(tmp_path):
     """A corpus with a row that cannot be counted: it has no entities."""
@@ -81,7 +87,6 @@ def corpus_of(**labels):
 @pytest.mark.parametrize(
     ("corpus", "settings", "message"),
     [
-        ({"train": [FACT]}, {}, "nothing to do: set `do_train`, `do_eval` or `do_predict`"),
         ({"validation": [FACT]}, {"do_train": True}, "no train documents were given.*set `train_file`"),
         ({"train": []}, {"do_train": True}, "none of the train documents has a label"),
         ({"train": [FACT]}, {"do_train": True, "calibrate_threshold": True}, "no validation documents were given"),
@@ -134,6 +139,7 @@ def test_metric_for_the_best_model_is_a_score(tmp_path, metric):
         ("callibrated_f1", "unknown name 'callibrated_f1', did you mean 'calibrated_f1'?"),
         ("eval_base_ign_f2", "unknown name 'ign_f2', did you mean 'ign_f1'?"),
         ("accuracy", "unknown name 'accuracy'"),
+        ("evidence_f1", "unknown name 'evidence_f1'"),
     ],
 )
 def test_unknown_metric_for_the_best_model_is_refused(tmp_path, metric, message):

@@ -51,7 +51,7 @@ def test_every_command_has_a_help_with_its_name(capsys, name):
 
 
 def test_errors_of_a_command_start_with_its_name():
-    with pytest.raises(SystemExit, match="^docre-ii train: cannot read the configuration 'nowhere.yaml'"):
+    with pytest.raises(SystemExit, match="^docre-ii train: there is no configuration file 'nowhere.yaml'"):
         main(["train", "nowhere.yaml"])
 
 

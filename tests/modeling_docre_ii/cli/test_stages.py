@@ -89,3 +89,15 @@ def test_there_is_nothing_to_resume(tmp_path):
     arguments = ["--output_dir", str(tmp_path), "--do_train", "true", "--resume_from_checkpoint", "last"]
     with pytest.raises(ValueError, match="there is no checkpoint in"):
         starts(arguments)
+
+
+def test_run_that_does_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="nothing to do: set `do_train`, `do_eval` or `do_predict`"):
+        starts(["--output_dir", str(tmp_path)])
+
+
+def test_missing_checkpoint_to_resume_from_is_named(tmp_path):
+    output = folders(tmp_path / "out", "checkpoint-70")
+    arguments = ["--output_dir", str(output), "--do_train", "true", "--resume_from_checkpoint"]
+    with pytest.raises(ValueError, match="`resume_from_checkpoint`: .*checkpoint-7', did you mean '.*checkpoint-70'"):
+        starts([*arguments, str(output / "checkpoint-7")])

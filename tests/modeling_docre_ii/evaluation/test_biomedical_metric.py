@@ -67,10 +67,13 @@ def test_without_a_filter_both_are_the_same():
 
 
 def test_whole_documents_score_as_with_the_function(sample_documents):
-    """DocRED's have evidence and chains of facts, whose scores are not among those of the biomedical corpora."""
+    """DocRED's documents have evidence and chains of facts, which biomedical corpora do not score."""
     documents = [document | {"uncounted": [{"h": 0, "t": 1}]} for document in sample_documents["dev"]]
     predictions = [
-        [{"h_idx": label["h"], "t_idx": label["t"], "r": label["r"]} for label in document["labels"][::2]]
+        [
+            {"h_idx": label["h"], "t_idx": label["t"], "r": label["r"], "evidence": [0]}
+            for label in document["labels"][::2]
+        ]
         for document in documents
     ]
     flat = [{"title": document["title"], **item} for items, document in zip(predictions, documents) for item in items]
@@ -96,7 +99,7 @@ print(json.dumps({"scores": metric.compute(**inputs), "package": "modeling_docre
 
 
 def test_loaded_from_its_file_elsewhere(tmp_path):
-    """From a copy of its folder alone, in a process of its own that does not import the package."""
+    """Loads a copy of its folder, in a process that does not import the package."""
     inputs = {"predictions": PREDICTIONS, "references": [LITHIUM, ASPIRIN]}
     (tmp_path / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
     shutil.copytree(METRIC.parent, tmp_path / "metrics", ignore=shutil.ignore_patterns("__pycache__"))

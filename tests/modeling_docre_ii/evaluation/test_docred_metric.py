@@ -1,4 +1,4 @@
-"""The metric of evaluate scores as the function does, in the package and loaded from its file."""
+"""The `evaluate` metric gives the same scores as the function, imported or loaded from its file."""
 
 import json
 import os
@@ -99,7 +99,7 @@ print(json.dumps({"scores": scores, "package": "modeling_docre_ii" in sys.module
 
 
 def test_loaded_from_its_file_elsewhere(sample_documents, tmp_path):
-    """From a copy of its folder alone, in a process of its own that does not import the package."""
+    """Loads a copy of its folder, in a process that does not import the package."""
     documents, predictions = sample_documents["dev"], predictions_of(sample_documents["dev"])
     train_facts = named_facts(documents[:5])
     inputs = {"predictions": predictions, "references": documents, "train_facts": sorted(train_facts)}

@@ -209,7 +209,7 @@ def test_unknown_titles_on_real_documents_as_the_official_script_counts_them(sam
 def test_unknown_titles_by_hand():
     filtered = SPREAD | {"uncounted": [{"h": 0, "t": 2}]}
     known = predicted("first", (2, 0, "P19"), (0, 2, "P19"), (0, 1, "P17"))
-    # Three distinct facts, one of them there twice; that the pair (0, 2) does not count is said of another document.
+    # Three distinct facts, one of them repeated. Another document has the pair (0, 2) uncounted.
     unknown = predicted("third", (0, 1, "P17"), (0, 1, "P17"), (0, 2, "P19")) + predicted("fourth", (7, 9, "P6"))
     unknown[0]["evidence"] = [0]
     counts = count_facts(known + unknown, [filtered, SECOND_SPREAD], set(), set(), unknown_titles="wrong")
@@ -306,12 +306,19 @@ def test_evidence_by_hand():
     # Predicted: {1, 5} of the first (0, 1, P17), and {2, 3} of a wrong fact. Correct: 1. Gold: 0, 1 and 2.
     scores = score_facts(predictions, [document | {"labels": labels}])
     assert scores_of(scores, "evidence") == pytest.approx((25, 100 / 3, 200 / 7))
-    assert scores_of(score_facts(predicted("first", (0, 1, "P17")), [document | {"labels": labels}]), "evidence") == (
-        0.0,
-        0.0,
-        0.0,
-    )
+    wrong = [predictions[0] | {"evidence": [5]}]
+    assert scores_of(score_facts(wrong, [document | {"labels": labels}]), "evidence") == (0.0, 0.0, 0.0)
     assert not any(name.startswith("evidence") for name in score_facts(predictions, [document]))
+
+
+@pytest.mark.parametrize("evidence", [{}, {"evidence": []}, {"evidence": None}])
+def test_system_without_evidence_has_no_score_for_it(evidence):
+    """0.00 would say that it tried."""
+    labels = [{"h": 0, "t": 1, "r": "P17", "evidence": [0]}]
+    prediction = {"title": "first", "h_idx": 0, "t_idx": 1, "r": "P17"} | evidence
+    scores = score_facts([prediction], [FIRST | {"labels": labels}])
+    assert scores["f1"] == 100
+    assert not any(name.startswith("evidence") for name in scores)
 
 
 def test_evidence_of_a_label_that_is_there_twice():
@@ -343,7 +350,7 @@ def test_uncounted_pairs_by_hand():
     assert scores_of(scores, "filtered") == pytest.approx((100, 50, 200 / 3))
     assert scores_of(scores, "filtered_intra") == pytest.approx((100, 100, 100))
     assert scores_of(scores, "filtered_inter") == pytest.approx((100, 100 / 3, 50))
-    # A filter that leaves nothing out is one, no filter is none.
+    # An empty filter counts as a filter.
     assert scores_of(score_facts(predictions, [SPREAD | {"uncounted": []}]), "filtered_intra") == pytest.approx(
         scores_of(scores, "intra")
     )

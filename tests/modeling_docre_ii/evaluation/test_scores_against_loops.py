@@ -11,7 +11,7 @@ from modeling_docre_ii import named_facts, score_facts, score_relations
 from modeling_docre_ii.evaluation.scores import count_facts
 
 
-# All of Re-DocRED, which is not part of the package: tests on it are skipped where it is not there.
+# All of Re-DocRED, which is not part of the package. Without it, its tests are skipped.
 RE_DOCRED = Path(__file__).resolve().parents[4] / "shared" / "data" / "re-docred"
 
 

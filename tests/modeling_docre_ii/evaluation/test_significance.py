@@ -201,3 +201,13 @@ def test_runs_by_hand():
         "ign_f1": {"mean": 58.0, "std": None, "runs": 1},
     }
     assert summarize_runs([]) == {}
+
+
+def test_score_of_one_system_alone_is_not_compared():
+    document = one_fact("A")
+    document["labels"][0]["evidence"] = [0]
+    with_evidence = [fact | {"evidence": [0]} for fact in found_in("A")]
+    assert paired_bootstrap(with_evidence, with_evidence, [document], "evidence_f1")["score"] == 100
+    for systems in ((with_evidence, found_in("A")), (found_in("A"), with_evidence)):
+        with pytest.raises(ValueError, match="no score 'evidence_f1' on these documents for both systems"):
+            paired_bootstrap(*systems, [document], "evidence_f1")

@@ -1,4 +1,4 @@
-"""Submissions are read and written as CodaLab takes them, and what is wrong with one is said."""
+"""Submissions are read and written in CodaLab's form, and errors say what is wrong."""
 
 import json
 import zipfile
@@ -58,7 +58,7 @@ def test_a_zip_holds_the_result_alone(tmp_path):
     with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
         assert archive.namelist() == ["result.json"]
         assert json.loads(archive.read("result.json")) == PREDICTIONS
-        # No time of writing, so that the same predictions are the same bytes.
+        # No time of writing, so that the same predictions give the same bytes.
         assert archive.getinfo("result.json").date_time == (1980, 1, 1, 0, 0, 0)
 
 
@@ -153,3 +153,10 @@ def test_nothing_half_written_is_left(tmp_path, name):
     with pytest.raises(OSError):
         write_submission(tmp_path / name, PREDICTIONS)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_triples_for_reading_are_told_from_a_submission(tmp_path):
+    path = tmp_path / "predictions.json"
+    path.write_text('[{"title": "first", "triples": []}]')
+    with pytest.raises(PredictionError, match="predictions.json is not a submission.*: use the 'result.json' beside"):
+        read_submission(path)

@@ -1,8 +1,4 @@
-"""
-The model card: what the Hub reads of it, what people read of it, and who writes it.
-
-Its code is in test_snippets.py.
-"""
+"""The model card: its metadata for the Hub, its text for people, and the Trainer that writes it."""
 
 import re
 from pathlib import Path
@@ -352,6 +348,11 @@ def test_eval_results_have_the_filtered_score_of_a_corpus_with_uncounted_pairs(m
     assert entry.value == 55.0 and entry.notes.startswith("F1 without uncounted pairs in percent.")
 
 
+def test_eval_results_name_the_configuration_of_the_dataset_as_task(make_card, full_record, tmp_path):
+    write_eval_results(tmp_path, make_card(full_record, dataset_configs=["small"]).data.eval_results)
+    assert {entry.task_id for (entry,) in read_eval_results(tmp_path).values()} == {"small"}
+
+
 def test_eval_results_of_another_corpus_do_not_stay(make_card, full_record, tmp_path):
     write_eval_results(tmp_path, make_card(full_record).data.eval_results)
     full_record.corpus = CorpusDescription("GDA")
@@ -398,7 +399,7 @@ def test_trainer_writes_the_card_of_its_run(make_trainer, tiny_model, related, d
     assert [row[1] for row in tables(folded(card, "Log of stage 2"))[0]] == ["step", "1", "2"]
     (by_iteration,) = tables(folded(card, "F1 of the base module and of every iteration, validation documents"))
     # The best threshold of relations that were not gathered is not known.
-    assert by_iteration[0] == ["F1", "as it is"]
+    assert by_iteration[0] == ["F1", "own threshold"]
     assert ["iteration_2", f"{metrics['eval_iteration_2_f1']:.2f}"] in by_iteration
     assert not (tmp_path / ".eval_results").exists(), "the corpus is not on the Hub"
 

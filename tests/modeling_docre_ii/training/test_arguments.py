@@ -124,3 +124,26 @@ def test_checkpoint_without_a_record_changes_nothing(make_args, set_bf16_trial, 
         (tmp_path / "trainer_state.json").write_text(json.dumps(state))
     args.reuse_precision(str(tmp_path))
     assert args.precision == BF16
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("per_device_train_batch_size", 1),
+        ("per_device_eval_batch_size", 1),
+        ("gradient_accumulation_steps", 1),
+        ("max_tokens_per_batch", 1),
+        ("max_pairs_per_batch", 1),
+        ("num_train_epochs", 0),
+        ("learning_rate", 0),
+        ("encoder_learning_rate", 0),
+        ("base_learning_rate", 0),
+        ("weight_decay", 0),
+        ("dataloader_num_workers", 0),
+        ("seed", 0),
+    ],
+)
+def test_values_that_are_too_small_are_refused_at_once(make_args, name, least):
+    assert getattr(make_args(**{name: least}), name) == least
+    with pytest.raises(ValueError, match=f"^`{name}` must be at least {least}, got {least - 1}$"):
+        make_args(**{name: least - 1})

@@ -13,7 +13,7 @@ from modeling_docre_ii import DocREIITrainingArguments
 from modeling_docre_ii.training.batching import BudgetBatchSampler, document_sizes
 
 
-# One is beyond both budgets, one beyond that of pairs.
+# One document exceeds both budgets, another only that of pairs.
 TOKENS = [30, 500, 12, 45, 80, 33, 61, 20, 22, 90, 41, 17, 25, 70, 55, 38, 29]
 ENTITIES = [3, 40, 2, 5, 9, 14, 6, 1, 2, 8, 4, 3, 1, 7, 5, 4, 2]
 BUDGETS = {"max_tokens": 150, "max_pairs": 120}
@@ -53,7 +53,7 @@ def test_order_is_that_of_seed_and_epoch():
     orders = [batches_of(epoch=0), batches_of(epoch=1), batches_of(epoch=8), batches_of(epoch=0, seed=7)]
     for index, order in enumerate(orders):
         assert order not in orders[:index]
-    # In epoch 8 the groups are those of epoch 0 once more.
+    # Epoch 8 has the groups of epoch 0 again.
     assert sorted(batches_of(epoch=8)) == sorted(batches_of(epoch=0))
 
 
@@ -67,7 +67,7 @@ def test_evaluation_starts_with_the_largest():
 @pytest.mark.parametrize("processes", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("max_tokens", [1, 150, 400])
 def test_processes_share_the_documents(processes, max_tokens):
-    """All have as many batches, in all epochs, and only what fills up in the end is there twice."""
+    """All have the same number of batches in all epochs, and only documents that fill up the end are repeated."""
     lengths = set()
     for epoch in (None, *range(9)):
         found = [batches_of(p, processes, epoch, max_tokens=max_tokens) for p in range(processes)]
@@ -105,7 +105,7 @@ def test_a_budget_of_nothing_is_refused(tmp_path, name):
 
 
 def recorded(trainer):
-    """Has a Trainer note the shapes of its batches."""
+    """Makes a Trainer record the shapes of its batches."""
     seen, step = [], trainer.training_step
 
     def training_step(model, inputs, num_items_in_batch=None):

@@ -1,4 +1,4 @@
-"""A Trainer whose parts do not go together says so before it trains."""
+"""A Trainer whose parts contradict each other raises an error before it trains."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Datasets of documents: lists, `datasets.Dataset`s, plain texts, and what a Trainer makes of them."""
+"""Datasets of documents for a Trainer: lists, `datasets.Dataset`s and plain texts."""
 
 import copy
 from pathlib import Path

@@ -37,7 +37,7 @@ def evaluated():
         pairs = [(head, tail) for head in range(NUM_ENTITIES) for tail in range(NUM_ENTITIES) if head != tail]
         free = [pair for pair in pairs if pair not in {fact[:2] for fact in facts}]
         ignored = generator.choice(free, 4, replace=False).tolist()
-        # A label may be there twice.
+        # A label can be repeated.
         documents.append(
             {
                 "title": f"document {index}",

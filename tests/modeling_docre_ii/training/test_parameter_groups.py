@@ -1,4 +1,4 @@
-"""Which parameters get which learning rate, whatever the groups of the optimizer are."""
+"""The learning rate of each parameter, independent of the groups of the optimizer."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A training keeps its precision, wherever it is resumed and in however many processes it runs."""
+"""A training keeps its precision when it resumes, and in several processes."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the second stage of training can be told to do as the authors' released code does."""
+"""Options of the second stage that follow the authors' released code."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Two processes, whatever the number of documents: each is learned from once an epoch, and predicted once."""
+"""Two processes learn from each document once an epoch, and predict it once, for any number of documents."""
 
 import json
 from collections import Counter
@@ -99,7 +99,7 @@ def two_processes(launch, features):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_loss_curve_is_that_of_one_process(two_processes, features, make_trainer, name):
-    """Predicting before training changes nothing of it."""
+    """Predicting before training does not change the training."""
     run, model, found = RUNS[name], two_processes.load(name), two_processes.results[name]
     size = run["documents"] if "max_tokens_per_batch" in run["settings"] else 4
     trainer = make_trainer(model, features[: run["documents"]], **CURVE, per_device_train_batch_size=size)

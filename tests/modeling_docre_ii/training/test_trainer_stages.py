@@ -91,7 +91,7 @@ def training_logs(trainer):
 
 
 def assert_logged(entry, parts, config):
-    """That the log has these parts, and their weighted sum as the loss."""
+    """Checks that the log has these parts, and their weighted sum as the loss."""
     expected = {name: part.item() for name, part in parts.items()}
     assert {name: entry[name] for name in PARTS} == pytest.approx(expected, rel=1e-4)
     assert entry["loss"] == pytest.approx(weighted(expected, config), rel=1e-4)

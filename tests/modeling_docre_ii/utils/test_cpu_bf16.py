@@ -1,4 +1,4 @@
-"""bf16 is tried in a child process, whose end, however bad, is an answer and not the end of its parent."""
+"""The bf16 trial runs in a child process, so a crash is a result and does not end the parent."""
 
 import os
 import signal
