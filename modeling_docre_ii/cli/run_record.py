@@ -126,7 +126,8 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
             Version of this package.
 
     Returns:
-        `dict[str, Any]`: values that JSON can hold, by the name of the argument; `stage_2.NAME` for those of stage 2.
+        `dict[str, Any]`: values that JSON can hold, by the name of the argument; `stage_2.NAME` where stage 2
+            differs from stage 1.
     """
     data = arguments.data
     identity: dict[str, Any] = {"docre-ii": version, "processes": arguments.last.world_size}
@@ -135,9 +136,10 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
     identity |= {name: getattr(data, name) for name in _DATA_NAMES} | _digests_of_files(data)
     if data.data_dir is None and not data.files:
         identity["dataset"] = {split: corpus.splits[split]._fingerprint for split in sorted(corpus.splits)}
-    for number, args in arguments.training.items():
-        prefix = "stage_2." if number == 2 and len(arguments.training) == 2 else ""
-        identity |= {f"{prefix}{name}": value for name, value in _effective(args).items()}
+    first, *others = (_effective(args) for args in arguments.training.values())
+    identity |= first
+    for stage_2 in others:
+        identity |= {f"stage_2.{name}": value for name, value in stage_2.items() if value != first[name]}
     identity["stages"] = list(arguments.training)
     return identity
 
