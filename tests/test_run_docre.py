@@ -11,6 +11,8 @@ from huggingface_hub import ModelCard
 
 import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.run_record import open_run
 from modeling_docre_ii.training.precision import PrecisionRecord
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_card import validate_card
@@ -58,7 +60,7 @@ SMALL = [
         (["--model_kwargs", '{"window_size": 20}'], "ValueError: a window of 20 tokens has no room for 128"),
         (["--candidate_types", '[["PER"]]'], "`candidate_types` must list pairs of types [head, tail], got ['PER']"),
         (["--candidate_types", '[["PER", "LOC"]]'], "is on a pair of entities whose types are not among"),
-        (["--resume_from_checkpoint", "last"], "there is no checkpoint in"),
+        (["--resume_from_checkpoint", "last"], "there is no run in"),
     ],
 )
 def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):
@@ -78,16 +80,19 @@ def test_relations_file_that_is_not_json_is_named(tmp_path):
 
 def test_run_in_bf16_is_not_resumed_on_a_cpu_without(set_bf16_trial, tmp_path):
     set_bf16_trial(BF16Trial(failure="ends the process with SIGILL"))
+    arguments = [str(QUICKSTART), "--bf16=true", "--use_cpu=true", f"--output_dir={tmp_path / 'out'}"]
+    open_run(parse_arguments(arguments), corpus=None)
     checkpoint = tmp_path / "out" / "stage_1" / "checkpoint-5"
     checkpoint.mkdir(parents=True)
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (checkpoint / name).write_bytes(b"content")
     record = PrecisionRecord(requested={"bf16": True}, used={"bf16": True})
     state = {"stateful_callbacks": {"PrecisionRecord": record.state()}}
     (checkpoint / "trainer_state.json").write_text(json.dumps(state))
-    arguments = ["--bf16=true", "--use_cpu=true", "--resume_from_checkpoint=last", f"--output_dir={tmp_path / 'out'}"]
     with pytest.raises(
         SystemExit, match="^run_docre.py: .*checkpoint-5 was trained in bf16, but .* SIGILL on this CPU"
     ):
-        run_docre.main([str(QUICKSTART), *arguments])
+        run_docre.main([*arguments, "--resume_from_checkpoint=last"])
 
 
 @pytest.fixture(scope="module")
