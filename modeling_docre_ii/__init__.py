@@ -1,4 +1,4 @@
-"""DocRE-II: document-level relation extraction by iterative inference (Zhang et al., EMNLP 2022)."""
+"""DocRE-II: document-level relation extraction by iterative inference."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from .training.trainer import DocREIITrainer
 
 
-# What the rooms below export. A room is imported when one of its names is first asked for, so that using a model does
-# not wait for `evaluate`, pyarrow and the Trainer.
+# Exports of the folders below. A folder is imported when one of its names is first used, so that a user of the model
+# does not wait for `evaluate`, pyarrow and the Trainer.
 _ROOM_OF_NAME = {
     "BiomedicalMetric": "evaluation.biomedical_metric",
     "DocREDMetric": "evaluation.docred_metric",
@@ -108,7 +108,7 @@ PIPELINE_REGISTRY.register_pipeline(
     "document-relation-extraction", pipeline_class=DocumentRelationExtractionPipeline, pt_model=AutoModel
 )
 
-# What is saved or pushed carries the code that loads it where this package is not installed.
+# Saved and pushed checkpoints carry the code that loads them without this package.
 DocREIIConfig.register_for_auto_class()
 DocREIIForRelationExtraction.register_for_auto_class()
 DocREIIProcessor.register_for_auto_class()

@@ -43,6 +43,26 @@ _FORMER_MAX_LABELS_PER_PAIR = 4
 _IS_REMOTE_CODE = __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
 
 
+def load_error(name_or_path: str, error: OSError) -> OSError:
+    """Returns an error that names the model. Those of transformers do not, offline."""
+    if os.path.isdir(name_or_path):
+        return error
+    return OSError(f"{str(name_or_path)!r} is not a local folder, and loading it from the Hub failed: {error}")
+
+
+def load_config(name_or_path: str, **kwargs: Any) -> Any:
+    r"""
+    Loads a configuration as `AutoConfig.from_pretrained` does.
+
+    Raises:
+        `OSError`: there is no such model. The message names it.
+    """
+    try:
+        return AutoConfig.from_pretrained(name_or_path, **kwargs)
+    except OSError as error:
+        raise load_error(name_or_path, error).with_traceback(None) from None
+
+
 def load_encoder_config(name_or_path: str, **changes: Any) -> PreTrainedConfig:
     r"""
     Loads the configuration of a pretrained text encoder, for a new model.
@@ -57,19 +77,23 @@ def load_encoder_config(name_or_path: str, **changes: Any) -> PreTrainedConfig:
         `OSError`: there is no such encoder.
         `ValueError`: `changes` names something the encoder's configuration does not have.
     """
-    config, unused = AutoConfig.from_pretrained(name_or_path, return_unused_kwargs=True, **changes)
+    config, unused = load_config(name_or_path, return_unused_kwargs=True, **changes)
     if unused:
         raise ValueError(f"{config.model_type!r} encoders have no setting {sorted(unused)}")
-    # The dtype an encoder was saved in is not the one to train in.
+    # An encoder may be saved in half precision, but is trained in float32.
     config.dtype = None
     if os.path.isdir(name_or_path):
-        # Others who read a published configuration have no use for a folder of this machine.
+        # A folder of this machine has no place in a published configuration.
         config._name_or_path = ""
     return config
 
 
 class Windows(TypedDict):
-    """How long documents are read, in tokens: arguments of [`encode_documents`], see [`DocREIIConfig`]."""
+    """
+    Arguments of [`encode_documents`] for long documents, in tokens.
+
+    See [`DocREIIConfig`] for what they mean.
+    """
 
     window_size: int
     window_overlap: int
@@ -80,9 +104,10 @@ class Windows(TypedDict):
 @strict
 class DocREIIConfig(PreTrainedConfig):
     r"""
-    Configuration of a [`DocREIIModel`] or [`DocREIIForRelationExtraction`]: a text encoder, the base module that turns
-    its output into one feature vector and one set of relation logits for every pair of entities, and the inference
-    module that refines the predictions iteratively.
+    Configuration of a [`DocREIIModel`] or [`DocREIIForRelationExtraction`].
+
+    The model has three parts: a text encoder, the base module, which computes a feature vector and relation logits for
+    every pair of entities, and the inference module, which refines the predictions iteratively.
 
     Class 0 of the label map is always the threshold class TH of the adaptive threshold loss, "no relation" in the
     corpora (`Na` in DocRED). A relation is predicted when its logit is above that of class 0.
@@ -114,8 +139,8 @@ class DocREIIConfig(PreTrainedConfig):
         pair_dropout (`float`, *optional*, defaults to 0.0):
             Dropout on the feature vector before the relation classifier.
         num_iterations (`int`, *optional*, defaults to 3):
-            K, how often the inference module refines the predictions outside training. With 0 there is no inference
-            module: the model is the base module alone, as in the first stage of training.
+            K, the number of iterations of the inference module outside training. With 0 there is no inference module:
+            the model is the base module alone, as in the first stage of training.
         num_inference_layers (`int`, *optional*, defaults to 2):
             N_I, number of inference layers.
         inference_hidden_size (`int`, *optional*, defaults to 512):
@@ -124,7 +149,7 @@ class DocREIIConfig(PreTrainedConfig):
         inference_intermediate_size (`int`, *optional*, defaults to 512):
             Width inside the feed-forward networks of equations 10 and 11.
         inference_dropout (`float`, *optional*, defaults to 0.1):
-            Dropout behind those networks and before the classifier of equation 12.
+            Dropout after those networks and before the classifier of equation 12.
         cross_attention (`str`, *optional*, defaults to `"extended"`):
             - `"extended"`: Extended Cross Attention, one head for each line of overlapping pairs;
             - `"full"`: all heads attend to all pairs of the document (Table 4, "w/o ECA").
@@ -132,8 +157,7 @@ class DocREIIConfig(PreTrainedConfig):
             Whether the gate of equations 8 and 9 joins the two attention units; without it (Table 4, "w/o fusion
             sub-layer") F and R are each updated from their own unit.
         add_base_logits (`bool`, *optional*, defaults to `False`):
-            Whether the classifier of equation 12 gives a correction of the base module's logits, in training as well,
-            rather than logits of its own.
+            Whether the logits of equation 12 are added to those of the base module, in training as well.
         max_noise_rate (`float`, *optional*, defaults to 0.4):
             In training, r ~ U(0, `max_noise_rate`) of the pairs of a document get a wrong relation in the relation
             matrix.
@@ -158,7 +182,7 @@ class DocREIIConfig(PreTrainedConfig):
             - `"replace"`: the logits of an iteration replace those before, as in the paper;
             - `"accumulate"`: they are added to those before, the base module's first, as in the released code.
         training_relations (`str`, *optional*, defaults to `"predicted"`):
-            What the relation matrix is made of in training, before the noise:
+            Relations in the relation matrix in training, before the noise:
 
             - `"predicted"`: the predictions of the base module, as in the paper;
             - `"gold"`: the labels, as in the released code.
@@ -167,23 +191,22 @@ class DocREIIConfig(PreTrainedConfig):
             - `"by_label"`: on 20 to 50% of the pairs with a relation, and 5 to 15% of those without that
               `negatives_per_positive` draws, as in the released code.
         negatives_per_positive (`int`, *optional*):
-            In training with the inference module, take the adaptive threshold loss of the pairs with a relation and of
-            that many pairs without for each of them, drawn at random: 5 in the released code. All pairs by default.
+            Number of pairs without a relation, drawn at random, for each pair with one, in the adaptive threshold loss
+            of the second stage of training: 5 in the released code. Defaults to all pairs.
         window_size (`int`, *optional*):
-            Longest sequence, special tokens included, that the encoder is given at once. Longer documents are read
-            through overlapping windows. Defaults to the number of positions the encoder has.
+            Longest sequence, special tokens included, that the encoder reads at once. Longer documents are read
+            through overlapping windows. Defaults to the number of positions of the encoder.
         window_overlap (`int`, *optional*, defaults to 128):
             Smallest number of tokens that two neighboring windows of a document share.
         num_prefix_tokens, num_suffix_tokens (`int`, *optional*, defaults to 1):
             Number of special tokens before the text (`[CLS]`, `<s>`) and after it (`[SEP]`, `</s>`), repeated around
-            every window. The tokenizer knows them: [`~DocREIIPreTrainedModel.from_encoder_pretrained`] takes them from
-            the processor.
+            every window. [`~DocREIIPreTrainedModel.from_encoder_pretrained`] takes them from the processor.
         initializer_range (`float`, *optional*, defaults to 0.02):
-            Standard deviation of the normal distribution that new weight matrices are drawn from.
+            Standard deviation of the normal distribution of new weight matrices.
 
     Raises:
         `huggingface_hub.errors.StrictDataclassError`: a field has a wrong type, a size is not positive, the label map
-            is not a numbering from 0, or the windows do not fit the encoder.
+            does not number the labels from 0, or the windows do not fit the encoder.
 
     Example:
 
@@ -255,7 +278,7 @@ class DocREIIConfig(PreTrainedConfig):
             self.label2id: dict[str, int] = {label: index for index, label in self.id2label.items()}
 
     def _drop_former_fields(self, kwargs: dict[str, Any]) -> None:
-        """Drops fields of checkpoints that an earlier version has saved, if they change nothing."""
+        """Drops fields that an earlier version has saved, if they change nothing."""
         most = kwargs.pop("max_labels_per_pair", None)
         num_relations = len(self.id2label or self.label2id or ()) - 1
         if most is not None and most != _FORMER_MAX_LABELS_PER_PAIR and most < num_relations:
@@ -271,7 +294,7 @@ class DocREIIConfig(PreTrainedConfig):
         asked = {name: kwargs.pop(name, None) for name in ("id2label", "label2id", "num_labels")}
         labels = {name: value for name, value in asked.items() if value is not None}
         if labels and labels != {"num_labels": len(config_dict.get("id2label") or ())}:
-            # Another set of labels replaces both maps, not only the one that is given.
+            # Other labels replace both maps, even if only one is given.
             config_dict = {name: value for name, value in config_dict.items() if name not in asked} | labels
         return super().from_dict(config_dict, **kwargs)
 
@@ -284,7 +307,7 @@ class DocREIIConfig(PreTrainedConfig):
         return super().to_dict() | {"custom_pipelines": deepcopy(_CUSTOM_PIPELINES)}
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
-        """Returns the configuration of the encoder, which has the vocabulary. There is no decoder."""
+        """Returns the configuration of the encoder. There is no decoder."""
         return self if decoder and not encoder else self.encoder_config
 
     @property
@@ -303,7 +326,7 @@ class DocREIIConfig(PreTrainedConfig):
 
     @property
     def max_window_size(self) -> int:
-        """Number of tokens in the longest window: `window_size`, or all the positions of the encoder."""
+        """Longest window, in tokens: `window_size` or all positions of the encoder."""
         size = self._encoder_positions if self.window_size is None else self.window_size
         if size is None:
             raise ValueError(f"`window_size` is needed: {self.get_text_config().model_type!r} encoders name no limit")
@@ -311,7 +334,7 @@ class DocREIIConfig(PreTrainedConfig):
 
     @property
     def windows(self) -> Windows:
-        """How long documents are read."""
+        """Settings of the windows over long documents."""
         return {
             "window_size": self.max_window_size,
             "window_overlap": self.window_overlap,
@@ -330,7 +353,7 @@ class DocREIIConfig(PreTrainedConfig):
         return positions
 
     def validate_sizes(self) -> None:
-        """Every width and count must be positive, and a dropout a probability."""
+        """Checks that widths and counts are positive and dropouts are probabilities."""
         for name in (
             "pair_hidden_size",
             "pair_intermediate_size",
@@ -354,7 +377,7 @@ class DocREIIConfig(PreTrainedConfig):
             )
 
     def validate_inference(self) -> None:
-        """The numbers of the inference module and of its losses must make sense."""
+        """Checks the numbers of the inference module and of its losses."""
         if self.num_iterations < 0:
             raise ValueError(f"`num_iterations` cannot be negative, got {self.num_iterations}")
         if self.inference_hidden_size % 4:
@@ -374,7 +397,7 @@ class DocREIIConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 
     def validate_label_map(self) -> None:
-        """`id2label` must number distinct labels from 0, with the threshold class and at least one relation."""
+        """Checks that `id2label` numbers the threshold class and relations from 0."""
         indices, labels = sorted(self.id2label), list(self.id2label.values())
         if indices != list(range(len(labels))):
             raise ValueError(f"`id2label` must number the labels from 0 without a gap, got the indices {indices}")
@@ -389,7 +412,7 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError("`label2id` is not the inverse of `id2label`")
 
     def validate_windows(self) -> None:
-        """A window must fit the encoder and move forward over the document."""
+        """Checks that a window fits the encoder and moves forward over a document."""
         positions, size = self._encoder_positions, self.max_window_size
         if positions is not None and size > positions:
             raise ValueError(f"`window_size` is {size}, but the encoder has {positions} positions")
@@ -404,14 +427,16 @@ class DocREIIConfig(PreTrainedConfig):
 
 def check_fields(names: Iterable[str]) -> None:
     """
-    Checks that [`DocREIIConfig`] has all fields. It would keep a misspelled one as another attribute.
+    Checks that [`DocREIIConfig`] has all of some fields.
+
+    The configuration itself accepts any name, as all of transformers do, and would keep a misspelled one.
 
     Args:
         names (`Iterable[str]`):
             Names of fields.
 
     Raises:
-        `ValueError`: it does not have one of them. The message suggests the nearest field.
+        `ValueError`: it lacks one of them. The message suggests the nearest name.
     """
     for name in names:
         if not hasattr(DocREIIConfig, name):

@@ -16,15 +16,17 @@ NUM_HEADS = 4
 @dataclass
 class PairLayout:
     """
-    Which pairs attend to which: the lines of pairs that each head runs over, and where each candidate pair stands in
-    them as a query.
+    Layout of the attention between pairs: which pairs attend to which.
+
+    Each head runs over lines of pairs. The layout says which pairs are in a line, and where each candidate pair is a
+    query.
 
     Args:
         queries, keys (`torch.LongTensor` of shape `(batch_size, 4, num_lines, line_length)`):
-            The candidate pair at every place, as a query and as a key of each head; the number of candidate pairs
-            where there is none.
+            The candidate pair at every place, as a query and as a key of each head. The number of candidate pairs
+            marks a place without one.
         has_key (`torch.BoolTensor` of shape `(batch_size, 4, num_lines, line_length)`):
-            Where a line holds a candidate pair.
+            Whether there is a candidate pair at this place.
         query_slots (`torch.LongTensor` of shape `(num_pairs, 4)`):
             Place of every pair as a query of each head, in the flattened lines.
     """
@@ -37,8 +39,10 @@ class PairLayout:
     @classmethod
     def of_overlapping_pairs(cls, pairs: EntityPairs) -> "PairLayout":
         """
-        Lays out Extended Cross Attention. Pair (s, o) attends to row s, column s, row o and column o, of which it is
-        itself a part, as in equation 5: 4 N lines of N pairs for each document.
+        Lays out Extended Cross Attention, equation 5.
+
+        Pair (s, o) attends to row s, column s, row o and column o, itself included: 4 N lines of N pairs for each
+        document.
         """
         size, mask = pairs.num_entities, pairs.mask
         rows = _numbers(mask)
@@ -56,12 +60,14 @@ class PairLayout:
     @classmethod
     def of_all_pairs(cls, pairs: EntityPairs) -> "PairLayout":
         """
-        Lays out full attention. Every pair attends to all pairs of its document with each head (the paper's ablation
-        without ECA): 4 lines of as many pairs as a document has at most.
+        Lays out full attention, the paper's ablation without ECA.
+
+        Every pair attends to all pairs of its document with each head: 4 lines, each as long as the largest number of
+        pairs of a document.
         """
         document, mask = pairs.document, pairs.mask
         count = mask.sum((1, 2))
-        # A graph that is compiled or exported cannot have a size that depends on values, and has room for all pairs.
+        # Sizes in a compiled or exported graph cannot depend on values, so it has room for all pairs.
         length = mask[0].numel() if torch.compiler.is_compiling() else max(int(count.max()), 1)
         first, place = count.cumsum(0) - count, torch.arange(length, device=document.device)
         has_key = place < count[:, None]
@@ -76,10 +82,21 @@ class PairLayout:
 
     def place(self, values: torch.Tensor, pairs: torch.Tensor, num_parts: int = 1) -> tuple[torch.Tensor, ...]:
         """
-        `(num_pairs, num_parts * width)`, of which each part is cut into heads -> for every part, a tensor of shape
-        `(batch_size * 4, num_lines, line_length, width / 4)`, zeros where `pairs` has none.
+        Places vectors of pairs in the lines of each head.
+
+        Args:
+            values (`torch.FloatTensor` of shape `(num_pairs, num_parts * width)`):
+                The vectors, each of `num_parts` parts that are split into heads.
+            pairs (`torch.LongTensor` of shape `(batch_size, 4, num_lines, line_length)`):
+                `queries` or `keys`.
+            num_parts (`int`, *optional*, defaults to 1):
+                Number of parts.
+
+        Returns:
+            `tuple(torch.FloatTensor)`: for every part, a tensor of shape `(batch_size * 4, num_lines, line_length,
+            width / 4)`, zeros at places without a pair.
         """
-        # Gathered from where the projections left them, which is one pass over memory; no pair is a row of zeros.
+        # One pass over memory. A place without a pair reads the row of zeros.
         values = torch.cat([values, values.new_zeros(1, values.shape[1])])
         rows = values.reshape(values.shape[0] * num_parts * NUM_HEADS, -1)
         head = torch.arange(NUM_HEADS, device=pairs.device)[:, None, None]
@@ -90,13 +107,17 @@ class PairLayout:
         )
 
     def collect(self, lines: torch.Tensor) -> torch.Tensor:
-        """`(batch_size * 4, num_lines, line_length, width)` -> `(num_pairs, 4 * width)`, what the queries found."""
+        """
+        Collects the results of the queries.
+
+        `(batch_size * 4, num_lines, line_length, width)` -> `(num_pairs, 4 * width)`.
+        """
         found = lines.flatten(0, 2).index_select(0, self.query_slots.flatten())
         return found.view(self.query_slots.shape[0], NUM_HEADS * lines.shape[-1])
 
 
 def _numbers(pair_mask: torch.Tensor) -> torch.Tensor:
-    """Returns the row of each candidate pair, the number of all rows where there is none."""
+    """Returns the row of each candidate pair, and the number of rows for all others."""
     number = pair_mask.flatten().cumsum(0)
     return torch.where(pair_mask, number.view_as(pair_mask) - 1, number[-1])
 
@@ -107,7 +128,9 @@ def _first_of_each_head(document: torch.Tensor) -> torch.Tensor:
 
 class ExtendedCrossAttention(nn.Module):
     r"""
-    Extended Cross Attention: each head of a pair (s, o) attends to one line of overlapping pairs, equations 5 to 7:
+    Extended Cross Attention between overlapping pairs, equations 5 to 7.
+
+    Each head of a pair (s, o) attends to one line of overlapping pairs:
 
         head_1 = Attention(X[s, o] W_1^Q, M[s, *] W_1^K, M[s, *] W_1^V),   head_2: M[*, s],
         head_3: M[o, *],   head_4: M[*, o],   ECA = [head_1, ..., head_4] W_O,   M = [F, R],
@@ -115,7 +138,7 @@ class ExtendedCrossAttention(nn.Module):
     with X = F in the feature-level unit and X = R in the relation-level unit. It runs as batched attention over 4 N
     lines of N pairs, in O(N^2 d + N^3) memory. A head whose line has no candidate pair gives 0.
 
-    The matrices that act on M are kept as one for F and one for R, so that the part of either can be computed alone.
+    The matrices that act on M are split into one for F and one for R, so that the part of either is computed alone.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -125,7 +148,7 @@ class ExtendedCrossAttention(nn.Module):
     def __init__(self, config: DocREIIConfig):
         super().__init__()
         width = config.inference_hidden_size
-        # Without biases on what may be a relation: the projection of a sum of embeddings is the sum of projections.
+        # Relations have no bias: the projection of a sum of embeddings is the sum of their projections.
         self.query = nn.Linear(width, width, bias=False)
         self.feature_key_value = nn.Linear(width, 2 * width)
         self.relation_key_value = nn.Linear(width, 2 * width, bias=False)
@@ -135,6 +158,8 @@ class ExtendedCrossAttention(nn.Module):
         self, query: torch.Tensor, key_value: torch.Tensor, layout: PairLayout, output_attentions: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
+        Attends to the lines of every pair.
+
         Args:
             query (`torch.FloatTensor` of shape `(num_pairs, width)`):
                 X W^Q of the candidate pairs.

@@ -1,4 +1,4 @@
-"""Data collator: encoded documents -> padded tensors."""
+"""Data collator: pads encoded documents to tensors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class DataCollatorForRelationExtraction:
         tokenizer ([`PreTrainedTokenizerBase`]):
             Tokenizer of the encoder, for its padding token.
 
-    Returns, called with a list of features as [`DocREIIProcessor`] makes them, a dict of
+    Called with a list of features from [`DocREIIProcessor`], it returns a dict of
 
     - `input_ids`, `attention_mask` of shape `(batch_size, sequence_length)`;
     - `mention_positions`, `mention_entities` of shape `(batch_size, num_mentions)`, -1 for padding;

@@ -1,17 +1,17 @@
-"""Decoding: relation logits -> predicted facts."""
+"""Decodes relation logits to predicted facts."""
 
 from typing import NamedTuple
 
 import torch
 
 
-# Largest number of relations decoded for one pair: ATLOP's on DocRED. It has no effect with fewer relations.
+# Largest number of relations decoded for one pair, as in ATLOP on DocRED.
 MAX_LABELS_PER_PAIR = 4
 
 
 class PredictedFact(NamedTuple):
     """
-    A predicted fact of one document, on its way from the model to names, scores and files.
+    A predicted fact of one document, before entities and relation are named.
 
     Args:
         head, tail (`int`):
@@ -21,7 +21,7 @@ class PredictedFact(NamedTuple):
         score (`float`, *optional*, defaults to 1.0):
             Probability of the relation against the threshold class, sigmoid(logit_r - logit_TH).
         evidence (`tuple[int, ...]`, *optional*):
-            Indices of the sentences that state the fact. DocRE-II predicts none.
+            Indices of the sentences that state the fact. DocRE-II predicts no evidence.
     """
 
     head: int
@@ -35,8 +35,10 @@ def predicted_facts(
     logits: torch.Tensor, max_labels_per_pair: int, pair_mask: torch.Tensor | None = None, margin: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Decodes relation logits: the relations of every pair above the threshold class, at most the `max_labels_per_pair`
-    highest. Pairs that are not candidates have equal logits, and so no predictions.
+    Decodes relation logits to facts.
+
+    A pair has the relations above the threshold class, at most the `max_labels_per_pair` highest. Pairs that are not
+    candidates have equal logits, and so no relation.
 
     Args:
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
@@ -44,9 +46,9 @@ def predicted_facts(
         max_labels_per_pair (`int`):
             Largest number of relations of one pair.
         pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`, *optional*):
-            Candidate pairs, needed with a `margin`.
+            Candidate pairs. Needed with a `margin`.
         margin (`float`, *optional*, defaults to 0.0):
-            Relations down to this far below the threshold class, in logits, are decoded as well.
+            How far below the threshold class a relation may be, in logits.
 
     Returns:
         `tuple(torch.Tensor)`: the facts, of shape `(num_facts, 4)`: document, head, tail, relation; and their scores,

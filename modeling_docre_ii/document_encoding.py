@@ -41,11 +41,11 @@ class DocumentEncoding:
 @dataclass
 class MentionAttention:
     """
-    Request to the last attention layer, and its answer.
+    A request for attention probabilities to the last layer, and its answer.
 
     Args:
         rows (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-            Positions whose attention is wanted; any valid position for padding.
+            Positions of the mentions, any valid one for padding.
         probabilities (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`,
         *optional*):
             Their attention to all tokens, set by the layer.
@@ -67,10 +67,10 @@ def mention_rows_attention_forward(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """
-    `sdpa` attention that, in the last layer, also computes the softmax of the rows in `mention_attention`.
+    Runs sdpa attention. The last layer also computes the probabilities of mentions.
 
     Probabilities of other rows and layers are never written to memory, so the context pooling adds O(M L) to the cost
-    of the encoder, not O(L^2) a layer.
+    of the encoder instead of O(L^2) per layer.
     """
     if mention_attention is not None and _is_last_layer(module):
         rows = mention_attention.rows.to(query.device)
@@ -85,7 +85,7 @@ AttentionMaskInterface.register(MENTION_ROWS, sdpa_mask)
 
 
 class _MentionRowsConfig:
-    """View of a configuration for attention layers, in which `"sdpa"` reads as [`MENTION_ROWS`]."""
+    """View of a configuration in which `"sdpa"` reads as [`MENTION_ROWS`]."""
 
     def __init__(self, config: PreTrainedConfig):
         self.config = config
@@ -96,17 +96,17 @@ class _MentionRowsConfig:
         return MENTION_ROWS if implementation == "sdpa" else implementation
 
     def __getattr__(self, name: str) -> Any:
-        if name == "config" or name.startswith("__"):  # not there yet while this is copied or loaded
+        if name == "config" or name.startswith("__"):  # not set yet while this is copied or loaded
             raise AttributeError(name)
         return getattr(self.config, name)
 
 
 def register_mention_attention(encoder: PreTrainedModel) -> None:
     """
-    Makes an encoder return the attention of mentions: its layers run [`MENTION_ROWS`] if it is set to sdpa.
+    Makes an encoder return the attention of mentions.
 
-    The configuration itself is not changed: to users and to transformers, the encoder runs sdpa. It can be set to
-    another implementation at any time.
+    Its layers run [`MENTION_ROWS`] when it is set to sdpa. The configuration itself does not change: to users and to
+    transformers, the encoder runs sdpa, and can be set to another implementation at any time.
     """
     view = _MentionRowsConfig(encoder.config)
     for module in encoder.modules():
@@ -156,11 +156,11 @@ def encode_documents(
     Runs the encoder over documents of any length.
 
     A document that fits the encoder is read at once. A longer one is read through windows of `window_size` tokens,
-    each with the document's special tokens in front and behind. The last window ends where the document ends, and
+    each with the document's special tokens before and after it. The last window ends where the document ends, and
     neighbors share at least `window_overlap` tokens.
 
     A token's hidden state is averaged over the windows that hold it. A mention's attention is summed over its windows
-    and normalized to 1. Special tokens that only a window has are not text of the document: the attention they get is
+    and normalized to 1. The special tokens that a window repeats are no text of the document: attention to them is
     dropped, as in ATLOP. The first window has the document's own prefix, the last its own suffix.
 
     Args:
@@ -182,8 +182,11 @@ def encode_documents(
         output_hidden_states (`bool` or `list[int]`, *optional*, defaults to `False`):
             Whether to return the hidden states of all layers, or of some.
 
+    Returns:
+        [`DocumentEncoding`]
+
     Raises:
-        `ValueError`: the encoder's attention gives no probabilities.
+        `ValueError`: the encoder's attention implementation returns no probabilities.
     """
     given = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
     inputs = {name: values for name, values in given.items() if values is not None}
@@ -268,7 +271,7 @@ def _encode(
     rows: torch.Tensor,
     output_hidden_states: bool | list[int],
 ) -> tuple[Any, torch.Tensor]:
-    """Runs the encoder once. Returns its output, and the attention of the mentions at `rows`."""
+    """Runs the encoder once. Returns its output and the attention of `rows`."""
     implementation = encoder.config._attn_implementation
     mention_attention = MentionAttention(rows)
     options: dict[str, Any] = {"mention_attention": mention_attention} if implementation == "sdpa" else {}
@@ -291,8 +294,9 @@ def _mentions_of_windows(
     mention_positions: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Returns, per window, the mentions in it and their slots: both of shape `(num_windows, most_mentions)`, the mention
-    -1 where a window holds fewer.
+    Returns the mentions of each window and their slots.
+
+    Both are of shape `(num_windows, most_mentions)`. Mentions are padded with -1.
     """
     found = (mention_positions[:, :, None] == positions[:, None, :]) & mask[:, None, :]
     window, mention, slot = found.nonzero(as_tuple=True)
@@ -325,7 +329,7 @@ def _merge_attention(
 ) -> torch.Tensor:
     batch_size, num_mentions, length = shape
     heads = attention.shape[1]
-    # One spare row takes what padded mentions attend to.
+    # Padded mentions go to a spare row.
     spare = batch_size * num_mentions
     row = torch.where(mentions >= 0, documents[:, None] * num_mentions + mentions, spare)
     index = row[:, :, None] * length + positions[:, None, :]

@@ -1,4 +1,4 @@
-"""The document schema: DocRED's own form, its checks and its counts."""
+"""The document schema, DocRED's own: its checks and its counts."""
 
 import difflib
 import reprlib
@@ -9,35 +9,54 @@ from typing import Any, NoReturn
 
 NO_RELATION = "Na"
 
+# What errors and warnings say to users who have a text without entities.
+ENTITIES_HELP = (
+    "The model relates the entities that it is given and finds none itself: pass {'text': 'Charles Babbage ...', "
+    "'entities': [{'type': 'PER', 'mentions': [[0, 15]]}, ...]}, each mention as [start, end) in characters. "
+    "docs/entities.md shows how to find entities with a tagger"
+)
+
 _MISSING = object()
 
 
 class DocumentError(ValueError):
-    """A document (or a file of documents) that is not in DocRED's form."""
+    """Raised for a document, or a file of documents, that is malformed."""
 
 
 def check_document(document: Mapping[str, Any], relations: Collection[str] | None = None) -> None:
     """
     Checks that a document is in DocRED's form.
 
-    Tokens may be any string: the published corpora hold tokens that are a single (no-break) space. A single sentence
-    may be empty, a document without any token may not. Keys beyond the schema are ignored, and the optional fields
-    (`labels`, a label's `evidence`, a mention's `kb_id`, `uncounted`) may be missing or `None`.
+    Tokens may be any string: the published corpora have tokens of a single (no-break) space. Sentences may be empty,
+    but a document needs a token. Other keys are ignored, and the optional fields (`labels`, a label's `evidence`, a
+    mention's `kb_id`, `uncounted`) may be missing or `None`.
 
     Args:
         document (`Mapping`):
             The document: `title`, `sents` (lists of tokens), `vertexSet` (entities, each a list of mentions with
             `name`, `sent_id`, `pos` = [start, end) in that sentence, `type`) and `labels` (facts with `h`, `t`, `r`).
-            Corpora whose protocol leaves pairs out of training and scoring list them in `uncounted` (`h`, `t`).
+            `uncounted` lists the pairs (`h`, `t`) that training and scoring leave out, in corpora with such pairs.
         relations (`Collection[str]`, *optional*):
-            The relation ids that a fact may have. Without them any string but `"Na"` is a relation.
+            The relation ids that a fact may have. Defaults to any string but `"Na"`.
 
     Raises:
-        [`DocumentError`]: A field is malformed. The message names the document, the entity and the mention (or the
-            label), the field, what was found and what was expected.
+        [`DocumentError`]: a field is malformed. The message names the document, the entity and the mention (or the
+            label), the field, and the value that was found and expected.
+
+    Example:
+
+    ```python
+    >>> check_document({"title": "T", "sents": [["Paris"]], "vertexSet": [[{"name": "Paris", "sent_id": 0}]]})
+    DocumentError: document 'T', entity 0, mention 0 ('Paris'): 'type' is missing, expected a string
+    ```
     """
     if not isinstance(document, Mapping):
         raise DocumentError(f"document without a title: found {reprlib.repr(document)}, expected a mapping")
+    if "text" in document and "sents" not in document:
+        raise DocumentError(
+            f"{name_of(document)} is a plain text, expected one in DocRED's form with 'sents' and "
+            "'vertexSet': convert it with `document_from_text`"
+        )
     title = document.get("title", _MISSING)
     if not isinstance(title, str) or not title.strip():
         _fail(document, "", "title", title, "a non-empty string")
@@ -107,7 +126,7 @@ def _check_labels(
         return
     if not isinstance(labels, (list, tuple)):
         _fail(document, "", "labels", labels, "a list of facts")
-    # Hashed once a document, so that a list of relations costs no search for every fact.
+    # Hashed once per document, so that a list of relations is not searched for every fact.
     known = None if relations is None else frozenset(relations)
     for index, label in enumerate(labels):
         if not isinstance(label, Mapping):
@@ -156,23 +175,28 @@ def _check_evidence(document: Mapping[str, Any], label_index: int, evidence: Any
 
 
 def _entity_range(num_entities: int) -> str:
-    return f"an entity index from 0 to {num_entities - 1}" if num_entities else "no fact, as there is no entity"
+    return f"an entity index from 0 to {num_entities - 1}" if num_entities else "no fact without an entity"
 
 
 def _relation_expected(relation: Any, known: frozenset[str] | None) -> str:
     if not isinstance(relation, str):
         return "a relation id, a string (a class id of a `datasets` row is translated by `ClassLabel.int2str`)"
     if relation == NO_RELATION:
-        return f"a relation: {NO_RELATION!r} is the class of pairs without a fact, which have no label"
+        return f"a relation: {NO_RELATION!r} is the class of pairs without a fact, so leave out this label"
     relations = (known or frozenset()) - {NO_RELATION}
     near = difflib.get_close_matches(relation, sorted(relations), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"one of the {len(relations)} relations of the corpus{hint}"
 
 
-def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:
+def name_of(document: Mapping[str, Any]) -> str:
+    """Returns the name of a document in errors, with its title if it has one."""
     title = document.get("title")
-    parts = [f"document {title!r}" if isinstance(title, str) and title.strip() else "document without a title"]
+    return f"document {title!r}" if isinstance(title, str) and title.strip() else "document without a title"
+
+
+def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:
+    parts = [name_of(document)]
     if place:
         parts.append(place)
     state = "is missing" if found is _MISSING else f"is {reprlib.repr(found)}"
@@ -183,7 +207,7 @@ def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any
 @dataclass(frozen=True)
 class CorpusCounts:
     """
-    What a corpus holds.
+    Counts of a corpus.
 
     Args:
         documents (`int`): Number of documents.
@@ -219,13 +243,13 @@ def _noun(name: str, count: int) -> str:
 
 def count_documents(documents: Iterable[Mapping[str, Any]]) -> CorpusCounts:
     """
-    Counts what a corpus holds.
+    Counts the documents, entities, mentions, facts and pairs of a corpus.
 
     Args:
         documents (`Iterable[Mapping]`): Documents that pass [`check_document`].
 
     Returns:
-        [`CorpusCounts`]: The sums over all documents.
+        [`CorpusCounts`]: the sums over all documents.
     """
     num_documents = num_entities = num_mentions = num_facts = num_pairs = num_unlabelled = 0
     for document in documents:
@@ -241,7 +265,7 @@ def count_documents(documents: Iterable[Mapping[str, Any]]) -> CorpusCounts:
 
 def with_relation_ids(row: Mapping[str, Any], relations: Sequence[str]) -> dict[str, Any]:
     """
-    Makes a document of a row of a dataset, whose relations are class indices.
+    Converts a row of a dataset, with relations as class indices, to a document.
 
     Args:
         row (`Mapping`):

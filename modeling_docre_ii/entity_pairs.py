@@ -1,4 +1,4 @@
-"""Candidate pairs of entities, and their index between rows and matrices."""
+"""Candidate pairs of entities, as rows and as matrices."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,8 +10,8 @@ class EntityPairs(NamedTuple):
     """
     Index of the candidate pairs of a batch, in the order of `mask.nonzero()`.
 
-    Features, logits and labels are rows, one a candidate pair, from the base module to the losses. Matrices are what
-    users see in [`DocREIIOutput`]. [`EntityPairs.to_matrix`] and [`EntityPairs.to_rows`] convert between the two.
+    From the base module to the losses, features, logits and labels are rows, one per candidate pair. Users see
+    matrices in [`DocREIIOutput`]. [`EntityPairs.to_matrix`] and [`EntityPairs.to_rows`] convert between the two.
 
     Args:
         mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
@@ -38,6 +38,7 @@ class EntityPairs(NamedTuple):
 
     @property
     def num_documents(self) -> int:
+        """B, the number of documents in the batch."""
         return self.mask.shape[0]
 
     @property
@@ -47,8 +48,9 @@ class EntityPairs(NamedTuple):
 
     def to_matrix(self, rows: torch.Tensor) -> torch.Tensor:
         """
-        Lays rows out as matrices: `(num_pairs, width)` -> `(batch_size, num_entities, num_entities, width)`, zeros
-        outside the candidate pairs.
+        Converts rows to matrices, with zeros outside the candidate pairs.
+
+        `(num_pairs, width)` -> `(batch_size, num_entities, num_entities, width)`.
         """
         rows = rows.to(self.place.device)  # with `device_map`, a module may be elsewhere
         matrix = rows.new_zeros(self.mask.numel(), rows.shape[-1]).index_copy(0, self.place, rows)
@@ -56,19 +58,21 @@ class EntityPairs(NamedTuple):
 
     def to_rows(self, matrix: torch.Tensor) -> torch.Tensor:
         """
-        Takes the candidate pairs out of matrices: `(batch_size, num_entities, num_entities, width)` -> `(num_pairs,
-        width)`. This is `matrix[mask]`, with a faster gradient.
+        Converts matrices to rows, the candidate pairs: `matrix[mask]`, but faster.
+
+        `(batch_size, num_entities, num_entities, width)` -> `(num_pairs, width)`.
         """
         return matrix.flatten(0, 2).index_select(0, self.place)
 
     def of_documents(self, chosen: torch.Tensor) -> "EntityPairs":
-        """Indexes the pairs of some of the documents: those chosen in a `torch.BoolTensor` of shape
-        `(batch_size,)`."""
+        """Indexes the pairs of chosen documents, a bool tensor of shape `(batch_size,)`."""
         return EntityPairs.from_mask(self.mask[chosen])
 
     def unordered(self) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Finds the unordered pairs. The context of (s, o) is that of (o, s), so it is projected once for both.
+        Finds the unordered pairs.
+
+        The context of (s, o) is that of (o, s), so it is projected once for both.
 
         Returns:
             `tuple(torch.LongTensor)`: the place of every unordered pair in the flattened matrices of all documents, of
@@ -85,13 +89,18 @@ def require_pair_inputs(
     mention_positions: torch.Tensor | None, mention_entities: torch.Tensor | None, pair_mask: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    Checks that the inputs that define mentions and pairs are given, and returns them.
+    Returns the inputs that define mentions and pairs, if all are given.
 
     Raises:
-        `ValueError`: one of them is missing.
+        `ValueError`: one of them is missing or not a tensor.
     """
     if mention_positions is None or mention_entities is None or pair_mask is None:
-        raise ValueError("the model needs `mention_positions`, `mention_entities` and `pair_mask`")
+        raise ValueError(
+            "the model needs `mention_positions`, `mention_entities` and `pair_mask`: pass all that "
+            "`processor(documents, return_tensors='pt')` returns"
+        )
+    if not isinstance(pair_mask, torch.Tensor):
+        raise ValueError("the model needs tensors, not lists: call the processor with `return_tensors='pt'`")
     return mention_positions, mention_entities, pair_mask
 
 
@@ -105,7 +114,7 @@ def candidate_pairs(
         document (`dict`):
             A document in DocRED's form.
         candidate_types (`list[list[str]]`, *optional*):
-            Allowed types (head, tail); every pair of different entities without it.
+            Allowed types (head, tail). Defaults to every pair of different entities.
         skip_uncounted (`bool`, *optional*, defaults to `False`):
             Whether to leave out the pairs in `uncounted`.
 
@@ -135,7 +144,7 @@ def _allowed_pairs(document: Mapping[str, Any], candidate_types: Sequence[Sequen
 
 def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> torch.Tensor:
     """
-    Makes labels dense on their own device.
+    Converts facts to a dense tensor, on their own device.
 
     Args:
         facts (`torch.LongTensor` of shape `(batch_size, num_facts, 3)`):

@@ -1,16 +1,29 @@
-"""Explains predicted facts: the iteration they appeared in and attended pairs."""
+"""Explains predicted facts: the iteration that found each, and why."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 
+from .configuration_docre_ii import DocREIIConfig
 from .model_outputs import DocREIIOutput
 
 
+_NO_INFERENCE_MODULE = (
+    "the model has no inference module (`num_iterations=0`, as after stage 1), so there are no iterations to explain: "
+    "load a checkpoint of stage 2"
+)
+
+
 class Support(NamedTuple):
-    """A pair that was attended to, the relations predicted for it until then, highest first, and its share of the
-    attention."""
+    """
+    A pair of entities that supports a fact.
+
+    Args:
+        head, tail (`int`): The pair.
+        relations (`list[int]`): Relations predicted for it so far, the highest first.
+        weight (`float`): Its share of the attention.
+    """
 
     head: int
     tail: int
@@ -19,10 +32,32 @@ class Support(NamedTuple):
 
 
 class FactExplanation(NamedTuple):
-    """The first iteration that predicted a fact, 0 for the base module, and the pairs that were attended to then."""
+    """
+    Explanation of one fact.
+
+    Args:
+        iteration (`int`): The first iteration that predicted it, 0 for the base module.
+        support (`list[Support]`): The pairs attended to most in that iteration.
+    """
 
     iteration: int
     support: list[Support]
+
+
+def check_can_explain(config: DocREIIConfig) -> None:
+    """
+    Checks that a model can explain its predictions.
+
+    Raises:
+        `ValueError`: it has no inference module, or one without Extended Cross Attention.
+    """
+    if not config.num_iterations:
+        raise ValueError(_NO_INFERENCE_MODULE)
+    if config.cross_attention != "extended":
+        raise ValueError(
+            f"the model has `cross_attention={config.cross_attention!r}`, and only 'extended' attends to pairs that "
+            "can be named: leave out `explain`"
+        )
 
 
 @torch.no_grad()
@@ -32,9 +67,9 @@ def explain_facts(
     r"""
     Explains predicted facts of one document.
 
-    The support of a fact of iteration k comes from what iteration k read: its attention, averaged over layers, units
-    and heads, to the pairs that overlap with the pair of the fact, and the relations those had in iteration k - 1.
-    Pairs without a relation, and the pair itself, are left out. For a fact of the base module, k = 1.
+    The support of a fact of iteration k are the overlapping pairs that iteration k attended to most, averaged over
+    layers, units and heads, with the relations that they had in iteration k - 1. Pairs without a relation and the
+    pair itself are left out. For a fact of the base module, k = 1.
 
     Args:
         outputs ([`DocREIIOutput`]):
@@ -47,24 +82,29 @@ def explain_facts(
             Largest number of supporting pairs.
 
     Returns:
-        `list[FactExplanation]`, one a fact.
+        `list[FactExplanation]`: one per fact.
 
     Raises:
         `ValueError`: the output has no attention of an inference module.
     """
-    if outputs.base_logits is None or outputs.iteration_logits is None or outputs.cross_attentions is None:
+    if outputs.base_logits is None or outputs.iteration_logits is None:
+        raise ValueError(_NO_INFERENCE_MODULE)
+    if outputs.cross_attentions is None:
         raise ValueError(
-            "an explanation needs the output of a model with `output_attentions=True`, and an inference module with "
-            "`cross_attention='extended'`"
+            "the output has no `cross_attentions`: call the model with `output_attentions=True` (the model needs "
+            "`cross_attention='extended'`, the default)"
         )
     margins = [
         logits[document] - logits[document][..., :1] for logits in (outputs.base_logits, *outputs.iteration_logits)
     ]
+    # Computed once per iteration: a document can have thousands of facts.
+    related = [(margin > 0).any(-1) for margin in margins]
     explanations = []
     for head, tail, relation in facts:
         first = next((k for k, margin in enumerate(margins) if margin[head, tail, relation] > 0), len(margins) - 1)
         iteration = max(first, 1)
         weights = attention_to_pairs(outputs.cross_attentions[iteration - 1][document], head, tail)
+        weights = weights * related[iteration - 1]
         explanations.append(FactExplanation(first, _strongest(weights, margins[iteration - 1], num_support)))
     return explanations
 
@@ -79,7 +119,12 @@ def describe_explanation(triple: Mapping[str, Any]) -> str:
 
     Returns:
         `str`: one line for the triple, and one for every pair that supports it.
+
+    Raises:
+        `ValueError`: the triple has no explanation.
     """
+    if "iteration" not in triple:
+        raise ValueError("the triple has no explanation: call the pipeline with `explain=True`")
     head, tail = triple["head"]["name"], triple["tail"]["name"]
     if triple["iteration"]:
         origin, looked = f"found in iteration {triple['iteration']}", ", which looked at"
@@ -118,7 +163,6 @@ def attention_to_pairs(attentions: torch.Tensor, head: int, tail: int) -> torch.
 
 
 def _strongest(weights: torch.Tensor, margins: torch.Tensor, num_support: int) -> list[Support]:
-    weights = weights * (margins > 0).any(-1)
     support = []
     for index in weights.flatten().argsort(descending=True, stable=True)[:num_support].tolist():
         head, tail = divmod(index, len(weights))

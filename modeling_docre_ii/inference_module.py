@@ -16,7 +16,7 @@ from .relation_noise import corrupt_relations, draw_noise_rates
 
 class Projections(NamedTuple):
     """
-    One input of an inference layer, F or R, and the projections of it that the layer uses.
+    One input of an inference layer, F or R, with its projections.
 
     Args:
         value (`torch.FloatTensor` of shape `(rows, width)`):
@@ -33,15 +33,22 @@ class Projections(NamedTuple):
     relation_key_value: torch.Tensor
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Projections":
+        """Applies a function to each tensor."""
         return Projections(*map(function, self))
 
     def select(self, rows: torch.Tensor | slice) -> "Projections":
+        """Selects rows of each tensor."""
         return self.map(lambda values: values[rows])
 
 
 class FusionGate(nn.Module):
-    """s = Sigmoid([F~, R~] W_g + b_g), M~ = s * F~ + (1 - s) * R~ (equations 8 and 9): `(num_pairs, width)` twice ->
-    `(num_pairs, width)`."""
+    """
+    Fuses the outputs of both attention units, equations 8 and 9.
+
+        s = Sigmoid([F~, R~] W_g + b_g),   M~ = s * F~ + (1 - s) * R~
+
+    `(num_pairs, width)` twice -> `(num_pairs, width)`.
+    """
 
     def __init__(self, config: DocREIIConfig):
         super().__init__()
@@ -53,7 +60,11 @@ class FusionGate(nn.Module):
 
 
 class InferenceFeedForward(nn.Module):
-    """LayerNorm(X + FNN(M~)), equations 10 and 11: `(num_pairs, width)` twice -> `(num_pairs, width)`."""
+    """
+    Computes LayerNorm(X + FNN(M~)), equations 10 and 11.
+
+    `(num_pairs, width)` twice -> `(num_pairs, width)`.
+    """
 
     def __init__(self, config: DocREIIConfig):
         super().__init__()
@@ -69,12 +80,13 @@ class InferenceFeedForward(nn.Module):
 
 class InferenceLayer(nn.Module):
     """
-    One inference layer: two ECA units, the fusion gate between them, and an FNN for F and one for R (equations 5 to
-    11).
+    One inference layer, equations 5 to 11.
+
+    It has two ECA units, a fusion gate between them, and one FNN each for F and R.
 
     Args:
         config ([`DocREIIConfig`]):
-            Sizes; without `use_fusion`, each FNN is given the output of its own attention unit.
+            Sizes. Without `use_fusion`, each FNN takes the output of its own attention unit.
     """
 
     def __init__(self, config: DocREIIConfig):
@@ -95,8 +107,11 @@ class InferenceLayer(nn.Module):
         )
 
     def project_relations(self, relations: torch.Tensor) -> Projections:
-        """Projects R_l, linearly: `(rows, width)` -> [`Projections`] of as many rows. Rows are pairs, or the classes
-        of the table of embeddings."""
+        """
+        Projects R_l, linearly: `(rows, width)` -> [`Projections`] of as many rows.
+
+        Rows are pairs, or the classes of the table of embeddings.
+        """
         return Projections(
             value=relations,
             query=self.relation_attention.query(relations),
@@ -108,6 +123,8 @@ class InferenceLayer(nn.Module):
         self, features: Projections, relations: Projections, layout: PairLayout, output_attentions: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """
+        Computes the next F and R.
+
         Args:
             features, relations ([`Projections`] of `num_pairs` rows):
                 F_l and R_l of the candidate pairs.
@@ -138,12 +155,12 @@ class InferenceLayer(nn.Module):
 
 class InferenceOutput(NamedTuple):
     """
-    Output of the iteration.
+    Output of all iterations.
 
     Args:
-        logits (`tuple(torch.FloatTensor)`, one of shape `(num_pairs, num_labels)` an iteration):
+        logits (`tuple(torch.FloatTensor)`, one per iteration, of shape `(num_pairs, num_labels)`):
             Relation logits P^(1), ..., P^(K) before the sigmoid.
-        attentions (`tuple(torch.FloatTensor)`, one an iteration, or `None`):
+        attentions (`tuple(torch.FloatTensor)`, one per iteration, or `None`):
             Attention probabilities of all layers, of shape `(num_pairs, num_layers, 2, 4, line_length)`: units
             feature and relation level, heads row s, column s, row o, column o.
     """
@@ -152,13 +169,11 @@ class InferenceOutput(NamedTuple):
     attentions: tuple[torch.Tensor, ...] | None
 
     def to_matrices(self, pairs: EntityPairs) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...] | None]:
-        """
-        Lays logits and attentions out as `iteration_logits` and `cross_attentions` of a [`DocREIIOutput`].
-        """
+        """Returns `iteration_logits` and `cross_attentions` of a [`DocREIIOutput`]."""
         logits = tuple(map(pairs.to_matrix, self.logits))
         if self.attentions is None:
             return logits, None
-        # Pairs move from the first dimension to behind layer, unit and head.
+        # Pairs move from the first dimension to after layer, unit and head.
         return logits, tuple(
             pairs.to_matrix(weights.flatten(1)).unflatten(-1, weights.shape[1:]).permute(0, 3, 4, 5, 1, 2, 6)
             for weights in self.attentions
@@ -167,16 +182,15 @@ class InferenceOutput(NamedTuple):
 
 class NoisyPass(NamedTuple):
     """
-    Output of the pass of training.
+    Output of the training pass.
 
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits of the first view.
         views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or `None`):
-            `[F, R]` after the top layer, in the first view and in the second, which was given features and relations
-            in reverse order.
+            `[F, R]` after the top layer: the first view, and the second, with features and relations exchanged.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, or `None` for all):
-            Pairs whose adaptive threshold loss is taken.
+            Pairs in the adaptive threshold loss.
     """
 
     logits: torch.Tensor
@@ -186,14 +200,15 @@ class NoisyPass(NamedTuple):
 
 class InferenceModule(nn.Module):
     r"""
-    Refines relation predictions of entity pairs from their feature vectors and the predictions themselves
-    (section 2.2). All it knows of the base module is the feature matrix and the logits, so it works on top of any.
+    Refines predictions iteratively, from features and predictions (section 2.2).
+
+    It takes only feature vectors and logits from the base module, so it works on top of any.
 
     Args:
         config ([`DocREIIConfig`]):
             Sizes and variants.
         feature_size (`int`):
-            Width of the feature vectors it is given.
+            Width of the feature vectors.
     """
 
     def __init__(self, config: DocREIIConfig, feature_size: int):
@@ -207,7 +222,7 @@ class InferenceModule(nn.Module):
         self.classifier = nn.Linear(2 * width, config.num_labels)
 
     def layout(self, pairs: EntityPairs) -> PairLayout:
-        """Lays out which pairs attend to which."""
+        """Returns which pairs attend to which."""
         if self.config.cross_attention == "extended":
             return PairLayout.of_overlapping_pairs(pairs)
         return PairLayout.of_all_pairs(pairs)
@@ -239,8 +254,11 @@ class InferenceModule(nn.Module):
         return torch.cat([features, relations], -1), torch.stack(attentions, 1) if output_attentions else None
 
     def classify(self, encoded: torch.Tensor, base_logits: torch.Tensor) -> torch.Tensor:
-        """W_c [F_{N_I}, R_{N_I}] + b_c, equation 12 before the sigmoid: `(num_pairs, 2 * width)` -> `(num_pairs,
-        num_labels)`."""
+        """
+        Computes W_c [F_{N_I}, R_{N_I}] + b_c, equation 12 before the sigmoid.
+
+        `(num_pairs, 2 * width)` -> `(num_pairs, num_labels)`.
+        """
         logits = self.classifier(self.dropout(encoded))
         return logits + base_logits if self.config.add_base_logits else logits
 
@@ -254,9 +272,9 @@ class InferenceModule(nn.Module):
         """
         Iterates K times from the predictions of the base module.
 
-        A document whose relation matrix did not change in the last iteration has reached its fixed point: the layers
-        would return the same again, so their last result is reused. The first layer's projections of F_0 and of the
-        table of relation embeddings are the same in all iterations and computed once.
+        A document whose relation matrix did not change in the last iteration has reached its fixed point, so its last
+        result is reused. The first layer's projections of F_0 and of the table of relation embeddings are the same in
+        all iterations and computed once.
 
         Args:
             features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`):
@@ -301,10 +319,10 @@ class InferenceModule(nn.Module):
         self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, labels: torch.Tensor
     ) -> NoisyPass:
         """
-        Runs the layers once over a relation matrix with noise, as in training (section 2.3).
+        Runs the layers once over a relation matrix with noise (section 2.3).
 
-        With a contrastive loss they run a second time, over other noise and with F and R exchanged: the two views that
-        equation 14 compares.
+        With a contrastive loss they run a second time, over other noise and with F and R exchanged. Equation 14
+        compares the two views.
 
         Args:
             features, base_logits, pairs:
@@ -319,7 +337,7 @@ class InferenceModule(nn.Module):
         sample = sample_pairs(labels, config.negatives_per_positive) if config.negatives_per_positive else None
         source = labels.float() if config.training_relations == "gold" else base_logits.detach()
         relations = read_relations(source, config.relation_embedding)
-        # The released code corrupts pairs of its sample alone.
+        # The released code corrupts only pairs of its sample.
         exposed = sample if config.relation_noise == "by_label" else None
 
         def corrupted() -> torch.Tensor:
@@ -348,8 +366,9 @@ class InferenceModule(nn.Module):
 @torch.no_grad()
 def classifier_weights(module: InferenceModule) -> dict[str, float]:
     """
-    Computes the average absolute weight of W_c (equation 12) for each input, as in Figure 5 of the paper: how much the
-    classifier relies on features and how much on relations.
+    Computes how much the classifier relies on features and on relations.
+
+    This is the average absolute weight of W_c (equation 12) for each of the two, as in Figure 5 of the paper.
 
     Args:
         module ([`InferenceModule`]):
@@ -366,9 +385,10 @@ def _changed_documents(
     previous: torch.Tensor | None, relations: torch.Tensor, pairs: EntityPairs
 ) -> tuple[torch.Tensor | slice, torch.Tensor | slice]:
     """
-    Returns the documents whose relation matrix is not that of the iteration before, `(batch_size,)`, bool, and their
-    pairs, `(num_pairs,)`, bool; two slices of all where all have changed, and in a graph that is compiled or exported,
-    which cannot depend on values.
+    Returns the documents whose relation matrix has changed, and their pairs.
+
+    They are masks of shape `(batch_size,)` and `(num_pairs,)`, or two slices of everything if all have changed. In a
+    compiled or exported graph, which cannot depend on values, they are always slices.
     """
     everything = slice(None), slice(None)
     if previous is None or torch.compiler.is_compiling():

@@ -8,7 +8,7 @@ from .configuration_docre_ii import DocREIIConfig
 
 def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     r"""
-    Adaptive threshold loss of ATLOP (Zhou et al., 2021), equation 13 of the paper, one value a pair.
+    Computes the adaptive threshold loss of every pair, equation 13.
 
     For a pair with the relations P among all relations P + N, and the threshold class TH at index 0:
 
@@ -22,13 +22,13 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits, the threshold class first.
         labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
-            Relations that hold. Column 0 is ignored: no pair "has" the threshold class.
+            Relations that hold. Column 0, the threshold class, is ignored.
 
     Returns:
         `torch.FloatTensor` of shape `(num_pairs,)`.
 
     Reference: Zhou et al., Document-Level Relation Extraction with Adaptive Thresholding and Localized Context
-    Pooling, AAAI 2021; the authors' `losses.py:ATLoss` is the mean of this over pairs.
+    Pooling (ATLOP), AAAI 2021. The authors' `losses.py:ATLoss` is the mean of this over pairs.
     """
     logits = logits.float()
     is_threshold = torch.zeros_like(labels, dtype=torch.bool)
@@ -53,7 +53,7 @@ def mean_threshold_loss(
         num_pairs (`int` or `torch.Tensor`):
             Number of pairs that the loss is averaged over: those of the batch, or of all batches of an optimizer step.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
-            Pairs whose loss is computed, from [`sample_pairs`]. Their mean estimates that of all. Defaults to all.
+            Pairs in the loss, from [`sample_pairs`]. Their mean estimates that of all. Defaults to all.
 
     Returns:
         `torch.FloatTensor` of shape `()`.
@@ -65,13 +65,13 @@ def mean_threshold_loss(
 
 def sample_pairs(labels: torch.Tensor, negatives_per_positive: int) -> torch.Tensor:
     """
-    Draws pairs for the loss: all with a relation, and for each of them some without.
+    Draws pairs for the loss: all with a relation, and some without.
 
     Args:
         labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
             Relations that hold.
         negatives_per_positive (`int`):
-            How many pairs without a relation are drawn for each pair with one; one pair at least.
+            Number of pairs without a relation for each pair with one. At least one pair is drawn.
 
     Returns:
         `torch.BoolTensor` of shape `(num_pairs,)`.
@@ -84,7 +84,11 @@ def sample_pairs(labels: torch.Tensor, negatives_per_positive: int) -> torch.Ten
 
 
 class ContrastivePredictor(nn.Module):
-    """The MLP of equation 14: `(num_pairs, 2 * width)` -> `(num_pairs, 2 * width)`, with a bottleneck as SimSiam's."""
+    """
+    The MLP of equation 14, with a bottleneck as in SimSiam.
+
+    `(num_pairs, 2 * width)` -> `(num_pairs, 2 * width)`.
+    """
 
     def __init__(self, config: DocREIIConfig):
         super().__init__()
@@ -99,7 +103,9 @@ def simsiam_loss(
     predicted: tuple[torch.Tensor, torch.Tensor], encoded: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
     r"""
-    Contrastive loss of equation 14, one value a pair, after SimSiam (Chen and He, 2021):
+    Computes the contrastive loss of every pair, equation 14.
+
+    It follows SimSiam (Chen and He, 2021):
 
         L = 2 - ( Cosine(MLP(M^), SG(M_)) + Cosine(MLP(M_), SG(M^)) )
 
@@ -125,11 +131,13 @@ def simclr_loss(
     predicted: tuple[torch.Tensor, torch.Tensor], document: torch.Tensor, temperature: float
 ) -> torch.Tensor:
     r"""
-    NT-Xent of SimCLR (Chen et al., 2020), one value a pair: the mean over both directions of
+    Computes the NT-Xent loss of SimCLR (Chen et al., 2020) of every pair.
+
+    It is the mean over both directions of
 
         - log( exp(Cosine(z_i, z'_i) / t) / sum_{k != i, k of the same document} exp(Cosine(z_i, z_k) / t) )
 
-    where k runs over both views of the pairs of the document, so that different pairs of one matrix are pushed apart.
+    where k runs over both views of the pairs of the document: it pushes different pairs of a document apart.
 
     Args:
         predicted (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, width)`):
@@ -161,11 +169,11 @@ def contrastive_loss(
     config: DocREIIConfig,
 ) -> torch.Tensor:
     """
-    Computes the contrastive loss that is configured, from `predicted_views` and `views` of a [`DocREIIOutput`].
+    Computes the configured contrastive loss of every pair.
 
     Args:
         predicted, encoded (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, width)` each):
-            Both views of the candidate pairs, with and without the MLP.
+            `predicted_views` and `views` of a [`DocREIIOutput`].
         document (`torch.LongTensor` of shape `(num_pairs,)`):
             Document of each pair, in rising order.
         config ([`DocREIIConfig`]):

@@ -1,4 +1,4 @@
-"""Marking of mentions: a document -> the text that the encoder reads."""
+"""Marks the mentions of a document in the text that the encoder reads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,9 +19,9 @@ def mark_mentions(
         marker (`str`):
             Token before and after every distinct span.
         mark_types (`bool`, *optional*, defaults to `False`):
-            Whether the type follows the opening marker; that of the first mention where several share a span.
+            Whether the type follows the opening marker. Mentions that share a span have the type of the first.
         mention_anchor (`str`, *optional*, defaults to `"marker"`):
-            Whether the place of a mention is that of its opening marker or, `"token"`, that of its first token.
+            Anchor of a mention: its opening `"marker"`, or the first `"token"` of its text.
 
     Returns:
         `tuple(str, list[int], list[int])`: the text; the character where every mention is anchored, entity by entity;

@@ -20,13 +20,12 @@ class DocREIIModelOutput(ModelOutput):
             Hidden states of the encoder, those of the embeddings and of every layer, each of shape `(batch_size,
             sequence_length, hidden_size)`. Long documents: averaged over windows.
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            Attention of the encoder, of every layer of shape `(batch_size, num_heads, sequence_length,
-            sequence_length)`. Only with eager attention, and only for documents that fit one window: no layer attends
-            to the whole of a longer one.
+            Attention of every layer of the encoder, of shape `(batch_size, num_heads, sequence_length,
+            sequence_length)`. Only with eager attention, and only for documents that fit one window.
         pair_features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`, returned with `pairs`):
-            The feature vectors, one row a candidate pair, in place of `feature_matrix`.
+            The feature vectors, one row per candidate pair, in place of `feature_matrix`.
         pair_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`, returned with `pairs`):
-            The logits, one row a candidate pair, in place of `base_logits`.
+            The logits, one row per candidate pair, in place of `base_logits`.
     """
 
     feature_matrix: torch.FloatTensor | None = None
@@ -44,15 +43,15 @@ class DocREIIOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
-            The loss to train with, averaged over the candidate pairs: the adaptive threshold loss of the base module;
-            with an inference module, that times its weight plus the same of the inference module and, in training, the
-            contrastive loss times its weight.
+            The loss to train with, averaged over the candidate pairs. Without an inference module it is the adaptive
+            threshold loss of the base module. With one it is the weighted sum of that loss, the same loss of the
+            inference module and, in training, the contrastive loss.
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Final relation logits, the threshold class first, zeros outside the candidate pairs.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Relation logits of the base module.
         iteration_logits (`tuple(torch.FloatTensor)`, *optional*, returned with an inference module):
-            Relation logits of every iteration, the last of which are `logits`: K of them, one in training.
+            Relation logits of every iteration. The last are `logits`. There are K of them, and one in training.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
             Hidden states of the encoder, as in [`DocREIIModelOutput`].
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
@@ -67,9 +66,9 @@ class DocREIIOutput(ModelOutput):
             The parts of `loss`, without their weights.
         views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
             Two views of every candidate pair, `[F, R]` after the top inference layer, of shape `(num_pairs, 2 *
-            inference_hidden_size)`. The second was given features and relations in reverse order.
+            inference_hidden_size)`. In the second, features and relations are exchanged.
         predicted_views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
-            The same through the MLP of equation 14.
+            The views after the MLP of equation 14.
     """
 
     loss: torch.FloatTensor | None = None

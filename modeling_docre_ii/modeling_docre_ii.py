@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import can_return_tuple
 
-from .configuration_docre_ii import DocREIIConfig, check_fields, load_encoder_config
+from .configuration_docre_ii import DocREIIConfig, check_fields, load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .inference_module import InferenceModule, InferenceOutput
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DocREIIPreTrainedModel(PreTrainedModel):
-    """Weight initialization, loading and the attention implementation of all DocRE-II models."""
+    """Base class of all DocRE-II models: weight initialization and loading."""
 
     config: DocREIIConfig
     base_model_prefix = "docre_ii"
@@ -43,25 +43,25 @@ class DocREIIPreTrainedModel(PreTrainedModel):
         **config_kwargs: Any,
     ) -> "DocREIIPreTrainedModel":
         r"""
-        Starts a new model from a pretrained text encoder. All other weights are initialized at random.
+        Starts a new model from a pretrained text encoder.
 
-        The defaults of [`DocREIIConfig`] are the recommended settings. Those of the paper are in
-        `configuration/docred_bert.yaml`.
+        All other weights are random. The defaults of [`DocREIIConfig`] are the recommended settings. Those of the
+        paper are in `configuration/docred_bert.yaml`.
 
         Args:
             name_or_path (`str`):
                 A model on the Hub or a local folder that `AutoModel` loads.
             processor ([`DocREIIProcessor`], *optional*):
-                Processor of the model. The label map and the number of special tokens are taken from it.
+                Processor of the model, which defines its label map and number of special tokens.
             encoder_kwargs (`dict`, *optional*):
-                Changes of the encoder's configuration, such as `attention_probs_dropout_prob`.
+                Changes to the encoder's configuration, such as `attention_probs_dropout_prob`.
             config_kwargs:
                 Fields of [`DocREIIConfig`], such as `num_iterations=0` for the first stage of training, or `id2label`
                 without a processor.
 
         Raises:
             `OSError`: there is no such encoder.
-            `ValueError`: `encoder_kwargs` or `config_kwargs` name something that the configuration does not have.
+            `ValueError`: `encoder_kwargs` or `config_kwargs` has an unknown name.
 
         Example:
 
@@ -91,18 +91,18 @@ class DocREIIPreTrainedModel(PreTrainedModel):
 
 class DocREIIModel(DocREIIPreTrainedModel):
     """
-    Encoder and base module (section 2.1): the feature matrix of all entity pairs and first predictions of them.
+    Encoder and base module (section 2.1): features and predictions of all pairs.
 
     Args:
         config ([`DocREIIConfig`]):
-            Configuration; the weights are drawn at random. Use [`~DocREIIPreTrainedModel.from_encoder_pretrained`] to
-            start from a pretrained encoder.
+            Configuration. The weights are random: to start from a pretrained encoder, use
+            [`~DocREIIPreTrainedModel.from_encoder_pretrained`].
     """
 
     def __init__(self, config: DocREIIConfig):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder_config)
-        # A pooler would be parameters without a gradient.
+        # Parameters of a pooler would have no gradient.
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
         self.pair_features = PairFeatures(config)
@@ -151,10 +151,10 @@ class DocREIIModel(DocREIIPreTrainedModel):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
             pairs ([`EntityPairs`], *optional*):
-                Index of `pair_mask`, for callers that need one row a candidate pair: the output then has
-                `pair_features` and `pair_logits` in place of the matrices.
+                Index of `pair_mask`, to get one row per candidate pair: the output then has `pair_features` and
+                `pair_logits` in place of the matrices.
             return_dict (`bool`, *optional*):
-                Whether to return the output as described here, or as a tuple. Defaults to what the configuration says.
+                Whether to return a [`DocREIIModelOutput`] or a tuple.
 
         Raises:
             `ValueError`: an input is missing.
@@ -220,23 +220,21 @@ class DocREIIModel(DocREIIPreTrainedModel):
 
 class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     """
-    DocRE-II for document-level relation extraction: the base module, and the inference module that refines its
-    predictions iteratively.
+    DocRE-II: a base module and an inference module that refines its predictions.
 
-    With `config.num_iterations=0` there is no inference module, and the final logits are those of the base module: the
-    model of the first training stage. [`~DocREIIForRelationExtraction.from_base_pretrained`] puts an inference module
-    on it.
+    With `config.num_iterations=0` there is no inference module, and the logits are those of the base module: the model
+    of the first training stage. [`~DocREIIForRelationExtraction.from_base_pretrained`] puts an inference module on it.
 
-    In training with labels, the inference module runs once, on a relation matrix with noise, as in section 2.3;
-    otherwise it iterates.
+    In training with labels, the inference module runs once over a relation matrix with noise (section 2.3). Otherwise
+    it iterates.
 
     Args:
         config ([`DocREIIConfig`]):
-            Configuration; the weights are drawn at random. Use [`~DocREIIPreTrainedModel.from_encoder_pretrained`] to
-            start from a pretrained encoder.
+            Configuration. The weights are random: to start from a pretrained encoder, use
+            [`~DocREIIPreTrainedModel.from_encoder_pretrained`].
     """
 
-    # The loss is normalised by `num_items_in_batch`, so that Trainer does not divide it once more.
+    # The loss is normalized by `num_items_in_batch`, so Trainer must not divide it again.
     accepts_loss_kwargs = True
 
     def __init__(self, config: DocREIIConfig):
@@ -253,7 +251,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     @classmethod
     def from_base_pretrained(cls, name_or_path: str, **config_kwargs: Any) -> "DocREIIForRelationExtraction":
         r"""
-        Puts a new inference module on a base module, as the second stage of training starts.
+        Puts a new inference module on a trained base module, to start stage 2.
 
         Args:
             name_or_path (`str`):
@@ -263,12 +261,13 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
                 module must be those of the checkpoint.
 
         Raises:
-            `ValueError`: `num_iterations=0`, or the checkpoint does not have all weights of the base module.
+            `OSError`: there is no such checkpoint.
+            `ValueError`: `num_iterations=0`, or the checkpoint lacks weights of the base module.
         """
         config_kwargs = {"num_iterations": 3} | config_kwargs
         if not config_kwargs["num_iterations"]:
             raise ValueError("the inference module needs a `num_iterations` of at least 1")
-        model_type = AutoConfig.from_pretrained(name_or_path).model_type
+        model_type = load_config(name_or_path).model_type
         if model_type != cls.config_class.model_type:
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module, but a {model_type!r} model")
         try:
@@ -311,18 +310,18 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             labels (`torch.LongTensor` of shape `(batch_size, num_facts, 3)`, *optional*):
                 Facts (head, tail, relation), -100 for padding.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):
-                Number of candidate pairs that the loss is averaged over, those of all batches of one optimizer step.
-                Defaults to the pairs of this batch.
+                Number of candidate pairs to average the loss over, from all batches of an optimizer step. Defaults to
+                those of this batch.
             output_attentions (`bool`, *optional*):
-                Whether to return the attention of the inference module and, if it runs eager attention, of the
-                encoder. Defaults to what the configuration says.
+                Whether to return the attention of the inference module and, with eager attention, of the encoder.
+                Defaults to what the configuration says.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings in place of `input_ids`.
             output_hidden_states (`bool` or `list[int]`, *optional*):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
             return_dict (`bool`, *optional*):
-                Whether to return the output as described here, or as a tuple. Defaults to what the configuration says.
+                Whether to return a [`DocREIIOutput`] or a tuple.
 
         Raises:
             `ValueError`: an input is missing.
@@ -363,7 +362,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         output_attentions: bool = False,
     ) -> dict[str, Any]:
         r"""
-        Refines the predictions of a base module, this model's or any other.
+        Refines the predictions of a base module, this or any other.
 
         Args:
             features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`):
@@ -373,7 +372,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             pairs ([`EntityPairs`]):
                 Index of the candidate pairs.
             output_attentions (`bool`, *optional*, defaults to `False`):
-                Whether to return the attention of the inference module, if it is Extended Cross Attention.
+                Whether to return the attention of the inference module, with `cross_attention="extended"`.
 
         Returns:
             `dict`: `logits`, `base_logits`, `iteration_logits` and `cross_attentions` as in [`DocREIIOutput`].
@@ -397,7 +396,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         labels: torch.Tensor,
         num_pairs: torch.Tensor | int,
     ) -> dict[str, Any]:
-        """The pass over a relation matrix with noise, and its losses."""
+        """Runs the inference module over a relation matrix with noise, with losses."""
         noisy = inference_module.noisy_pass(features, base_logits, pairs, labels)
         logits = pairs.to_matrix(noisy.logits)
         output = {"logits": logits, "base_logits": pairs.to_matrix(base_logits), "iteration_logits": (logits,)}
@@ -420,7 +419,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         num_pairs: torch.Tensor | int,
         sample: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Adaptive threshold losses of both modules, and their weighted sum."""
+        """Computes the adaptive threshold losses of both modules and their sum."""
         base_loss = mean_threshold_loss(base_logits, labels, num_pairs, sample)
         if logits is None:
             return {"loss": base_loss, "base_loss": base_loss}
@@ -430,7 +429,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
 
 
 def _as_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs) -> dict[str, Any]:
-    """Rows of candidate pairs -> the matrices of [`DocREIIOutput`]."""
+    """Converts rows of candidate pairs to the matrices of [`DocREIIOutput`]."""
     base_matrix = pairs.to_matrix(base_logits)
     if inferred is None:
         return {"logits": base_matrix, "base_logits": base_matrix}

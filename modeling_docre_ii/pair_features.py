@@ -11,7 +11,11 @@ from .entity_pairs import EntityPairs
 
 def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
     r"""
-    Entity vectors: h(e_i) = log sum_j exp(h(m_j^i)) over the mentions of the entity (Jia et al., 2019).
+    Pools mentions into entity vectors (logsumexp, equation of section 2.1).
+
+        h(e_i) = log sum_j exp(h(m_j^i))
+
+    over the mentions of the entity (Jia et al., 2019).
 
     Args:
         mention_states (`torch.FloatTensor` of shape `(batch_size, num_mentions, hidden_size)`):
@@ -39,7 +43,7 @@ def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, 
 
 def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
     """
-    Attention of entities: the mean over their mentions, per head (A_s in equation 1).
+    Averages the attention of mentions for each entity and head (A_s in equation 1).
 
     Args:
         mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
@@ -61,8 +65,11 @@ def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tens
 
 def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tensor) -> torch.Tensor:
     r"""
-    Localized context pooling, equation 1: c_{s,o} = H^T (A_s * A_o) / (1^T (A_s * A_o)), the element-wise product
-    being taken head by head and averaged over the heads, as ATLOP does.
+    Computes the localized context of each pair of entities, equation 1.
+
+        c_{s,o} = H^T (A_s * A_o) / (1^T (A_s * A_o))
+
+    The element-wise product is computed per head and averaged over the heads, as in ATLOP.
 
     Args:
         hidden_states (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
@@ -71,13 +78,12 @@ def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tenso
             A, the attention of every entity to all tokens.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, hidden_size)`; the context of (s, o) is
-        that of (o, s). Zeros where the two entities attend to no common token.
+        `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, hidden_size)`. The context of (s, o) is
+        that of (o, s). Pairs that attend to no common token have zeros.
     """
     by_token = entity_attention.permute(0, 3, 2, 1)
     weights = (by_token @ by_token.transpose(2, 3)).permute(0, 2, 3, 1)
-    # The number of heads cancels out. Where nothing is attended in common, division by a tiny sum would give 0 with an
-    # infinite gradient.
+    # The number of heads cancels out. A tiny sum would have an infinite gradient, so it is not divided by.
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 1e-30, total, 1.0)
     batch_size, num_entities = weights.shape[:2]
@@ -87,9 +93,9 @@ def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tenso
 
 class ContextAwareEntity(nn.Module):
     r"""
-    tanh(W [h(e), c]) for one side of the pairs, head or tail, the inner part of equations 2 and 3.
+    Computes tanh(W [h(e), c]) of all heads, or all tails (equations 2 and 3).
 
-    W is kept as one matrix per input, so that W_e h(e) is computed once an entity and not once a pair.
+    W is split into one matrix per input, so that W_e h(e) is computed once per entity and not once per pair.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -113,6 +119,8 @@ class ContextAwareEntity(nn.Module):
         context_index: torch.Tensor,
     ) -> torch.Tensor:
         """
+        Combines the vectors of entities with the contexts of pairs.
+
         Args:
             entities (`torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)`):
                 Entity vectors.
@@ -134,8 +142,11 @@ class ContextAwareEntity(nn.Module):
 
 
 class ConcatPairEncoder(nn.Module):
-    """The paper's FNN over the concatenated sides, equations 2 and 3: `(num_pairs, pair_hidden_size)` twice ->
-    `(num_pairs, pair_feature_size)`."""
+    """
+    The paper's FNN over the concatenation of head and tail, equations 2 and 3.
+
+    `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`.
+    """
 
     uses_document = False
 
@@ -149,8 +160,13 @@ class ConcatPairEncoder(nn.Module):
 
 
 class GroupedBilinearPairEncoder(nn.Module):
-    """The authors' released code: LayerNorm(ReLU(W vec(head_b tail_b^T))) over blocks b of `pair_block_size`
-    components, `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`."""
+    """
+    The pair encoder of the authors' released code: block-wise outer products.
+
+        LayerNorm(ReLU(W vec(head_b tail_b^T)))   over blocks b of `pair_block_size` components
+
+    `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`.
+    """
 
     uses_document = True
 
@@ -167,9 +183,13 @@ class GroupedBilinearPairEncoder(nn.Module):
 
 
 class LowRankBilinearPairEncoder(nn.Module):
-    """LayerNorm(FNN([head, tail, (U head) * (V tail)])): the concatenation of equations 2 and 3 with a low-rank
-    bilinear form of the two sides (Kim et al., 2017) as a third part, `(num_pairs, pair_hidden_size)` twice ->
-    `(num_pairs, pair_feature_size)`."""
+    """
+    The concatenation of equations 2 and 3 plus a low-rank bilinear form.
+
+        LayerNorm(FNN([head, tail, (U head) * (V tail)]))   (Kim et al., 2017)
+
+    `(num_pairs, pair_hidden_size)` twice -> `(num_pairs, pair_feature_size)`.
+    """
 
     uses_document = False
 
@@ -198,11 +218,11 @@ PAIR_ENCODERS: dict[str, Any] = {
 
 class PairFeatures(nn.Module):
     """
-    F_{s,o} of all candidate pairs, equations 1 to 3.
+    Computes F_{s,o} of all candidate pairs, equations 1 to 3.
 
     Args:
         config ([`DocREIIConfig`]):
-            Sizes, and which pair encoder.
+            Sizes and the pair encoder.
     """
 
     def __init__(self, config: DocREIIConfig):
@@ -221,6 +241,8 @@ class PairFeatures(nn.Module):
         pairs: EntityPairs,
     ) -> torch.Tensor:
         """
+        Computes a feature vector for each candidate pair.
+
         Args:
             hidden_states (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
                 H, the output of the encoder.
@@ -236,7 +258,7 @@ class PairFeatures(nn.Module):
         """
         num_entities = pairs.num_entities
         positions = mention_positions.clamp(min=0)[..., None].expand(-1, -1, hidden_states.shape[-1])
-        # Pooling is done in float32 whatever the model runs in; back to the type of the weights.
+        # Pooling runs in float32 in any case. The rest runs in the type of the weights.
         dtype = self.head.entity.weight.dtype
         entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities).to(dtype)
         hidden_states = hidden_states.to(dtype)

@@ -1,18 +1,31 @@
-"""Pipeline of DocRE-II: documents, or plain texts with mention spans -> triples."""
+"""Pipeline of DocRE-II: extracts triples from documents or plain texts."""
 
+import difflib
 import os
 import reprlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 from torch.utils.data import Dataset
 from transformers import Pipeline
+from transformers.utils import logging
 
 from .data_collator import DataCollatorForRelationExtraction
-from .documents import DocumentError
+from .documents import ENTITIES_HELP, DocumentError, check_document, name_of
+from .explanation import check_can_explain
 from .processing_docre_ii import check_selection
-from .text_documents import document_of
+from .text_documents import check_text, document_of
+
+
+logger = logging.get_logger(__name__)
+
+# The arguments of a call beside the documents. `Pipeline` reads those that belong to batches.
+_BATCH_ARGUMENTS = ("batch_size", "num_workers")
+_ARGUMENTS = ("threshold", "top_k", "explain", *_BATCH_ARGUMENTS)
+
+# A list has a progress bar if it takes longer than this, in seconds.
+_PROGRESS_BAR_DELAY = 2.0
 
 
 @dataclass
@@ -24,9 +37,9 @@ class EncodedDocument:
         document (`dict`):
             The document in DocRED's form, without its labels.
         spans (`list[list[tuple[int, int]]]`, *optional*):
-            Of a plain text, the characters of every mention of every entity.
+            Characters of every mention of every entity, for a plain text.
         features (`dict`, *optional*):
-            What [`DocREIIProcessor`] makes of it.
+            Model inputs from [`DocREIIProcessor`].
     """
 
     document: dict[str, Any]
@@ -36,28 +49,30 @@ class EncodedDocument:
 
 class DocumentRelationExtractionPipeline(Pipeline):
     """
-    Document-level relation extraction with any [`DocREIIForRelationExtraction`].
+    Document-level relation extraction with a [`DocREIIForRelationExtraction`].
 
     Example:
 
     ```python
     >>> from transformers import pipeline
+    >>> import modeling_docre_ii  # registers the pipeline
 
-    >>> extractor = pipeline("document-relation-extraction", model="org/docre-ii-bert", trust_remote_code=True)
-    >>> triples = extractor(
-    ...     {
-    ...         "text": "Lark Force was formed in March 1941. It was based in Rabaul, New Guinea.",
-    ...         "entities": [
-    ...             {"mentions": [[0, 10], [37, 39]], "type": "ORG"},
-    ...             {"mentions": [[53, 59]], "type": "LOC"},
-    ...             {"mentions": [[61, 71]], "type": "LOC"},
-    ...         ],
-    ...     }
-    ... )
-    >>> [(triple["head"]["name"], triple["relation_name"], triple["tail"]["name"]) for triple in triples]
+    >>> extractor = pipeline("document-relation-extraction", model="outputs/quickstart")
+    >>> text = "Charles Babbage was an English mathematician. He was born in London, the capital of England."
+    >>> entities = [
+    ...     {"type": "PER", "mentions": [[0, 15], [46, 48]]},
+    ...     {"type": "LOC", "mentions": [[61, 67]]},
+    ...     {"type": "LOC", "mentions": [[23, 30], [84, 91]]},
+    ... ]
+    >>> for triple in extractor({"text": text, "entities": entities}):
+    ...     print(triple["head"]["name"], triple["relation_name"], triple["tail"]["name"])
     ```
 
-    This pipeline is loaded from [`pipeline`] with the task `"document-relation-extraction"`.
+    This pipeline is loaded from [`pipeline`] with the task `"document-relation-extraction"`. A checkpoint carries its
+    code, so that with `trust_remote_code=True` it loads without this package.
+
+    The model finds no entities. To have a text without entities read, find them first with a tagger; see
+    `docs/entities.md`.
     """
 
     default_input_names = "documents"
@@ -71,8 +86,9 @@ class DocumentRelationExtractionPipeline(Pipeline):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.processor is None:
-            raise ValueError("the pipeline needs the `processor` of its model")
+            raise ValueError("the pipeline needs the `processor` of its model: pass `processor=`")
         check_label_map(self.model.config.id2label, self.processor.relations)
+        self._has_warned = False
 
     @overload
     def __call__(self, documents: Mapping[str, Any], **kwargs: Any) -> list[dict[str, Any]]: ...
@@ -91,24 +107,27 @@ class DocumentRelationExtractionPipeline(Pipeline):
         """
         Extracts the triples of one or several documents.
 
+        A list of documents is checked before the first is read, and shows a progress bar if it takes long
+        (`transformers.utils.logging.disable_progress_bar()` turns it off). Other iterables are streamed.
+
         Args:
             documents (`dict`, `list[dict]`, `Dataset` or any iterable of `dict`):
-                Documents, each either in DocRED's form (`title`, `sents`, `vertexSet`; labels are ignored) or a plain
-                `text` with `entities`: each a `type` and its `mentions`, a list of [start, end) in characters. The
-                `title` of a plain text is optional.
+                The documents. Each is a plain `text` with `entities`, or in DocRED's form (`title`, `sents`,
+                `vertexSet`). An entity of a plain text has a `type` and its `mentions`, a list of [start, end) in
+                characters. Its `title` is optional. Labels are ignored.
             threshold (`float`, *optional*, defaults to 0.5):
                 Score above which a triple is returned. At 0.5 it is what the model predicts.
             top_k (`int`, *optional*):
                 Largest number of triples of a document. Defaults to all.
             explain (`bool`, *optional*, defaults to `False`):
-                Whether to say why each triple was predicted.
+                Whether to say why each triple was predicted. Needs a model with an inference module.
             batch_size (`int`, *optional*, defaults to 1):
                 Number of documents that go through the model at once.
             num_workers (`int`, *optional*, defaults to 0):
                 Number of processes that encode documents while the model runs.
 
         Returns:
-            `list[dict]` for one document, a list of them for a list, and a lazy iterator of them for any other
+            `list[dict]` for one document, a list of them for a list, and a lazy iterable of them for any other
             iterable. Every triple has
 
             - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and its
@@ -120,20 +139,51 @@ class DocumentRelationExtractionPipeline(Pipeline):
             it was inferred from, see [`DocREIIProcessor.explain`].
 
         Raises:
-            [`DocumentError`]: a document is malformed; the message names it.
-            `ValueError`: `threshold` or `top_k` is out of range, or `explain` for a model without an inference module.
+            [`DocumentError`]: a document is malformed. The message names it.
+            `TypeError`: an argument is unknown.
+            `ValueError`: `threshold` or `top_k` is out of range, or `explain` is set for a model without an inference
+                module.
         """
-        if isinstance(documents, (tuple, list)):
+        # Checked here and not inside `Pipeline`, so that the traceback is short.
+        self._sanitize_parameters(**{name: value for name, value in kwargs.items() if name not in _BATCH_ARGUMENTS})
+        is_list = isinstance(documents, (tuple, list))
+        is_iterable = isinstance(documents, Iterable) and not isinstance(documents, (Mapping, str))
+        if isinstance(documents, Dataset) or (is_iterable and not is_list):
+            # A `datasets.Dataset` is an iterable, but not a torch dataset.
+            streamed = documents if isinstance(documents, Dataset) else _generate(documents)
+            return _Stream(super().__call__(streamed, **kwargs))
+        try:
+            if is_list:
+                check_documents(documents)
+            else:
+                check_given(documents)
+        except DocumentError as error:
+            raise error.with_traceback(None) from None
+        if is_list:
             return super().__call__(list(documents), **kwargs) if documents else []
-        if isinstance(documents, (Mapping, str, Dataset)) or not isinstance(documents, Iterable):
-            return super().__call__(documents, **kwargs)
-        # A `datasets.Dataset` is an iterable, but not a torch dataset.
-        return super().__call__(_generate(documents), **kwargs)
+        return super().__call__(documents, **kwargs)
+
+    def get_iterator(self, inputs: Any, *args: Any, **kwargs: Any) -> Iterable[list[dict[str, Any]]]:
+        triples = super().get_iterator(inputs, *args, **kwargs)
+        if not isinstance(inputs, list):  # the caller reads a stream, and knows how long it is
+            return triples
+        return logging.tqdm(
+            triples, total=len(inputs), desc="Extracting triples", unit=" documents", delay=_PROGRESS_BAR_DELAY
+        )
 
     def _sanitize_parameters(
-        self, threshold: float | None = None, top_k: int | None = None, explain: bool | None = None
+        self, threshold: float | None = None, top_k: int | None = None, explain: bool | None = None, **unknown: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        for name in unknown:
+            near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise TypeError(
+                f"the relation extraction pipeline has no argument {name!r}{hint} "
+                f"(arguments of a call: {', '.join(_ARGUMENTS)})"
+            )
         check_selection(0.5 if threshold is None else threshold, top_k)
+        if explain:
+            check_can_explain(self.model.config)
         given = {"threshold": threshold, "top_k": top_k, "explain": explain}
         return {}, {name: value for name, value in given.items() if value is not None}, {}
 
@@ -144,9 +194,10 @@ class DocumentRelationExtractionPipeline(Pipeline):
         return {"encoded": encoded}
 
     def _forward(self, model_inputs: Mapping[str, Any], explain: bool = False, **selection: Any) -> dict[str, Any]:
-        # `Pipeline` makes a list of them where several documents go through the model at once.
+        # `Pipeline` makes a list of several documents that go through the model at once.
         is_batch = isinstance(model_inputs["encoded"], list)
         batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
+        self._warn_without_pairs(batch)
         collate = DataCollatorForRelationExtraction(self.processor.tokenizer)
         inputs = self._ensure_tensor_on_device(collate([encoded.features for encoded in batch]), self.device)
         outputs = self.model(**inputs, output_attentions=explain)
@@ -158,14 +209,38 @@ class DocumentRelationExtractionPipeline(Pipeline):
     def postprocess(self, model_outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
         return model_outputs["triples"]
 
+    def _warn_without_pairs(self, batch: list[EncodedDocument]) -> None:
+        """Warns once, of the first document that cannot have a triple."""
+        for encoded in [] if self._has_warned else batch:
+            if encoded.features is not None and not any(map(any, encoded.features["pair_mask"])):
+                self._has_warned = True
+                logger.warning(_why_no_triples(encoded.document, self.processor.candidate_types))
+                break
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         super().save_pretrained(save_directory, **kwargs)
         # Pipeline saves the tokenizer, but not the processor.
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
+class _Stream:
+    """Triples of streamed documents. Errors show none of the frames of `Pipeline`."""
+
+    def __init__(self, triples: Iterable[list[dict[str, Any]]]):
+        self.triples = triples
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        try:
+            yield from self.triples
+        except DocumentError as error:
+            raise error.with_traceback(None) from None
+
+    def __len__(self) -> int:
+        return len(self.triples)  # type: ignore[arg-type]
+
+
 def differing(labels: Collection[str], relations: Collection[str]) -> str:
-    """Describes in a few words how a label map (`labels`) differs from that of its counterpart (`relations`)."""
+    """Describes how a label map (`labels`) differs from another (`relations`)."""
     surplus, missing = sorted(set(labels) - set(relations)), sorted(set(relations) - set(labels))
     said = [f"{verb} {reprlib.repr(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
     return " and ".join(said) or "it has the same relations in another order"
@@ -182,7 +257,7 @@ def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
             Relations of the processor, in the order of the classes.
 
     Raises:
-        `ValueError`: they do not. The message names the differences.
+        `ValueError`: they have others. The message names the differences.
     """
     labels = [label for _, label in sorted(id2label.items())]
     if labels != relations:
@@ -203,21 +278,71 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
     Raises:
         [`DocumentError`]: it is neither, or a plain text is malformed.
     """
-    if not isinstance(document, Mapping):
-        raise DocumentError(f"found {reprlib.repr(document)}, expected a document or a text with entities, a mapping")
-    if not {"sents", "text"} & set(document):
-        raise DocumentError(
-            f"document {document.get('title')!r} has the keys {sorted(document)}, expected a document with "
-            "'title', 'sents' and 'vertexSet', or a text with 'text' and 'entities'"
-        )
-    # Prediction needs no labels, which a row of a built dataset has as class indices.
-    document = {name: value for name, value in document.items() if name != "labels"}
+    document = _without_labels(document)
     if "text" not in document:
         return EncodedDocument(document)
-    if document.get("title") is None:
-        document = document | {"title": _first_words(document["text"])}
-    read = document_of(document)
-    return EncodedDocument(read, [[tuple(span) for span in entity["mentions"]] for entity in document["entities"]])
+    spans = [[(int(start), int(end)) for start, end in entity["mentions"]] for entity in document["entities"] or ()]
+    return EncodedDocument(document_of(document), spans)
+
+
+def check_given(document: Any) -> None:
+    """
+    Checks a document as users of the pipeline pass it. Does not split a plain text.
+
+    Raises:
+        [`DocumentError`]: it is malformed.
+    """
+    document = _without_labels(document)
+    if "text" in document:
+        check_text(document["title"], document["text"], document.get("entities"))
+    else:
+        check_document(document)
+
+
+def check_documents(documents: Sequence[Any]) -> None:
+    """
+    Checks a list of documents as users of the pipeline pass it.
+
+    Raises:
+        [`DocumentError`]: one of them is malformed. The message has its index.
+    """
+    for index, document in enumerate(documents):
+        try:
+            check_given(document)
+        except DocumentError as error:
+            raise DocumentError(f"documents[{index}]: {error}") from None
+
+
+def _without_labels(document: Any) -> dict[str, Any]:
+    """Returns a document without its labels, a plain text with a title."""
+    if isinstance(document, str):
+        raise DocumentError(f"found the text {reprlib.repr(document)} without entities. {ENTITIES_HELP}")
+    if not isinstance(document, Mapping):
+        raise DocumentError(f"found {reprlib.repr(document)}, expected a document, a mapping. {ENTITIES_HELP}")
+    if not {"sents", "text"} & set(document):
+        raise DocumentError(
+            f"{name_of(document)} has the keys {sorted(document)}, expected a text with 'text' and "
+            "'entities', or a document with 'title', 'sents' and 'vertexSet'"
+        )
+    # Prediction needs no labels, which are class indices in a row of a built dataset.
+    document = {name: value for name, value in document.items() if name != "labels"}
+    if "text" in document and document.get("title") is None:
+        document["title"] = _first_words(document["text"])
+    return document
+
+
+def _why_no_triples(document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None) -> str:
+    """Describes why a document has no candidate pair."""
+    num_entities = len(document["vertexSet"])
+    if num_entities < 2:
+        reason = f"it has {num_entities or 'no'} {'entity' if num_entities else 'entities'}. {ENTITIES_HELP}"
+    else:
+        found = sorted({mention["type"] for mentions in document["vertexSet"] for mention in mentions})
+        reason = f"its entities have the types {found}, expected pairs (head, tail) of {candidate_types}"
+    return (
+        f"document {document['title']!r} has no triples because {reason}. Further documents without a pair of "
+        "entities are not reported"
+    )
 
 
 def _first_words(text: Any, length: int = 40) -> str:
@@ -227,7 +352,7 @@ def _first_words(text: Any, length: int = 40) -> str:
 
 
 def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, int]]] | None) -> list[dict[str, Any]]:
-    """Adds where the mentions of a plain text are in its characters."""
+    """Replaces the places of mentions by their characters in a plain text."""
     if spans is None:
         return triples
     for triple in triples:

@@ -1,6 +1,7 @@
-"""Processor of DocRE-II: documents -> model inputs, model outputs -> triples."""
+"""Processor of DocRE-II: makes model inputs of documents, and triples of outputs."""
 
 import math
+import numbers
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -8,9 +9,10 @@ from typing import Any, Literal
 import torch
 from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
+from .configuration_docre_ii import load_error
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
-from .documents import NO_RELATION, DocumentError, check_document
+from .documents import NO_RELATION, DocumentError, check_document, name_of
 from .entity_pairs import candidate_pairs
 from .explanation import Support, explain_facts
 from .mention_marking import MENTION_ANCHORS, mark_mentions
@@ -19,22 +21,22 @@ from .model_outputs import DocREIIOutput
 
 class DocREIIProcessor(ProcessorMixin):
     r"""
-    Marks the mentions of a document, tokenizes it, and turns predictions back into triples with names.
+    Encodes documents for the model, and decodes its predictions to triples.
 
     A document has DocRED's form: `title`, `sents` (lists of tokens), `vertexSet` (entities as lists of mentions with
-    `name`, `sent_id`, `pos`, `type`) and, for training, `labels`. Every distinct span gets a marker before its first
-    and after its last token. Nested spans nest their markers, spans that two mentions share are marked once, and
-    between two adjacent spans the first is closed before the second is opened.
+    `name`, `sent_id`, `pos`, `type`) and, for training, `labels`. [`document_from_text`] converts plain text.
+
+    Every distinct span gets a marker before its first and after its last token. Markers of nested spans are nested. A
+    span that two mentions share is marked once.
 
     Args:
         tokenizer ([`PreTrainedTokenizerFast`]):
-            Tokenizer of the encoder. It reads the document as plain text with single spaces, so that word-start spaces
-            come out as in pretraining.
+            Tokenizer of the encoder. It reads the document as plain text with single spaces, as in pretraining.
         relations (`dict[str, str]` or `list[str]`):
             The relations in the order of the model's classes: a mapping of id to readable name, such as `{"P17":
-            "country"}`, or a list of ids. The no-relation class `"Na"` is class 0 and is added where it is missing.
+            "country"}`, or a list of ids. The no-relation class `"Na"` is class 0, and is added if it is missing.
         relation_names (`dict[str, str]`, *optional*):
-            Readable names of the relations in a list. A relation without one goes by its id.
+            Readable names for a list of relations. The name of a relation defaults to its id.
         candidate_types (`list[list[str]]`, *optional*):
             Pairs of entity types (head, tail) that can be related, such as `[["Chemical", "Disease"]]`. An entity has
             the types of all its mentions. Defaults to every pair of different entities.
@@ -42,7 +44,7 @@ class DocREIIProcessor(ProcessorMixin):
             Token before and after a mention.
         mark_types (`bool`, *optional*, defaults to `False`):
             Whether the type of a mention follows its opening marker, as a word of the text: `* LOC Paris *`. The paper
-            marks no types; its released code does, with tokens of its own.
+            marks no types. Its released code does, with special tokens.
         mention_anchor (`str`, *optional*, defaults to `"marker"`):
             Token whose hidden state and attention stand for a mention: its opening `"marker"`, as in the paper, or the
             first `"token"` of its text, which learns faster from few documents.
@@ -57,9 +59,13 @@ class DocREIIProcessor(ProcessorMixin):
     Example:
 
     ```python
-    >>> inputs = processor(document, return_tensors="pt")
-    >>> outputs = model(**inputs)
-    >>> processor.post_process_relation_extraction(outputs, [document])
+    >>> from transformers import AutoModel, AutoProcessor
+    >>> import modeling_docre_ii  # registers the classes
+
+    >>> model = AutoModel.from_pretrained("outputs/quickstart")
+    >>> processor = AutoProcessor.from_pretrained("outputs/quickstart")
+    >>> outputs = model(**processor(document, return_tensors="pt"))
+    >>> (triples,) = processor.post_process_relation_extraction(outputs, document)
     ```
     """
 
@@ -75,7 +81,9 @@ class DocREIIProcessor(ProcessorMixin):
         max_labels_per_pair: int = MAX_LABELS_PER_PAIR,
     ):
         if not tokenizer.is_fast:
-            raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it cannot say where a marker went")
+            raise ValueError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer, which is needed to find the tokens of markers"
+            )
         if mention_anchor not in MENTION_ANCHORS:
             raise ValueError(f"`mention_anchor` must be one of {MENTION_ANCHORS}, got {mention_anchor!r}")
         if type(max_labels_per_pair) is not int or max_labels_per_pair < 1:
@@ -106,7 +114,9 @@ class DocREIIProcessor(ProcessorMixin):
         **kwargs: Any,
     ) -> "DocREIIProcessor":
         r"""
-        Makes the processor of a new model on a pretrained text encoder, with the recommended settings.
+        Makes a processor for a new model on a pretrained text encoder.
+
+        It has the recommended settings.
 
         Args:
             name_or_path (`str`):
@@ -122,12 +132,15 @@ class DocREIIProcessor(ProcessorMixin):
             `OSError`: there is no such tokenizer.
             `ValueError`: as for [`DocREIIProcessor`].
         """
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        except OSError as error:
+            raise load_error(name_or_path, error).with_traceback(None) from None
         return cls(tokenizer, relations, mention_anchor=mention_anchor, **kwargs)
 
     @property
     def label_maps(self) -> dict[str, dict]:
-        """`dict`: `id2label` and `label2id` of the model that goes with this processor."""
+        """`dict`: `id2label` and `label2id` of a model with these relations."""
         return {"id2label": dict(enumerate(self.relations)), "label2id": dict(self._relation_index)}
 
     def __call__(
@@ -139,18 +152,20 @@ class DocREIIProcessor(ProcessorMixin):
         check_documents: bool = True,
     ) -> BatchFeature:
         """
+        Encodes documents.
+
         Args:
             documents (`dict` or `list[dict]`):
                 One document or several, in DocRED's form.
             return_labels (`bool`, *optional*, defaults to `False`):
                 Whether to return the facts in `labels`. Documents without labels have no facts.
             skip_uncounted (`bool`, *optional*, defaults to `False`):
-                Whether to leave the `uncounted` pairs of a document out of the candidates. For training only: they are
-                known from the labels.
+                Whether to leave the `uncounted` pairs of a document out of the candidates. For training only: labels
+                define them.
             return_tensors (`str`, *optional*):
-                `"pt"` for padded tensors, as the model takes them. By default, lists with one entry a document.
+                `"pt"` for padded tensors, which the model takes. Defaults to lists with one entry per document.
             check_documents (`bool`, *optional*, defaults to `True`):
-                Whether to check the documents. Only documents that have passed [`check_document`] need no check.
+                Whether to check the documents. Set it to `False` only if [`check_document`] has checked them.
 
         Returns:
             [`BatchFeature`] with `input_ids` (all tokens, any length), `mention_positions` and `mention_entities` (the
@@ -159,11 +174,12 @@ class DocREIIProcessor(ProcessorMixin):
 
         Raises:
             [`DocumentError`]: a document is malformed, has an unknown relation, or a fact on a pair that is no
-            candidate.
+                candidate.
+            `ValueError`: there are no documents, or `return_tensors` is neither `"pt"` nor `None`.
         """
         if return_tensors not in (None, "pt"):
             raise ValueError(f"`return_tensors` must be 'pt' or None, got {return_tensors!r}")
-        documents = [documents] if isinstance(documents, Mapping) else list(documents)
+        documents = [documents] if isinstance(documents, (Mapping, str)) else list(documents)
         if not documents:
             raise ValueError("there are no documents to process")
         for document in documents if check_documents else ():
@@ -196,7 +212,7 @@ class DocREIIProcessor(ProcessorMixin):
             return_token_type_ids=False,
             # A "[SEP]" in the text is text; only a marker may be a special token.
             split_special_tokens=self.marker not in self.tokenizer.all_special_tokens,
-            # Being longer than the encoder's positions is no reason for a warning here.
+            # No warning for texts that are longer than the encoder's positions.
             verbose=False,
         )
 
@@ -228,16 +244,16 @@ class DocREIIProcessor(ProcessorMixin):
             documents (`dict` or `list[dict]`):
                 The documents, in the order of the batch.
             threshold (`float`, *optional*, defaults to 0.5):
-                Score above which a triple is returned, from 0 to below 1. At 0.5 a relation is as probable as "no
-                relation": what the model predicts. A lower one returns more triples, a higher one fewer.
+                Score above which a triple is returned, from 0 to below 1. At 0.5, where a relation is as probable as
+                "no relation", it is what the model predicts. A lower threshold returns more triples.
             top_k (`int`, *optional*):
-                Largest number of triples of a document, those with the highest scores. Defaults to all.
+                Largest number of triples of a document, the highest scores first. Defaults to all.
 
         Returns:
             `list[list[dict]]`: the triples of each document, as [`~DocREIIProcessor.name_facts`] makes them.
 
         Raises:
-            `ValueError`: the number of documents is not that of the output, or `threshold` or `top_k` is out of range.
+            `ValueError`: the output is of another number of documents, or `threshold` or `top_k` is out of range.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
         facts = self._decode(outputs, documents, threshold, top_k)
@@ -246,12 +262,18 @@ class DocREIIProcessor(ProcessorMixin):
     def _decode(
         self, outputs: DocREIIOutput, documents: Sequence[Mapping[str, Any]], threshold: float, top_k: int | None
     ) -> list[list[PredictedFact]]:
-        """The facts of each document with a score above the threshold, the highest score first."""
+        """Decodes the facts of each document above the threshold, the best first."""
         logits = outputs.logits
         if logits is None:
             raise ValueError("the output has no `logits`")
         if len(documents) != len(logits):
             raise ValueError(f"got {len(documents)} documents for the output of {len(logits)}")
+        for document in documents:
+            if "vertexSet" not in document:
+                raise DocumentError(
+                    f"{name_of(document)} has no 'vertexSet': pass the documents in DocRED's form that the processor "
+                    "was given"
+                )
         check_selection(threshold, top_k)
         pair_mask = torch.zeros(logits.shape[:-1], dtype=torch.bool)
         for index, document in enumerate(documents):
@@ -278,7 +300,7 @@ class DocREIIProcessor(ProcessorMixin):
         num_support: int = 3,
     ) -> list[list[dict[str, Any]]]:
         """
-        Extends [`~DocREIIProcessor.post_process_relation_extraction`] by the reasons of every triple.
+        Turns the output of the model into triples, and explains each of them.
 
         Args:
             outputs ([`DocREIIOutput`]):
@@ -292,9 +314,13 @@ class DocREIIProcessor(ProcessorMixin):
 
         Returns:
             `list[list[dict]]`: the triples of each document, each also with `iteration`, the first that predicted it
-            (0: the base module; the last for a triple that none predicted), and `support`: the overlapping pairs that
-            the inference module attended to most then, as `head`, `tail`, `relations`, `relation_names` and `weight`,
-            their share of the attention.
+            (0: the base module; the last iteration if none predicted it), and `support`: the overlapping pairs that
+            the inference module attended to most in it, as `head`, `tail`, `relations`, `relation_names` and `weight`,
+            their share of the attention. [`describe_explanation`] describes such a triple in words.
+
+        Raises:
+            `ValueError`: the model has no inference module, the output has no `cross_attentions`, or as for
+                [`~DocREIIProcessor.post_process_relation_extraction`].
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
         all_triples = []
@@ -319,13 +345,13 @@ class DocREIIProcessor(ProcessorMixin):
 
     def name_facts(self, facts: Iterable[PredictedFact], document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
-        Names predicted facts of one document.
+        Converts predicted facts of one document to triples with names.
 
         Args:
             facts (`Iterable[PredictedFact]`):
                 The predictions.
             document (`dict`):
-                The document they were made on.
+                The document.
 
         Returns:
             `list[dict]`, the highest score first, with `head` and `tail` (each `entity`, the index, `name` and `type`
@@ -346,29 +372,32 @@ class DocREIIProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
+        """`list[str]`: the inputs of the model."""
         return ["input_ids", "attention_mask", "mention_positions", "mention_entities", "pair_mask"]
 
 
 def check_selection(threshold: float, top_k: int | None) -> None:
     """
+    Checks `threshold` and `top_k`.
+
     Raises:
-        `ValueError`: `threshold` or `top_k` is out of range.
+        `ValueError`: one of them is no number or out of range.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f"`threshold` must be from 0 to below 1, got {threshold!r}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"`top_k` must be at least 1, got {top_k!r}")
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold < 1:
+        raise ValueError(f"`threshold` must be a number from 0 to below 1, got {threshold!r}")
+    if top_k is not None and (not isinstance(top_k, numbers.Integral) or top_k < 1):
+        raise ValueError(f"`top_k` must be an integer of at least 1, got {top_k!r}")
 
 
 def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:
-    """The classes of the model, the no-relation class first."""
+    """Returns the classes of the model, the no-relation class first."""
     given = list(relations) if isinstance(relations, (Mapping, list, tuple)) else []
     classes = given if NO_RELATION in given else [NO_RELATION, *given]
     is_named = all(isinstance(relation, str) for relation in classes)
     if not is_named or len(classes) < 2 or len(set(classes)) != len(classes) or classes[0] != NO_RELATION:
         raise ValueError(
-            f"`relations` must name at least one relation, each once, and {NO_RELATION!r} first if at all: "
-            f"{reprlib.repr(relations)}"
+            f"`relations` must be a list or a mapping of distinct relation ids, at least one, with {NO_RELATION!r} "
+            f"first if at all, got {reprlib.repr(relations)}"
         )
     return classes
 
@@ -383,7 +412,7 @@ def _check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> l
 
 
 def _first_piece(encodings: BatchEncoding, document: int, character: int) -> int:
-    # A token of white space alone gives no piece: the next one stands for it, at the latest the closing marker's.
+    # A token of white space has no piece. The next piece stands for it, at the latest that of the closing marker.
     position = encodings.char_to_token(document, character)
     while position is None:
         character += 1

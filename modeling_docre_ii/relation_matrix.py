@@ -1,4 +1,4 @@
-"""The relation matrix R: read from logits, and embedded (section 2.2)."""
+"""The relation matrix R, read from logits and embedded (section 2.2)."""
 
 import torch
 from torch import nn
@@ -12,14 +12,14 @@ _MAX_EMBEDDED_RELATIONS = 4
 
 def read_relations(logits: torch.Tensor, relation_embedding: str) -> torch.Tensor:
     """
-    Reads the relations of each pair that its entry in the relation matrix embeds.
+    Reads the relations of each pair for the relation matrix.
 
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits, the threshold class first.
         relation_embedding (`str`):
             `"argmax"`: the class with the highest logit (the paper); `"multi_label"`: the relations above the
-            threshold class, the 4 highest at most (the released code), class 0 where there is none.
+            threshold class, at most the 4 highest (the released code), or class 0 if there is none.
 
     Returns:
         `torch.BoolTensor` of shape `(num_pairs, num_labels)`.
@@ -34,13 +34,13 @@ def read_relations(logits: torch.Tensor, relation_embedding: str) -> torch.Tenso
 
 class RelationEmbeddings(nn.Embedding):
     """
-    Embeddings of the relation classes, of which the relation matrix R is made.
+    Embeddings of the relation classes, the entries of the relation matrix R.
 
-    Everything that is linear in R is computed for the table of classes and looked up for the pairs.
+    Linear functions of R are computed for the table of classes and looked up for the pairs.
 
     Args:
         config ([`DocREIIConfig`]):
-            `num_labels` classes, `inference_hidden_size`, and how many relations an entry embeds.
+            `num_labels`, `inference_hidden_size` and `relation_embedding`.
     """
 
     def __init__(self, config: DocREIIConfig):
@@ -49,13 +49,15 @@ class RelationEmbeddings(nn.Embedding):
 
     def table(self, device: torch.device) -> torch.Tensor:
         """Returns all embeddings, of shape `(num_labels, width)`."""
-        # By a call of the module, which has the weights there when they are kept on the disk or another device.
+        # A call of the module fetches weights that are on the disk or another device.
         return self(torch.arange(self.num_embeddings, device=device))
 
     def look_up(self, table: torch.Tensor, relations: torch.Tensor) -> torch.Tensor:
         """
-        Sums the rows of a table over the relations of each pair: `(num_labels, width)` and `(num_pairs, num_labels)`
-        -> `(num_pairs, width)`. With the table of embeddings this is R_0.
+        Sums the rows of a table over the relations of each pair.
+
+        `(num_labels, width)` and `(num_pairs, num_labels)` -> `(num_pairs, width)`. With the table of embeddings this
+        is R_0.
         """
         if self.has_one_relation:
             return table.index_select(0, relations.int().argmax(-1))

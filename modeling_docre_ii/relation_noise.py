@@ -43,13 +43,13 @@ def corrupt_relations(
     r"""
     Gives a share of the pairs a wrong relation.
 
-    A pair is chosen with the probability of its kind, and gets one class drawn evenly from all that are wrong for it.
-    Right are its relations or, where it has none, class 0. The relation of a pair can be taken away, but what is right
-    is never drawn. Draws come from torch's global generator, which `set_seed` seeds and a checkpoint keeps.
+    A pair is chosen with the rate of its kind, and gets one class, drawn evenly from all that are wrong for it. Its
+    relations are right for it, or class 0 if it has none. Draws come from torch's global generator, which `set_seed`
+    seeds and a checkpoint keeps.
 
     Args:
         relations (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
-            Entries of the relation matrix, class 0 where there is no relation.
+            Entries of the relation matrix, class 0 for no relation.
         labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
             Relations that hold.
         document (`torch.LongTensor` of shape `(num_pairs,)`):
@@ -60,7 +60,7 @@ def corrupt_relations(
             Pairs that may be corrupted. Defaults to all.
 
     Returns:
-        `torch.BoolTensor` of shape `(num_pairs, num_labels)`; the input is not changed.
+        `torch.BoolTensor` of shape `(num_pairs, num_labels)`. The input does not change.
     """
     if not len(relations):
         return relations

@@ -1,12 +1,15 @@
-"""Plain text with character spans -> a document in DocRED's form."""
+"""Converts plain text with character spans to a document in DocRED's form."""
 
+import numbers
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .documents import DocumentError
+from transformers.utils import logging
+
+from .documents import ENTITIES_HELP, DocumentError
 
 
 try:
@@ -15,23 +18,28 @@ except ImportError:  # users who load a checkpoint with `trust_remote_code` may 
     segmenter = None
 
 
+logger = logging.get_logger(__name__)
+
 # A span of characters, [start, end).
 Span = tuple[int, int]
+
+# Some corpora mark parts of words on purpose, "hyper" in "pseudohypertension". They must not flood the log.
+_MAX_WARNINGS = 10
+_warned: set[str] = set()
 
 
 def document_from_text(
     title: str, text: str, entities: Sequence[Mapping[str, Any]], breaks: Sequence[int] = ()
 ) -> dict[str, Any]:
     """
-    Makes a document of plain text and the character spans of its mentions.
+    Converts plain text and character spans of mentions to a document.
 
     syntok splits the text into sentences and words. A word is split where a mention begins or ends inside it, so that
-    every mention consists of whole tokens, and two sentences are joined if a mention spans both. Only white space is
-    lost.
+    every mention consists of whole tokens. Two sentences are joined if a mention spans both. Only white space is lost.
 
     Args:
         title (`str`):
-            Name of the document, by which it is scored and named in errors.
+            Name of the document. Scores and errors refer to it.
         text (`str`):
             The text.
         entities (`Sequence[Mapping]`):
@@ -56,15 +64,10 @@ def document_from_text(
     [['Naloxone', 'reverses', 'clonidine', '.']]
     ```
     """
+    _check(title, text, entities)
     if segmenter is None:
         raise ImportError("plain text is split into sentences and words by syntok: `pip install syntok`")
-    if not isinstance(text, str):
-        raise DocumentError(f"document {title!r}: 'text' is {reprlib.repr(text)}, expected a string")
-    if not isinstance(entities, (list, tuple)):
-        raise DocumentError(f"document {title!r}: 'entities' is {reprlib.repr(entities)}, expected a list of entities")
-    for index, entity in enumerate(entities):
-        _check_entity(entity, text, f"document {title!r}, entity {index}")
-    spans = {(start, end) for entity in entities for start, end in entity["mentions"]}
+    spans = {(int(start), int(end)) for entity in entities for start, end in entity["mentions"]}
     sentences = _split(text, breaks, spans)
     sentence_at, token_at, token_before = {}, {}, {}
     for sentence, tokens in enumerate(sentences):
@@ -90,7 +93,9 @@ def document_from_text(
 
 def document_of(given: Any) -> Any:
     """
-    Makes a document of a plain text with entities. Anything else is returned unchanged.
+    Converts a plain text with entities to a document.
+
+    Anything else is returned unchanged. Mentions that cut a word are probably off by one, and cause a warning.
 
     Args:
         given (`Mapping`):
@@ -105,11 +110,45 @@ def document_of(given: Any) -> Any:
     """
     if not isinstance(given, Mapping) or "text" not in given:
         return given
-    fields: dict[str, Any] = {"title": None, "entities": None, "labels": None, **given}
-    document = document_from_text(fields["title"], fields["text"], fields["entities"])
-    if not document["sents"]:
-        raise DocumentError(f"document {fields['title']!r}: 'text' is {fields['text']!r}, expected one with a word")
-    return document | {"labels": fields["labels"]}
+    fields: dict[str, Any] = {"title": None, "entities": None, **given}
+    title, text, entities = fields["title"], fields["text"], fields["entities"]
+    check_text(title, text, entities)
+    document = document_from_text(title, text, entities)
+    _warn_of_cut_words(title, text, entities)
+    return document | {"labels": given.get("labels")}
+
+
+def check_text(title: Any, text: Any, entities: Any) -> None:
+    """
+    Checks a plain text that a model is to read, and its entities.
+
+    Args:
+        title (`str`):
+            Name of the document, for the message.
+        text (`str`):
+            The text.
+        entities (`Sequence[Mapping]`):
+            Its entities, as for [`document_from_text`].
+
+    Raises:
+        [`DocumentError`]: as for [`document_from_text`], or the text has no word.
+    """
+    _check(title, text, entities)
+    if not text.split():
+        raise DocumentError(f"document {title!r}: 'text' is {text!r}, expected at least one word")
+
+
+def _check(title: Any, text: Any, entities: Any) -> None:
+    if not isinstance(text, str):
+        raise DocumentError(f"document {title!r}: 'text' is {reprlib.repr(text)}, expected a string")
+    if entities is None:
+        raise DocumentError(f"document {title!r}: 'entities' is missing. {ENTITIES_HELP}")
+    if not isinstance(entities, (list, tuple)):
+        raise DocumentError(
+            f"document {title!r}: 'entities' is {reprlib.repr(entities)}, expected a list of entities. {ENTITIES_HELP}"
+        )
+    for index, entity in enumerate(entities):
+        _check_entity(entity, text, f"document {title!r}, entity {index}")
 
 
 def _check_entity(entity: Any, text: str, place: str) -> None:
@@ -117,15 +156,16 @@ def _check_entity(entity: Any, text: str, place: str) -> None:
     if not is_entity or not isinstance(entity.get("mentions"), (list, tuple)) or not entity["mentions"]:
         raise DocumentError(
             f"{place}: found {reprlib.repr(entity)}, expected a mapping with 'mentions', a non-empty list of spans, "
-            "and 'type', a string"
+            "and 'type', a string, such as {'type': 'PER', 'mentions': [[0, 15]]}"
         )
     for index, span in enumerate(entity["mentions"]):
         _check_span(span, text, f"{place}, mention {index}")
 
 
 def _check_span(span: Any, text: str, place: str) -> None:
-    is_pair = isinstance(span, (list, tuple)) and len(span) == 2 and all(type(offset) is int for offset in span)
-    if not is_pair or not 0 <= span[0] < span[1] <= len(text):
+    if not isinstance(span, (list, tuple)) or len(span) != 2 or not all(map(_is_integer, span)):
+        raise DocumentError(f"{place}: the span is {reprlib.repr(span)}, expected [start, end), two integers")
+    if not 0 <= span[0] < span[1] <= len(text):
         raise DocumentError(
             f"{place}: the span is {span!r}, expected [start, end) with 0 <= start < end <= {len(text)}, the length "
             "of the text"
@@ -135,8 +175,53 @@ def _check_span(span: Any, text: str, place: str) -> None:
         raise DocumentError(f"{place}: the span {span!r} is {mention!r}, expected no white space at its ends")
 
 
+def _is_integer(value: Any) -> bool:
+    # Offsets from a tagger may be NumPy integers.
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _warn_of_cut_words(title: Any, text: str, entities: Sequence[Mapping[str, Any]]) -> None:
+    """Warns of mentions that begin or end inside a word, in one line a document."""
+    cut = [
+        (entity_index, mention_index, span)
+        for entity_index, entity in enumerate(entities)
+        for mention_index, span in enumerate(entity["mentions"])
+        if _is_inside_word(text, span[0]) or _is_inside_word(text, span[1])
+    ]
+    if not cut:
+        return
+    entity_index, mention_index, (start, end) = cut[0]
+    offset = start if _is_inside_word(text, start) else end
+    word = next(match.group() for match in re.finditer(r"\w+", text) if match.start() < offset < match.end())
+    message = (
+        f"document {title!r}, entity {entity_index}, mention {mention_index}: the span [{start}, {end}] is "
+        f"{text[start:end]!r} and cuts the word {word!r}, expected [start, end) in characters, `end` not included"
+    )
+    if len(cut) > 1:
+        message += f" ({len(cut)} mentions of this document cut a word)"
+    if message in _warned or len(_warned) == _MAX_WARNINGS:
+        return
+    _warned.add(message)
+    logger.warning(message + ("; further documents are not reported" if len(_warned) == _MAX_WARNINGS else ""))
+
+
+def _is_inside_word(text: str, offset: int) -> bool:
+    """
+    Returns whether two letters, or two digits, meet at an offset.
+
+    Only letters with case count. Chinese and Japanese put no space between words, and Hebrew and Arabic write articles
+    and prepositions as part of them. Their letters have no case.
+    """
+    if not 0 < offset < len(text):
+        return False
+    before, after = text[offset - 1], text[offset]
+    if before.isdecimal() and after.isdecimal():
+        return True
+    return all(letter.isalpha() and letter.lower() != letter.upper() for letter in (before, after))
+
+
 def _split(text: str, breaks: Sequence[int], spans: Iterable[Span]) -> list[list[Span]]:
-    """Sentences as lists of tokens, each token its span."""
+    """Splits a text into sentences, each a list of token spans."""
     edges = {offset for span in spans for offset in span}
     starts = set()
     for section_start, section_end in pairwise(sorted({0, *breaks, len(text)})):

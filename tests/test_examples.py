@@ -1,13 +1,15 @@
 """The scripts in examples/, as a user runs them, on a tiny model."""
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, pipeline
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast, pipeline
 
 from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIProcessor
 from tests.hub_model import make_tokenizer
@@ -71,19 +73,105 @@ def run(monkeypatch, capsys):
 
 
 def test_own_text_gives_triples_and_why(run, checkpoint):
-    printed, defined = run("predict_own_text.py", checkpoint, "--threshold", "0")
+    printed, defined = run("text_to_triples.py", checkpoint, "--threshold", "0")
 
     assert printed[0] == "60 triples"  # of 6 entities and 2 relations
     triples = [line for line in printed if "-->" in line and "(found " in line]
     assert len(triples) == 60
     text, london = defined["TEXT"], defined["find_spans"](defined["TEXT"], ["London", "London"])
     assert [text[start:end] for start, end in london] == ["London", "London"]
-    where = f"        head at the characters {', '.join(f'{start}-{end}' for start, end in london)}"
+    where = f"        head at characters {', '.join(f'{start}-{end}' for start, end in london)}"
     assert printed.count(where) == 10
 
-    printed, _ = run("predict_own_text.py", checkpoint, "--threshold", "0", "--top_k", "2")
+    printed, _ = run("text_to_triples.py", checkpoint, "--threshold", "0", "--top_k", "2")
     assert printed[0] == "2 triples"
     assert [line for line in printed if "(found " in line] == triples[:2]
+
+
+NAMES = {
+    "PER": ["Charles", "Babbage"],
+    "LOC": ["London", "England", "English"],
+    "MISC": ["Analytical", "Engine"],
+}
+
+
+@pytest.fixture(scope="module", params=[models.WordPiece, models.WordLevel])
+def tagger(request, tmp_path_factory):
+    """
+    A token-classification model that knows the words of `NAMES`.
+
+    transformers knows where words end from the pieces of a WordPiece tokenizer, and guesses with any other.
+    """
+    folder = tmp_path_factory.mktemp("tagger")
+    labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", *(word for words in NAMES.values() for word in words)]
+    backend = Tokenizer(request.param({word: index for index, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    # No layer: the label of a word is the place of the 1 in its embedding.
+    size = len(labels) + 1
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=size,
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+    )
+    model = BertForTokenClassification(config)
+    with torch.no_grad():
+        for parameter in model.bert.embeddings.parameters():
+            parameter.zero_()
+        model.bert.embeddings.LayerNorm.weight.fill_(1.0)
+        model.classifier.weight.copy_(torch.eye(size)[: len(labels)])
+        model.classifier.bias.zero_()
+        known = {
+            word: f"{'B' if index == 0 or kind == 'LOC' else 'I'}-{kind}"
+            for kind, words in NAMES.items()
+            for index, word in enumerate(words)
+        }
+        for index, word in enumerate(vocabulary):
+            model.bert.embeddings.word_embeddings.weight[index, labels.index(known.get(word, "O"))] = 1.0
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_entities_of_a_raw_text_come_from_a_tagger(run, checkpoint, tagger):
+    printed, defined = run("entities_with_token_classification.py", checkpoint, tagger, "--threshold", "0")
+
+    assert printed[:4] == [
+        "PER   Charles Babbage, Charles Babbage",
+        "LOC   English",
+        "LOC   London, London",
+        "LOC   England",
+    ]
+    assert printed[4:6] == ["MISC  Analytical Engine", "40 triples"]  # of 5 entities and 2 relations
+    assert len([line for line in printed if "-->" in line]) == 40
+
+    text = defined["TEXT"]
+    find = pipeline("token-classification", str(tagger), aggregation_strategy="first")
+    entities = defined["find_entities"](find, text)
+    spans = [span for entity in entities for span in entity["mentions"]]
+    words = [word for words in NAMES.values() for word in words]
+    assert sorted(spans) == spans_of(text, ["Charles Babbage", *words[2:5], "Analytical Engine"])
+
+
+def spans_of(text, names):
+    return sorted([match.start(), match.end()] for name in names for match in re.finditer(name, text))
+
+
+def test_space_that_a_tokenizer_counts_is_no_part_of_a_mention():
+    """Tokenizers of the SentencePiece family give such offsets."""
+    defined = runpy.run_path(str(EXAMPLES / "entities_with_token_classification.py"))
+
+    def tagger_with_spaces(text):
+        return [{"entity_group": "LOC", "start": 4, "end": 11}, {"entity_group": "LOC", "start": 16, "end": 23}]
+
+    (entity,) = defined["find_entities"](tagger_with_spaces, "born London, not London")
+    assert entity == {"type": "LOC", "mentions": [[5, 11], [17, 23]]}
 
 
 SMALL = ["--max_steps", "2", "--disable_tqdm", "true", "--report_to", "none", "--output_dir"]
@@ -91,7 +179,7 @@ SMALL = ["--max_steps", "2", "--disable_tqdm", "true", "--report_to", "none", "-
 
 def test_checkpoint_is_trained_on_own_relations(run, checkpoint, tmp_path):
     folder = tmp_path / "own"
-    printed, _ = run("finetune_own_corpus.py", "--model_name_or_path", checkpoint, *SMALL, folder)
+    printed, _ = run("finetune_own_relations.py", "--model_name_or_path", checkpoint, *SMALL, folder)
 
     model = DocREIIForRelationExtraction.from_pretrained(folder)
     assert model.config.id2label == OWN_RELATIONS
@@ -106,7 +194,7 @@ def test_checkpoint_is_trained_on_own_relations(run, checkpoint, tmp_path):
 
 def test_encoder_is_trained_on_own_relations_in_both_stages(run, encoder, tmp_path):
     folder = tmp_path / "own"
-    run("finetune_own_corpus.py", "--model_name_or_path", encoder, *SMALL, folder)
+    run("finetune_own_relations.py", "--model_name_or_path", encoder, *SMALL, folder)
 
     stage_1, model = (DocREIIForRelationExtraction.from_pretrained(path) for path in (folder / "stage_1", folder))
     assert stage_1.config.id2label == model.config.id2label == OWN_RELATIONS
@@ -117,7 +205,55 @@ def test_encoder_is_trained_on_own_relations_in_both_stages(run, encoder, tmp_pa
 
 
 def test_both_stages_take_less_than_twenty_lines():
-    source = (EXAMPLES / "finetune_own_corpus.py").read_text(encoding="utf-8")
+    source = (EXAMPLES / "finetune_own_relations.py").read_text(encoding="utf-8")
     body = source[source.index("def train_encoder(") : source.index("def train_checkpoint(")]
 
     assert len([line for line in body.splitlines() if line.strip()]) < 20
+
+
+SCORES = ("ign_f1", "f1", "intra_f1", "inter_f1", "infer_f1")
+
+
+@pytest.mark.slow
+def test_row_of_the_paper_is_printed_beside_that_of_the_run(run, encoder, sample_documents, tmp_path):
+    folder = tmp_path / "row"
+    for split, documents in sample_documents.items():
+        shortest = sorted(documents, key=lambda document: len(document["vertexSet"]))[2:5]
+        (tmp_path / f"{split}.json").write_text(json.dumps(shortest), encoding="utf-8")
+    widths = ["pair_hidden_size", "pair_intermediate_size", "pair_feature_size", "inference_hidden_size"]
+    model_kwargs = json.dumps({"pair_encoder": "concat"} | dict.fromkeys(widths, 16))
+    printed, _ = run(
+        "reproduce_paper_row.py",
+        *("--train_file", tmp_path / "train.json", "--validation_file", tmp_path / "dev.json"),
+        *("--seeds", "1", "2", "--model_name_or_path", encoder, "--model_kwargs", model_kwargs),
+        *("--bf16", "false", "--do_predict", "false", *SMALL, folder),
+    )
+
+    table = [line.split("  ") for line in printed[-5:]]
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in table]
+    assert rows[0] == ["Validation documents, 2 seeds", "Ign F1", "F1", "Intra F1", "Inter F1", "Infer F1"]
+    assert rows[1] == ["base module, paper", "59.22", "61.09", "-", "-", "46.76"]
+    assert rows[3] == ["DocRE-II, paper", "60.75 ±0.12", "62.74 ±0.15", "69.14 ±0.10", "55.54 ±0.19", "48.75"]
+    for row, name, stage in ((rows[2], "base module, this run", "stage_1"), (rows[4], "DocRE-II, this run", ".")):
+        runs = [json.loads((folder / f"seed_{seed}" / stage / "eval_results.json").read_text()) for seed in (1, 2)]
+        means = [sum(scores[f"eval_{score}"] for scores in runs) / 2 for score in SCORES]
+        assert row[0] == name
+        assert [float(cell.split(" ")[0]) for cell in row[1:]] == pytest.approx(means, abs=0.005)
+    for seed in (1, 2):
+        config = json.loads((folder / f"seed_{seed}" / "config.json").read_text())
+        assert config["pair_encoder"] == "concat" and config["num_iterations"] == 3
+        assert json.loads((folder / f"seed_{seed}" / "trainer_state.json").read_text())["global_step"] == 2
+
+
+def test_scores_of_the_paper_are_summarized_over_seeds():
+    summarize = runpy.run_path(str(EXAMPLES / "reproduce_paper_row.py"))["summarize"]
+    runs = [dict.fromkeys(SCORES, 60.0), dict.fromkeys(SCORES, 63.0)]
+
+    assert summarize(runs)["f1"] == "61.50 ±2.12"  # 3 / sqrt(2)
+    assert summarize(runs[:1])["f1"] == "60.00"
+
+
+def test_every_script_is_in_the_index():
+    index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(re.findall(r"\]\((\w+\.py)\)", index))

@@ -423,7 +423,7 @@ def own_corpus(pushed, new_client):
         "report_to": "none",
     }
     arguments = [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
-    script = str(EXAMPLES / "finetune_own_corpus.py")
+    script = str(EXAMPLES / "finetune_own_relations.py")
     return new_client(has_package=True).run(f"{RUN}\nanswer(run({script!r}, *{arguments!r}))")
 
 

@@ -1,4 +1,4 @@
-"""The command line: `docre-ii COMMAND` or `python -m modeling_docre_ii.cli COMMAND`."""
+"""The commands of `docre-ii`, also `python -m modeling_docre_ii.cli`."""
 
 import importlib
 import sys

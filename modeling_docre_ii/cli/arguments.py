@@ -347,7 +347,7 @@ class Arguments:
 
     @property
     def last(self) -> DocREIITrainingArguments:
-        """[`DocREIITrainingArguments`] of the last stage, whose model the run evaluates, predicts with and saves."""
+        """[`DocREIITrainingArguments`]: those of the last stage, whose model is kept."""
         return self.training[max(self.training)]
 
 

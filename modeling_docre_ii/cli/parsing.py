@@ -47,6 +47,7 @@ _USUAL_TRAINING_ARGUMENTS = {
     "seed",
     "bf16",
     "use_cpu",
+    "gradient_checkpointing",
     "ddp_timeout",
     "deepspeed",
     "logging_steps",
@@ -74,8 +75,9 @@ _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", string_to_
 
 class ArgumentParser(HfArgumentParser):
     """
-    An `HfArgumentParser` with one-line errors, suggestions for misspelled arguments, and a short help.
+    An `HfArgumentParser` with one-line errors, suggestions and a short help.
 
+    Its errors are `ValueError`s, and suggest a name for a misspelled argument.
     Help and errors name every argument once, `--train_file`. As in transformers, `--train-file` works as well.
 
     Args:
@@ -137,7 +139,9 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 def parse_arguments(argv: list[str], description: str | None = None, prog: str = "run_docre.py") -> Arguments:
     """
-    Reads the arguments of a run: the configuration file, if the first argument is one, then the command line.
+    Reads the arguments of a run.
+
+    The first argument may be a configuration file. The other arguments override it.
 
     Args:
         argv (`list[str]`):
@@ -199,8 +203,9 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
 
 def parse_data_arguments(argv: list[str], description: str | None = None, prog: str = "docre-ii") -> DataArguments:
     """
-    Reads the data arguments alone, without preparing a training. The configuration file may be one of a whole run,
-    whose other arguments are ignored.
+    Reads the data arguments alone, without preparing a training.
+
+    The configuration file may be that of a whole run, whose other arguments are ignored.
 
     Args:
         argv, description, prog: As for [`parse_arguments`].

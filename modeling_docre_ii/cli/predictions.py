@@ -49,8 +49,10 @@ def print_explanation(
     trainer: DocREIITrainer, processor: DocREIIProcessor, documents: Sequence[Mapping[str, Any]]
 ) -> None:
     """
-    Prints why the model predicted one of the triples in some documents: a triple that took the most iterations. Prints
-    nothing if the model has no inference module with Extended Cross Attention, or no triple is supported by others.
+    Prints why the model predicted one of the triples in some documents.
+
+    It is a triple that took the most iterations. Nothing is printed if the model has no inference module with Extended
+    Cross Attention, or if no triple is supported by others.
 
     Args:
         trainer ([`DocREIITrainer`]):

@@ -32,7 +32,8 @@ def setup_logging(should_log: bool = True, transformers_level: int = logging.WAR
 
 
 def use_all_cores() -> None:
-    """Shares the cores among the processes of a CPU run: `accelerate launch` gives each process a single thread."""
+    """Shares the cores among the processes of a CPU run."""
+    # `accelerate launch` gives each process a single thread.
     if os.environ.get("OMP_NUM_THREADS") == "1":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
@@ -41,7 +42,7 @@ def use_all_cores() -> None:
 @contextmanager
 def one_line_errors(prog: str, *kinds: type[Exception]) -> Iterator[None]:
     """
-    Ends the program with a one-line message, without a traceback, for errors that the user can fix.
+    Ends the program with a one-line message for errors that the user can fix.
 
     Args:
         prog (`str`):

@@ -46,7 +46,9 @@ def main(argv: list[str], prog: str = "docre-ii score") -> None:
 
 def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     """
-    Scores files of predictions on the validation documents and prints tables: every score of each file, and
+    Scores files of predictions on the validation documents and prints tables.
+
+    They show every score of each file, and
 
     - for a single file, the scores of the predicted relations or the comparison with another file;
     - for several files, mean and deviation.

@@ -53,9 +53,9 @@ def load_model(
     arguments: Arguments, stage: Stage, corpus: Corpus
 ) -> tuple[DocREIIForRelationExtraction, DocREIIProcessor]:
     """
-    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder, and logs which.
+    Loads a DocRE-II checkpoint, or makes a new model on a pretrained encoder.
 
-    In training, the model has an inference module in stage 2 and none in stage 1.
+    A log line says which. In training, the model has an inference module in stage 2 and none in stage 1.
 
     Args:
         arguments ([`Arguments`]):

@@ -1,1 +1,1 @@
-"""Deployment: ONNX and extraction in bulk."""
+"""Deployment: ONNX and bulk extraction."""

@@ -24,7 +24,7 @@ from .extraction_run import ExtractionRun, describe_run
 
 logger = logging.get_logger(__name__)
 
-# One row a triple. Mentions are not among the columns: `document` and the entities say where they are in the corpus.
+# One row per triple. Mentions are not stored: `document`, `head` and `tail` are indices into the corpus.
 COLUMNS = pa.schema(
     {
         "document": pa.int64(),
@@ -64,6 +64,7 @@ class ExtractedTriples:
 
     @property
     def is_complete(self) -> bool:
+        """Whether all documents are finished."""
         return self.num_shards == self.expected_shards
 
     def __str__(self) -> str:
@@ -84,13 +85,15 @@ def extract_to_parquet(
     num_processes: int | None = None,
 ) -> ExtractedTriples:
     """
-    Writes the predictions of a model on any number of documents as Parquet files, `triples-00012-of-00040.parquet`,
-    which `datasets.load_dataset("parquet", data_dir=folder)` reads.
+    Extracts triples from any number of documents and writes them as Parquet files.
 
-    A shard is `documents_per_shard` consecutive documents. Only the documents of one shard are in memory at a time.
-    Files are written atomically, so to resume a run, start it again with the same arguments: it keeps all files and
-    repeats only unfinished shards. Process i of n writes the shards i, i + n, ...; n may change from one start to the
-    next. Processes do not communicate: on several nodes, a shared folder is all they need.
+    Each file, such as `triples-00012-of-00040.parquet`, holds a shard of `documents_per_shard` consecutive documents.
+    `datasets.load_dataset("parquet", data_dir=folder)` reads them. Only the documents of one shard are in memory at a
+    time. Files are written atomically. To resume a run, start it again with the same arguments: it repeats only
+    unfinished shards.
+
+    Process i of n writes the shards i, i + n, ... and n may differ when the run is resumed. Processes do not
+    communicate: on several nodes, a shared folder is all they need.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -103,12 +106,12 @@ def extract_to_parquet(
         folder (`str` or `Path`):
             Folder of the files. It is created if necessary.
         documents_per_shard (`int`, *optional*, defaults to 500):
-            Number of documents of a file. A process that was killed repeats at most that many.
+            Number of documents per file. A killed process loses at most that many.
         batch_size (`int`, *optional*, defaults to 8):
             Number of documents that go through the model at once. The documents of a shard are batched by length.
         bf16 (`bool`, *optional*, defaults to `False`):
-            Whether the model runs under autocast to bfloat16. On a CPU it does so only if bf16 works there and is
-            faster than float32. The first process decides for all shards.
+            Whether the model runs under autocast to bfloat16. On a CPU it does only if bf16 works there and is faster
+            than float32. The first process decides for all shards.
         process_index, num_processes (`int`, *optional*):
             Index of this process and number of processes, as in a job array. Default to those of accelerate.
 
@@ -116,17 +119,18 @@ def extract_to_parquet(
         [`ExtractedTriples`]: the contents of the folder when this process has finished. Others may still be running.
 
     Raises:
-        [`DocumentError`]: a document is malformed; the message has its index and its title. The shards before it are
+        [`DocumentError`]: a document is malformed. The message has its index and title. The shards before it are
             written.
         `FileExistsError`: the folder holds triples of other documents, of another model, of shards of another size or
             with another `bf16`, or was started in bf16, which this CPU cannot run.
-        `ValueError`: there are no documents, the processor is of another model, a number is out of range, or only one
-            of `process_index` and `num_processes` is given.
+        `ValueError`: there are no documents or only one, the processor is of another model, a number is out of range,
+            or only one of `process_index` and `num_processes` is given.
 
     Example:
 
     ```python
     >>> documents = datasets.load_dataset("org/corpus", split="test")
+    >>> model.to("cuda")
     >>> extract_to_parquet(model, processor, documents, "triples")
     >>> triples = datasets.load_dataset("parquet", data_dir="triples", split="train")
     ```
@@ -136,9 +140,13 @@ def extract_to_parquet(
         state = PartialState()
         process_index, num_processes = state.process_index, state.num_processes
     if process_index is None or num_processes is None or not 0 <= process_index < num_processes:
-        raise ValueError(f"`process_index` is {process_index} and `num_processes` {num_processes}: not one of them")
+        raise ValueError(
+            f"expected both 0 <= `process_index` < `num_processes`, got {process_index} and {num_processes}"
+        )
     if documents_per_shard < 1 or batch_size < 1:
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
+    if isinstance(documents, (Mapping, str)):
+        raise ValueError(f"expected a list of documents or a `datasets.Dataset`, found one {type(documents).__name__}")
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
     # The pipeline finds the device of a model with a device map itself, and raises if one is given.
@@ -147,7 +155,7 @@ def extract_to_parquet(
     folder = Path(folder)
     trial = None
     if bf16 and model.device.type == "cpu":
-        # Before the folder is read: all processes of a launch must take part in this.
+        # All processes of a launch must take part, so this comes before the folder is read.
         trial = try_bf16_in_all_processes() if is_launched else try_bf16()
     run = describe_run(model, processor, documents, documents_per_shard, bf16)
     run = settle_precision(run, folder, _description_of_a_shard(folder), trial, should_log=process_index == 0)
@@ -158,7 +166,7 @@ def extract_to_parquet(
         total=sum(len(run.documents_of(shard)) for shard in mine),
         initial=sum(len(run.documents_of(shard)) for shard in mine if shard in finished),
         desc="Extracting triples",
-        unit="document",
+        unit=" documents",
         disable=process_index != 0,
     ) as progress:
         for shard in (shard for shard in mine if shard not in finished):
@@ -184,7 +192,9 @@ def shard_name(shard: int, num_shards: int) -> str:
 
 def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
     """
-    Finds the finished shards of a run. Truncated files, as after a power failure, do not count.
+    Finds the finished shards of a run.
+
+    Truncated files, as after a power failure, do not count.
 
     Returns:
         `dict[int, int]`: the number of triples by shard.
@@ -198,7 +208,7 @@ def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
         metadata = _metadata_of(path)
         if metadata is None and path.name in shards:
             continue
-        # Shards from before there was a choice do not record what was requested.
+        # Shards of earlier versions do not record the request.
         written = {"bf16_requested": run.bf16_requested} | _description_in(metadata)
         differing = {name: value for name, value in asdict(run).items() if written.get(name) != value}
         if metadata is None or differing:
@@ -214,7 +224,7 @@ def finished_shards(folder: Path, run: ExtractionRun) -> dict[int, int]:
 def _metadata_of(path: Path) -> pq.FileMetaData | None:
     try:
         return pq.read_metadata(path)
-    except pa.ArrowInvalid:  # it has no end
+    except pa.ArrowInvalid:  # a truncated file
         return None
 
 
@@ -247,16 +257,16 @@ def _predict(
     indices: Sequence[int],
     batch_size: int,
 ) -> list[list[dict[str, Any]]]:
-    """The triples of each document. They are encoded together, which is faster, and put into batches by length."""
+    """Predicts triples of documents, encoded together and batched by length."""
     try:
         encoded = extractor.processor(documents)
     except DocumentError:
-        # The processor checks each document once, and names its title. Here it has an index as well.
+        # The processor has named the title. Documents of this run also have an index.
         for document, index in zip(documents, indices):
             _check(document, index)
         raise
     features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
-    # The longest first: what does not fit in the memory of the device fails at once.
+    # The longest first: documents that are too long for the memory of the device fail at once.
     order = sorted(range(len(features)), key=lambda index: -len(features[index]["input_ids"]))
     triples: list[list[dict[str, Any]]] = [[] for _ in documents]
     for start in range(0, len(order), batch_size):
@@ -299,7 +309,7 @@ def _write_shard(
     for left in folder.glob(f"{path.name}.*.partial"):
         left.unlink()
     with atomic_write(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        # `datasets` fails on a row group without a row, but not on a file without a row group.
+        # `datasets` fails on an empty row group, but not on a file without row groups.
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     logger.info(f"{path}: {len(rows)} triples of {len(indices)} documents")

@@ -22,10 +22,10 @@ def settle_precision(
     run: ExtractionRun, folder: Path, finished: Mapping[str, Any] | None, trial: BF16Trial | None, should_log: bool
 ) -> ExtractionRun:
     """
-    Decides whether an extraction runs in bf16 if this is requested.
+    Decides whether an extraction runs in bf16, if this is requested.
 
-    The first process decides, by how bf16 does on its CPU. It records the decision in the folder. All others use it,
-    on whatever machine they run.
+    The first process decides, from a trial of bf16 on its CPU, and records the decision in the folder. All others use
+    it, on any machine.
 
     Args:
         run ([`ExtractionRun`]):
@@ -33,11 +33,11 @@ def settle_precision(
         folder (`Path`):
             The folder of its shards.
         finished (`Mapping[str, Any]`, *optional*):
-            What a finished shard in the folder records, if there is one.
+            The description in a finished shard of the folder, if there is one.
         trial ([`BF16Trial`], *optional*):
-            How bf16 does on this CPU. Not needed on other devices.
+            The trial of bf16 on this CPU. Not needed on other devices.
         should_log (`bool`):
-            Whether to warn if the precision is not the one expected.
+            Whether to warn of an unexpected precision.
 
     Returns:
         [`ExtractionRun`]: the extraction in the precision it runs in.
@@ -51,7 +51,7 @@ def settle_precision(
     if finished is None:
         bf16 = _record_unless_recorded(_path_of_record(run, folder), expected)
     else:
-        # Shards from before there was a choice record bf16 alone. With another request, `finished_shards` refuses.
+        # Shards of earlier versions record only bf16. `finished_shards` refuses another request.
         is_alike = finished.get("bf16_requested", finished.get("bf16"))
         bf16 = finished["bf16"] if is_alike else expected
     if bf16 and trial is not None and not trial.is_alive:
@@ -69,20 +69,20 @@ def settle_precision(
 
 
 def _path_of_record(run: ExtractionRun, folder: Path) -> Path:
-    """Names a hidden file, which `datasets` does not take for triples. Each extraction has its own."""
+    """Returns the hidden file of an extraction, which `datasets` ignores."""
     described = {name: value for name, value in asdict(run).items() if name != "bf16"}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f".triples-precision-{digest}.json"
 
 
 def _record_unless_recorded(path: Path, bf16: bool) -> bool:
-    """Records a decision, unless another process has recorded one, and returns the recorded one."""
+    """Records a decision, unless there is one, and returns the recorded one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes on several nodes can have the same number.
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     partial.write_text(json.dumps({"bf16": bf16}), encoding="utf-8")
     try:
-        # Unlike a rename, a link does not replace what is there.
+        # Unlike a rename, a link does not replace an existing file.
         os.link(partial, path)
     except FileExistsError:
         pass

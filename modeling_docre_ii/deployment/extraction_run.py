@@ -28,7 +28,7 @@ _PROVENANCE = {
 @dataclass(frozen=True)
 class ExtractionRun:
     """
-    What all shards of one folder have in common.
+    Description of a bulk extraction, the same for all shards of a folder.
 
     Args:
         model (`str`): Digest of weights, configuration and processor.
@@ -48,10 +48,11 @@ class ExtractionRun:
 
     @property
     def num_shards(self) -> int:
+        """Number of shards when all documents are finished."""
         return -(-self.num_documents // self.documents_per_shard)
 
     def documents_of(self, shard: int) -> range:
-        """The indices of the documents of a shard."""
+        """Returns the indices of the documents of a shard."""
         start = shard * self.documents_per_shard
         return range(start, min(start + self.documents_per_shard, self.num_documents))
 
@@ -64,7 +65,7 @@ def describe_run(
     bf16: bool = False,
 ) -> ExtractionRun:
     """
-    Describes what [`extract_to_parquet`] is about to do, the same in every process and at every start.
+    Describes a bulk extraction, the same in every process and at every start.
 
     Args:
         model, processor, documents, documents_per_shard, bf16:
@@ -85,7 +86,7 @@ def describe_run(
 
 def _digest_of_model(model: PreTrainedModel, processor: DocREIIProcessor) -> str:
     tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
-    # State of the last call, not of the tokenizer.
+    # Truncation and padding are state of the last call.
     described = {name: value for name, value in tokenizer.items() if name not in ("truncation", "padding")}
     settings = [_without_provenance(part.to_dict()) for part in (model.config, processor)] + [described]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
@@ -102,7 +103,7 @@ def _without_provenance(config: dict[str, Any]) -> dict[str, Any]:
 
 def _fingerprint_of(documents: Sequence[Mapping[str, Any]]) -> str:
     if isinstance(documents, Dataset):
-        # It depends on the content of the files of a dataset and costs no reading.
+        # It depends on the content of the dataset's files, but does not read them.
         return documents._fingerprint
     digest = hashlib.sha256()
     for document in documents:

@@ -27,8 +27,11 @@ AXES = {
 
 
 class EncoderGraph(nn.Module):
-    """The text encoder: a window of token ids and the mentions in it -> hidden states and attention of the
-    mentions."""
+    """
+    The text encoder.
+
+    Takes a window of token ids and the mentions in it. Returns hidden states and the attention of the mentions.
+    """
 
     inputs = ("input_ids", "attention_mask", "mention_positions")
     outputs = ("last_hidden_state", "mention_attention")
@@ -46,8 +49,12 @@ class EncoderGraph(nn.Module):
 
 
 class RelationsGraph(nn.Module):
-    """Everything after the encoder: hidden states and attention of the mentions -> logits of the base module and, of
-    shape `(num_iterations, batch_size, num_entities, num_entities, num_labels)`, of all iterations."""
+    """
+    Everything after the encoder.
+
+    Takes hidden states and the attention of mentions. Returns logits of the base module and, of shape
+    `(num_iterations, batch_size, num_entities, num_entities, num_labels)`, of all iterations.
+    """
 
     inputs = ("last_hidden_state", "mention_attention", "mention_positions", "mention_entities", "pair_mask")
 
@@ -75,11 +82,11 @@ class RelationsGraph(nn.Module):
 
 def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor, folder: str | os.PathLike) -> None:
     r"""
-    Exports a model for onnxruntime: `encoder.onnx`, `relations.onnx` with everything after the encoder, the
-    configuration and the processor.
+    Exports a model and its processor for onnxruntime.
 
-    Batch size, length, number of mentions and number of entities are dynamic. The encoder has a file of its own
-    because a document that is longer than its window goes through it in several windows.
+    It writes `encoder.onnx`, `relations.onnx` with everything after the encoder, the configuration and the processor.
+    Batch size, length, number of mentions and number of entities are dynamic. The encoder is a separate file because a
+    long document goes through it in several windows.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -87,7 +94,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
         processor ([`DocREIIProcessor`]):
             Its processor.
         folder (`str` or `os.PathLike`):
-            Folder to write to, for [`DocREIIONNXModel.from_pretrained`].
+            Folder to write, for [`DocREIIONNXModel.from_pretrained`].
 
     Raises:
         `ImportError`: onnx or onnxscript is not installed.
@@ -116,7 +123,11 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
 
 
 def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
-    """Returns a batch to export with. Its sizes differ, and are not 0 or 1, which the exporter would take as fixed."""
+    """
+    Returns a batch to export with.
+
+    Its sizes differ and are above 1, because the exporter takes 0 and 1 as fixed.
+    """
     batch_size, length, entities, mentions = 2, min(16, model.config.max_window_size), 3, 4
     inputs = {
         "input_ids": torch.ones(batch_size, length, dtype=torch.long),

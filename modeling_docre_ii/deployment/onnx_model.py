@@ -1,4 +1,4 @@
-"""DocRE-II for onnxruntime, also in the pipeline."""
+"""Runs an exported model with onnxruntime, also in the pipeline."""
 
 import os
 from importlib.util import find_spec
@@ -26,9 +26,8 @@ class DocREIIONNXModel:
     """
     A model exported by [`export_onnx`], for inference with onnxruntime.
 
-    It takes the inputs of [`DocREIIForRelationExtraction`], as tensors on the CPU, and returns the same
-    [`DocREIIOutput`]: `logits`, `base_logits` and `iteration_logits`. Long documents are read through the same
-    windows.
+    It takes the inputs of [`DocREIIForRelationExtraction`], as tensors on the CPU, reads long documents through the
+    same windows, and returns a [`DocREIIOutput`] with `logits`, `base_logits` and `iteration_logits`.
 
     Args:
         encoder, relations (`onnxruntime.InferenceSession`):
@@ -80,11 +79,12 @@ class DocREIIONNXModel:
         paths = [Path(folder) / name for name in (ENCODER_FILE, RELATIONS_FILE)]
         for path in paths:
             if not path.is_file():
-                raise FileNotFoundError(f"{str(path)!r} is missing: `export_onnx` writes such a folder")
+                raise FileNotFoundError(f"{str(path)!r} is missing: export a model to this folder with `export_onnx`")
         encoder, relations = (InferenceSession(path, **session_options) for path in paths)
         return cls(encoder, relations, DocREIIConfig.from_pretrained(folder))
 
     def can_generate(self) -> bool:
+        """Returns `False`. Pipelines ask."""
         return False
 
     def __call__(
@@ -97,17 +97,24 @@ class DocREIIONNXModel:
         output_attentions: bool = False,
     ) -> DocREIIOutput:
         r"""
+        Runs the exported graphs.
+
         Args:
             input_ids, attention_mask, mention_positions, mention_entities, pair_mask:
                 See [`DocREIIForRelationExtraction`].
             output_attentions (`bool`, *optional*, defaults to `False`):
-                The exported graphs return none, so `True` is an error.
+                Must be `False`: the exported graphs return none.
+
+        Returns:
+            [`DocREIIOutput`]
 
         Raises:
             `ValueError`: an input is missing, or `output_attentions` is set.
         """
         if output_attentions:
-            raise ValueError("an exported model returns no attentions, so that it cannot explain its triples")
+            raise ValueError(
+                "an exported model returns no attentions and cannot explain its triples: load the original checkpoint"
+            )
         mention_positions, mention_entities, pair_mask = require_pair_inputs(
             mention_positions, mention_entities, pair_mask
         )
@@ -158,7 +165,7 @@ class _Encoder:
 
 
 def run_session(session: "InferenceSession", **inputs: torch.Tensor) -> list[torch.Tensor]:
-    """Runs an exported graph, tensors in and out."""
+    """Runs an exported graph on tensors."""
     arrays = {name: value.contiguous().numpy() for name, value in inputs.items()}
     return [torch.from_numpy(array) for array in session.run(None, arrays)]
 

@@ -54,7 +54,7 @@ def relation_table(
     rows: Sequence[Mapping[str, Any]], relation_names: Mapping[str, str], max_rows: int | None = None
 ) -> str:
     """
-    Returns a table of the scores of the predicted relations, and a summary of the others.
+    Returns a table of the predicted relations' scores, and a summary of the others.
 
     Args:
         rows (`list[dict]`):

@@ -17,8 +17,9 @@ logger = logging.get_logger(__name__)
 @dataclass
 class DocREIITrainingArguments(TrainingArguments):
     r"""
-    [`TrainingArguments`] with the learning rates and the schedule of DocRE-II. The defaults of its own arguments are
-    those of Table 7 of the paper for BERT on DocRED.
+    [`TrainingArguments`] with the learning rates and the schedule of DocRE-II.
+
+    Its own arguments default to the values of Table 7 of the paper for BERT on DocRED.
 
     Args:
         encoder_learning_rate (`float`, *optional*, defaults to 5e-5):
@@ -121,7 +122,7 @@ class DocREIITrainingArguments(TrainingArguments):
 
     @property
     def precision(self) -> Precision:
-        """The precision used, which differs from `requested_precision` where bf16 is switched off."""
+        """The precision used, float32 where the requested bf16 is switched off."""
         return Precision(bf16=self.bf16, bf16_full_eval=self.bf16_full_eval)
 
     def reuse_precision(self, folder: str) -> None:

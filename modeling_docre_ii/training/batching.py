@@ -101,7 +101,7 @@ class BudgetBatchSampler(BatchRebalanceSampler):
 
     @property
     def num_repeated(self) -> int:
-        """Number of processes, the last ones, that get a document a second time at the end."""
+        """Number of processes, the last ones, whose last batch repeats a document."""
         return self._num_rounds * self.num_processes - len(self._groupings[0])
 
     def _shuffled_order(self, generator: torch.Generator) -> list[int]:
@@ -187,8 +187,10 @@ def budget_sampler(
 
 def without_repeated(batch: Mapping[str, torch.Tensor], state: GradientState) -> Mapping[str, torch.Tensor]:
     """
-    Removes pairs and facts of the documents that only fill up the last batch of a process, because all processes need
-    batches of the same size. They affect neither loss nor metrics.
+    Removes the pairs and facts of repeated documents from a batch.
+
+    They fill up the last batch of a process, because all processes need batches of the same size, and affect neither
+    loss nor metrics.
 
     Args:
         batch (`dict`):

@@ -28,7 +28,9 @@ class Precision(NamedTuple):
 
 class PrecisionRecord(TrainerCallback, ExportableState):
     """
-    Records the precision of a training in the `trainer_state.json` of its checkpoints.
+    Records the precision of a training in the state of its checkpoints.
+
+    The state is in `trainer_state.json`.
 
     Args:
         requested (`Mapping[str, bool]`): The requested [`Precision`].

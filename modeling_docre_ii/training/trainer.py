@@ -45,7 +45,7 @@ _CALIBRATION_MARGIN = 4.0
 
 class DocREIITrainer(WholeCheckpointTrainer):
     """
-    [`Trainer`] for [`DocREIIForRelationExtraction`], in either stage of its training.
+    [`Trainer`] for both training stages of [`DocREIIForRelationExtraction`].
 
     `train()` trains the stage that the model is in: stage 1 without an inference module (`num_iterations=0`), stage 2
     with one, as from [`~DocREIIForRelationExtraction.from_base_pretrained`]. Datasets are documents. The Trainer
@@ -299,9 +299,9 @@ class DocREIITrainer(WholeCheckpointTrainer):
         self, eval_dataset: Documents | None = None, ignored: Collection[tuple[int, int, int]] | None = None
     ) -> float:
         """
-        Moves the threshold of the model to where F1 is best on labeled documents, see [`move_threshold`].
+        Moves the threshold of the model to where F1 is best on labeled documents.
 
-        With `args.calibrate_threshold`, `train()` ends with it.
+        [`move_threshold`] says how. With `args.calibrate_threshold`, `train()` ends with it.
 
         Args:
             eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
@@ -339,7 +339,9 @@ class DocREIITrainer(WholeCheckpointTrainer):
         dataset_args: str | list[str] | None = None,
     ) -> None:
         """
-        Writes the model card: README.md in the output folder, and `.eval_results` if the corpus is on the Hub.
+        Writes the model card.
+
+        This is README.md in the output folder, and `.eval_results` if the corpus is on the Hub.
 
         Corpus, scores and other stages are taken from `record`. Without scores there, the card has those of the last
         evaluation of the weights that were kept, if there was one.

@@ -72,7 +72,9 @@ class BF16Trial:
 @cache
 def try_bf16() -> BF16Trial:
     """
-    Multiplies matrices in bf16 and in float32 in a child process. Tries once a process, then returns the same answer.
+    Multiplies matrices in bf16 and in float32 in a child process.
+
+    It tries once a process, then returns the same answer.
 
     Returns:
         [`BF16Trial`].

@@ -185,7 +185,7 @@ def test_the_counts_of_each_split_are_logged(tmp_path):
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-    counts = "80 documents, 1,573 entities, 2,178 mentions, 2,731 facts, 32,654 pairs, 1 documents without label"
+    counts = "80 documents, 1,573 entities, 2,178 mentions, 2,731 facts, 32,654 pairs, 1 document without label"
     assert messages == [f"re_docred, train: {counts}"]
 
 
@@ -305,7 +305,7 @@ def test_plain_texts_and_documents_go_into_one_file(tmp_path):
     ("changes", "message"),
     [
         ({"title": None}, "document without a title: 'title' is None"),
-        ({"text": " ", "entities": []}, "document 'T': 'text' is ' ', expected one with a word"),
+        ({"text": " ", "entities": []}, "document 'T': 'text' is ' ', expected at least one word"),
         ({"entities": [{"mentions": [[0, 99]], "type": "LOC"}]}, r"document 'T', entity 0, mention 0: the span is"),
         ({"labels": [{"h": 0, "t": 5, "r": "owner"}]}, "document 'T', label 0: 't' is 5, expected an entity index"),
         ({"labels": [{"h": 0, "t": 1, "r": "ownr"}]}, "document 'T', label 0: 'r' is 'ownr', .*did you mean 'owner'"),

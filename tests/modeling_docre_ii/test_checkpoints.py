@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 from transformers.utils import logging
 
-from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREIIProcessor
 from modeling_docre_ii.pair_features import PAIR_ENCODERS
 
 
@@ -141,9 +141,21 @@ def test_unknown_field_of_the_configuration_is_refused(saved_encoder, name, mess
         DocREIIForRelationExtraction.from_encoder_pretrained(folder, **{name: 1})
 
 
-def test_missing_encoder_is_an_os_error(tmp_path):
-    with pytest.raises(OSError):
-        DocREIIForRelationExtraction.from_encoder_pretrained(tmp_path / "nothing")
+def test_missing_checkpoint_is_named(tmp_path):
+    """Offline, the error of transformers names nothing."""
+    message = f"^'{re.escape(str(tmp_path / 'missing'))}' is not a local folder, and loading it from the Hub failed: "
+    for load in (
+        DocREIIForRelationExtraction.from_encoder_pretrained,
+        DocREIIForRelationExtraction.from_base_pretrained,
+        lambda name: DocREIIProcessor.from_encoder_pretrained(name, relations=["P17"]),
+    ):
+        with pytest.raises(OSError, match=message):
+            load(tmp_path / "missing")
+
+
+def test_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises((OSError, ValueError), match=re.escape(str(tmp_path))):
+        DocREIIForRelationExtraction.from_encoder_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -129,7 +129,7 @@ def test_what_is_no_mapping_is_no_document():
 
 def test_a_fact_in_a_document_without_entities_is_an_error():
     document = {**DOCUMENT, "vertexSet": []}
-    assert message_of(document) == IN_LABEL + "'h' is 0, expected no fact, as there is no entity"
+    assert message_of(document) == IN_LABEL + "'h' is 0, expected no fact without an entity"
 
 
 def test_relations_are_a_closed_list_when_given():
@@ -207,3 +207,9 @@ def test_counts_add_up_and_read_as_one_line():
 def test_one_of_a_kind_is_singular():
     expected = "1 document, 1 entity, 2 mentions, 1 fact, 1 pair, 0 documents without label"
     assert str(CorpusCounts(1, 1, 2, 1, 1, 0)) == expected
+
+
+def test_plain_text_is_told_how_to_become_a_document():
+    expected = "is a plain text, expected one in DocRED's form with 'sents' and 'vertexSet': convert it with"
+    assert message_of({"text": "Paris."}).startswith(f"document without a title {expected}")
+    assert message_of({"title": "T", "text": "Paris.", "entities": []}).startswith(f"document 'T' {expected}")

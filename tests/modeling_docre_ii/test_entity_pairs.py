@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modeling_docre_ii.entity_pairs import EntityPairs, candidate_pairs, dense_labels
+from modeling_docre_ii.entity_pairs import EntityPairs, candidate_pairs, dense_labels, require_pair_inputs
 
 
 @pytest.fixture
@@ -143,3 +143,8 @@ def test_dense_labels_do_not_edit_the_facts():
 def test_dense_labels_refuse_a_fact_outside_the_matrix(fact):
     with pytest.raises(IndexError):
         dense_labels(torch.tensor([[fact]]), num_entities=3, num_labels=5)
+
+
+def test_lists_in_place_of_tensors_are_refused():
+    with pytest.raises(ValueError, match="call the processor with `return_tensors='pt'`"):
+        require_pair_inputs([[0]], [[0]], [[[False]]])

@@ -235,3 +235,17 @@ def test_explained_triple_is_written_for_people():
     assert "(found by the base module; iteration 1 looked at)" in describe_explanation(triple | {"iteration": 0})
     assert "(found in iteration 2)" in describe_explanation(triple | {"support": []})
     assert "(found by the base module)" in describe_explanation(triple | {"iteration": 0, "support": []})
+
+
+def test_triple_without_an_explanation_is_refused():
+    with pytest.raises(ValueError, match="the triple has no explanation: call the pipeline with `explain=True`"):
+        describe_explanation({"head": {"name": "a"}, "tail": {"name": "b"}, "relation_name": "r", "score": 0.6})
+
+
+def test_output_without_attentions_says_how_to_get_them(outputs):
+    outputs.cross_attentions = None
+    with pytest.raises(ValueError, match="no `cross_attentions`: call the model with `output_attentions=True`"):
+        explain_facts(outputs, 0, [(0, 1, 1)])
+    outputs.iteration_logits = None
+    with pytest.raises(ValueError, match="the model has no inference module"):
+        explain_facts(outputs, 0, [(0, 1, 1)])

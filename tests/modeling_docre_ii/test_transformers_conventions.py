@@ -132,12 +132,18 @@ def test_attention_that_there_is_not(model_of, inputs, of, implementation, windo
     assert torch.equal(output.base_logits, model(**inputs).base_logits)
 
 
-@pytest.mark.parametrize("changes", [{"num_iterations": 0}, {"cross_attention": "full"}], ids=str)
-def test_cross_attention_that_there_is_not(model_of, inputs, changes):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_iterations": 0}, "the model has no inference module"),
+        ({"cross_attention": "full"}, "the model needs `cross_attention='extended'`"),
+    ],
+)
+def test_model_without_cross_attention_has_no_explanation(model_of, inputs, changes, message):
     output = model_of(**changes)(**inputs, output_attentions=True)
 
     assert output.cross_attentions is None
-    with pytest.raises(ValueError, match="an inference module with `cross_attention='extended'`"):
+    with pytest.raises(ValueError, match=message):
         explain_facts(output, 0, [(0, 1, 1)])
 
 

@@ -338,7 +338,7 @@ def test_documents_without_a_triple_are_counted(model, processor, tmp_path):
     [
         ({"title": "broken", "sents": [["a"]], "vertexSet": [[]]}, r"documents\[5\]: document 'broken', entity 0"),
         ({"sents": [["a"]], "vertexSet": []}, r"documents\[5\]: document without a title: 'title' is missing"),
-        ("a title", r"documents\[5\]: found 'a title', expected a document"),
+        ("a text", r"documents\[5\]: found the text 'a text' without entities"),
     ],
 )
 def test_malformed_document_is_named(model, processor, labelled, tmp_path, malformed, message):
@@ -353,8 +353,8 @@ def test_malformed_document_is_named(model, processor, labelled, tmp_path, malfo
         ({"documents": []}, "there are no documents"),
         ({"documents_per_shard": 0}, "at least 1, got documents_per_shard=0"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"process_index": 2, "num_processes": 2}, "`process_index` is 2 and `num_processes` 2"),
-        ({"process_index": 2}, "`process_index` is 2 and `num_processes` None"),
+        ({"process_index": 2, "num_processes": 2}, "0 <= `process_index` < `num_processes`, got 2 and 2"),
+        ({"process_index": 2}, "0 <= `process_index` < `num_processes`, got 2 and None"),
     ],
 )
 def test_what_cannot_be_done_is_said(model, processor, tmp_path, settings, message):
