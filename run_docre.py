@@ -39,7 +39,7 @@ from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
 from modeling_docre_ii.cli.progress import shorten_logs
-from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
+from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus, reserve_repository
 from modeling_docre_ii.cli.reports import write_report
 from modeling_docre_ii.cli.run_record import RunRecord, open_run
 from modeling_docre_ii.cli.scoring import print_scores
@@ -90,6 +90,8 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             stages = stages_of(arguments, record.finished_stages if record else ())
             if (args.do_train or args.push_to_hub) and args.should_save:
                 keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
+            if args.push_to_hub and args.should_save:
+                reserve_repository(args)
         run(arguments, stages, corpus, record, prog)
 
 
@@ -241,6 +243,8 @@ def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> No
         trainer.record.stages[1] = record_stage(args, state.log_history)
     write_card = trainer.push_to_hub if trainer.args.push_to_hub else trainer.create_model_card
     write_card(**card_kwargs(arguments))
+    if trainer.pushes.failures:
+        logger.warning(trainer.pushes.summary())
     logger.info("model card: %s", os.path.join(trainer.args.output_dir, "README.md"))
 
 

@@ -102,7 +102,7 @@ def contents(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_run_that_is_killed_at_random_moments_ends_as_the_uninterrupted_one(command, strategy, tmp_path):
-    """Seven kills each, wherever they fall: while documents are read, in training, in saving, between stages, after."""
+    """Seven kills each, wherever they fall: while documents are read, in training, in saving or between stages."""
     begin = time.monotonic()
     run(command(tmp_path / "whole", strategy))
     duration = time.monotonic() - begin

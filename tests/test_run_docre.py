@@ -17,8 +17,8 @@ from modeling_docre_ii.cli.run_record import open_run
 from modeling_docre_ii.training.precision import PrecisionRecord
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_card import validate_card
-from tests.hub_client import Client
-from tests.hub_server import Hub
+from tests.hub_client import Client, ClientError
+from tests.hub_server import Fault, Hub
 
 
 ROOT = Path(__file__).parents[1]
@@ -347,6 +347,19 @@ def test_best_checkpoint_by_a_filtered_score_needs_a_filter(tmp_path):
         run_docre.main([*arguments, "--output_dir", str(tmp_path)])
 
 
+@pytest.mark.parametrize("request_that_fails", ["/api/repos/create", "/org/quick/commit/"])
+def test_push_that_cannot_work_is_an_error_before_the_training(tmp_path, request_that_fails):
+    arguments = [*SMALL, "--output_dir", str(tmp_path / "out"), "--push_to_hub", "true", "--hub_model_id", "org/quick"]
+    with Hub() as hub:
+        hub.faults.append(Fault("POST", request_that_fails, times=1, status=403))
+        client = Client(hub, tmp_path / "client", PYTHONPATH=str(ROOT))
+        with pytest.raises(
+            ClientError, match="run_docre.py: `push_to_hub`: cannot write to the repository 'org/quick'"
+        ):
+            client.run(f"import os, run_docre; os.chdir({str(ROOT)!r}); run_docre.main({arguments!r})")
+    assert not (tmp_path / "out" / "stage_1").exists()
+
+
 @pytest.mark.slow
 def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
     arguments = [*SMALL, "--output_dir", str(tmp_path / "out"), "--push_to_hub", "true", "--hub_model_id", "org/quick"]
@@ -358,7 +371,7 @@ def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
         assert list(hub.repositories) == [("models", "org/quick")]
     # From the first save on, what the Hub has can be loaded.
     needed = {"config.json", "model.safetensors", "modeling_docre_ii.py", "processor_config.json"}
-    assert all(needed <= set(commit.files) for commit in commits[1:])
+    assert all(needed <= set(commit.files) for commit in commits[2:])
     pushed = commits[-1].files
     assert [path for path in pushed if "/" in path] == [".eval_results/validation.yaml"]
     assert not {"report.html", "report_test.html", "predictions.json", "result.json"} & set(pushed)

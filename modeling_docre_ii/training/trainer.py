@@ -35,6 +35,7 @@ from .metrics import make_compute_metrics, scored_predictions
 from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
 from .predictions import pack_facts
+from .pushes import PushWatch
 from .sharding import unsharded_class
 from .stage_record import complete_record
 
@@ -145,7 +146,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
         self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
-        self.record = TrainingRecord()
+        self.record, self.pushes = TrainingRecord(), PushWatch()
         self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
@@ -405,6 +406,8 @@ class DocREIITrainer(WholeCheckpointTrainer):
             for file in (*folder.glob("*.py"), *folder.glob("requirements.txt")):
                 shutil.copy(file, self.args.output_dir)
         super()._push_from_checkpoint(checkpoint_folder)
+        if getattr(self, "push_in_progress", None) is not None:
+            self.pushes.watch(self.push_in_progress.jobs, self.state.global_step)
 
 
 def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
