@@ -61,7 +61,7 @@ SMALL = [
         (["--model_kwargs", '{"window_size": 20}'], "ValueError: a window of 20 tokens has no room for 128"),
         (["--candidate_types", '[["PER"]]'], "`candidate_types` must list pairs of types [head, tail], got ['PER']"),
         (["--candidate_types", '[["PER", "LOC"]]'], "is on a pair of entities whose types are not among"),
-        (["--resume_from_checkpoint", "last"], "there is no run in"),
+        (["--resume_from_checkpoint", "last"], "this run has not begun in"),
     ],
 )
 def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):

@@ -212,24 +212,25 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
         raise ValueError("`overwrite_output_dir` removes the checkpoints that `resume_from_checkpoint` needs")
     if overwrite and args.should_save:
         remove_training(folder)
-    found = RunRecord.read(folder)
+    found, left = RunRecord.read(folder), _traces(folder)
+    differences = [] if found is None else record.differences(found)
     otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"
-    if found is None:
-        if resumed_from in ("true", "last") and not (folder / RECORD_FILE).exists() and not _traces(folder):
-            raise ValueError(f"`resume_from_checkpoint`: there is no run in {str(folder)!r}")
-        if _traces(folder):
-            raise ValueError(
-                f"{str(folder)!r} holds a training that no readable {RECORD_FILE} describes "
-                f"({_traces(folder)[0].name} is there): {otherwise}"
-            )
+    if not left and (found is None or differences):
+        # Nothing was trained here, as after an error in the first minute.
+        if resumed_from in ("true", "last"):
+            raise ValueError(f"`resume_from_checkpoint`: this run has not begun in {str(folder)!r}")
         if args.should_save:
             record.write(folder)
         return record
-    differences = record.differences(found)
+    if found is None:
+        raise ValueError(
+            f"{str(folder)!r} holds a training that no readable {RECORD_FILE} describes ({left[0].name} is there): "
+            f"{otherwise}"
+        )
     if differences:
         shown = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
         raise ValueError(f"{str(folder)!r} holds another run: {shown}: {otherwise}")
-    if not found.is_finished and resumed_from == "false" and _traces(folder):
+    if left and not found.is_finished and resumed_from == "false":
         raise ValueError(
             f"{str(folder)!r} holds this run, unfinished: add `--resume_from_checkpoint last` to continue it, or "
             f"{otherwise}"

@@ -8,6 +8,7 @@ from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.cli.run_record import RECORD_FILE, RunRecord, open_run
 
 
+RESUMED = ["--resume_from_checkpoint", "last"]
 DOCUMENTS = '[{"title": "a", "text": "", "entities": []}]'
 
 
@@ -53,6 +54,7 @@ def test_new_run_leaves_its_record(open_with, tmp_path):
 )
 def test_folder_of_another_run_is_refused_by_what_differs(open_with, tmp_path, arguments, difference):
     open_with()
+    begin(tmp_path)
     with pytest.raises(ValueError) as error:
         open_with(*arguments)
     assert f"{str(tmp_path / 'out')!r} holds another run: " in str(error.value)
@@ -62,24 +64,34 @@ def test_folder_of_another_run_is_refused_by_what_differs(open_with, tmp_path, a
 
 def test_other_documents_in_a_file_of_the_same_name_are_another_run(open_with, tmp_path):
     open_with()
+    begin(tmp_path)
     (tmp_path / "train.json").write_text(DOCUMENTS + " ")
     with pytest.raises(ValueError, match="`train_file` \\(a file or folder with other contents\\)"):
         open_with()
 
 
 def test_same_documents_in_another_file_are_the_same_run(open_with, tmp_path):
-    open_with()
+    begun = open_with()
+    begin(tmp_path)
     (tmp_path / "copy.json").write_text(DOCUMENTS)
-    open_with("--train_file", str(tmp_path / "copy.json"))
+    assert open_with("--train_file", str(tmp_path / "copy.json"), *RESUMED) == begun
+
+
+def test_record_of_a_run_that_left_nothing_else_is_replaced(open_with, tmp_path):
+    open_with()
+    assert open_with("--seed", "1") == RunRecord.read(tmp_path / "out")
+    with pytest.raises(ValueError, match="`resume_from_checkpoint`: this run has not begun in"):
+        open_with("--seed", "2", *RESUMED)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [["--logging_steps", "3"], ["--push_to_hub", "true"], ["--do_predict", "true"], ["--save_total_limit", "1"]],
 )
-def test_arguments_that_do_not_change_what_is_learned_do_not_matter(open_with, arguments):
-    open_with()
-    open_with(*arguments)
+def test_arguments_that_do_not_change_what_is_learned_do_not_matter(open_with, tmp_path, arguments):
+    begun = open_with()
+    begin(tmp_path)
+    assert open_with(*arguments, *RESUMED) == begun
 
 
 def test_unfinished_run_is_continued_only_if_this_is_asked_for(open_with, tmp_path):
@@ -88,19 +100,19 @@ def test_unfinished_run_is_continued_only_if_this_is_asked_for(open_with, tmp_pa
     begin(tmp_path)
     with pytest.raises(ValueError, match="holds this run, unfinished: add `--resume_from_checkpoint last`"):
         open_with()
-    assert open_with("--resume_from_checkpoint", "last") == begun
+    assert open_with(*RESUMED) == begun
 
 
 def test_finished_run_is_known_as_such(open_with, tmp_path):
     open_with().finish(tmp_path / "out")
     begin(tmp_path)
     assert open_with().is_finished
-    assert open_with("--resume_from_checkpoint", "last").is_finished
+    assert open_with(*RESUMED).is_finished
 
 
 def test_there_is_nothing_to_resume(open_with):
-    with pytest.raises(ValueError, match="`resume_from_checkpoint`: there is no run in"):
-        open_with("--resume_from_checkpoint", "last")
+    with pytest.raises(ValueError, match="`resume_from_checkpoint`: this run has not begun in"):
+        open_with(*RESUMED)
 
 
 @pytest.mark.parametrize("record", [None, "", "{", "[]", '{"identity": {}, "unknown": 1}'])
@@ -108,7 +120,7 @@ def test_training_without_a_readable_record_is_refused(open_with, tmp_path, reco
     begin(tmp_path)
     if record is not None:
         (tmp_path / "out" / RECORD_FILE).write_text(record)
-    for arguments in ([], ["--resume_from_checkpoint", "last"]):
+    for arguments in ([], RESUMED):
         with pytest.raises(ValueError, match=f"holds a training that no readable {RECORD_FILE} describes"):
             open_with(*arguments)
 
@@ -126,4 +138,4 @@ def test_overwriting_removes_the_training_and_nothing_else(open_with, tmp_path):
     assert record.identity["seed"] == 1
 
     with pytest.raises(ValueError, match="`overwrite_output_dir` removes the checkpoints that"):
-        open_with("--overwrite_output_dir", "true", "--resume_from_checkpoint", "last")
+        open_with("--overwrite_output_dir", "true", *RESUMED)
