@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
 
 
 def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRecord | None, prog: str) -> None:
-    """Trains the stages, evaluates, predicts and publishes, as far as the arguments ask for it."""
+    """Trains the stages, evaluates, predicts and publishes."""
     args, data_args = arguments.last, arguments.data
     for stage in stages:
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):

@@ -1,4 +1,4 @@
-"""The record of a run in its output folder: what it trains, on which documents, and how far it is."""
+"""The record of a run in its output folder: its identity and its progress."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ class RunRecord:
             partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
 
     def finish_stage(self, number: int, stage_dir: str, folder: str) -> None:
-        """Records that the model of a stage is saved in `stage_dir`, in the record of the run's `folder`."""
+        """Records in the run's `folder` that the model of a stage is in `stage_dir`."""
         list_files(stage_dir, "*")
         self.finished_stages.append(number)
         self.write(folder)
@@ -191,7 +191,7 @@ def _short(value: Any) -> str:
 
 def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
     """
-    Makes sure that the output folder is that of this run, and writes the record of a new run.
+    Checks that the output folder belongs to this run, and records a new run.
 
     Args:
         arguments ([`Arguments`]):

@@ -1,4 +1,4 @@
-"""Whole checkpoints: complete before they get their name, and checked before training resumes from them."""
+"""Whole checkpoints: written completely or not at all, checked before use."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def finish_checkpoint(written: Path, checkpoint: Path) -> None:
 
 def list_files(folder: str | os.PathLike, pattern: str = "**/*") -> None:
     """
-    Writes the list of the files in a folder, with their sizes, for [`flaw_of_files`].
+    Lists the files of a folder with their sizes, for [`flaw_of_files`].
 
     Args:
         folder (`str` or `os.PathLike`):

@@ -13,9 +13,9 @@ logger = logging.get_logger(__name__)
 
 class PushWatch:
     """
-    Reports pushes that fail during a training, in the log and by [`~PushWatch.summary`].
+    Reports pushes that fail during a training.
 
-    The training goes on: its checkpoints are on the disk, and the last push sends the final model.
+    Each failure is a warning in the log, and [`~PushWatch.summary`] counts them. Training continues: its checkpoints are on the disk, and the last push sends the final model.
     """
 
     def __init__(self) -> None:
