@@ -15,7 +15,8 @@ class PushWatch:
     """
     Reports pushes that fail during a training.
 
-    Each failure is a warning in the log, and [`~PushWatch.summary`] counts them. Training continues: its checkpoints are on the disk, and the last push sends the final model.
+    Each failure is a warning in the log, and [`~PushWatch.summary`] counts them. Training continues: its checkpoints
+    are on the disk, and the last push sends the final model.
     """
 
     def __init__(self) -> None:
