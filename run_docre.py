@@ -12,6 +12,7 @@ The configuration file (YAML or JSON) holds any of the arguments below; argument
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,63 +34,94 @@ from modeling_docre_ii import (
     write_submission,
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
-from modeling_docre_ii.cli.corpora import check_splits, read_corpus
+from modeling_docre_ii.cli.corpora import check_splits, check_steps, read_corpus
 from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
 from modeling_docre_ii.cli.progress import shorten_logs
-from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
+from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus, reserve_repository
 from modeling_docre_ii.cli.reports import write_report
+from modeling_docre_ii.cli.run_record import RunRecord, open_run
 from modeling_docre_ii.cli.scoring import print_scores
-from modeling_docre_ii.cli.stages import stages_of
+from modeling_docre_ii.cli.stages import Stage, stages_of
 from modeling_docre_ii.cli.starting_model import load_config, load_model
+from modeling_docre_ii.decoding import NonFiniteLogitsError
 from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 from modeling_docre_ii.training.predictions import unpack_facts
 from modeling_docre_ii.training.stage_record import record_stage
+from modeling_docre_ii.utils.folder_lock import lock_folder
 from modeling_docre_ii.utils.wording import counted
+
+
+FINISHED = (
+    "%s: this run is finished, there is nothing left to do. To train it again, add `--overwrite_output_dir true`; to "
+    "use its model, `--do_train false --model_name_or_path %s`"
+)
 
 
 def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         raise SystemExit(short_usage(prog))
-    # An ImportError names a package that an argument needs, such as DeepSpeed.
-    with one_line_errors(prog, ValueError, OSError, ImportError):
-        arguments = parse_arguments(argv, __doc__, prog)
-        args, data_args = arguments.last, arguments.data
-        setup_logging(args.should_log, args.get_process_log_level())
-        if args.use_cpu:
-            use_all_cores()
-        if data_args.score_files:
-            return print_scores(read_corpus(data_args), data_args)
-        stages = stages_of(arguments)
-        # Reading the documents can take minutes, so a mistyped model is an error before.
-        load_config(stages[0].start)
-        with args.main_process_first(desc="reading the documents"):
-            corpus = read_corpus(data_args)
-        check_splits(corpus, args)
-    if (args.do_train or args.push_to_hub) and args.should_save:
-        keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
+    # The folder is locked until the run ends.
+    with ExitStack() as locks:
+        # An ImportError names a package that an argument needs, such as DeepSpeed.
+        with one_line_errors(prog, ValueError, OSError, ImportError):
+            arguments = parse_arguments(argv, __doc__, prog)
+            args, data_args = arguments.last, arguments.data
+            setup_logging(args.should_log, args.get_process_log_level())
+            if args.use_cpu:
+                use_all_cores()
+            if data_args.score_files:
+                return print_scores(read_corpus(data_args), data_args)
+            check_steps(args)
+            # Reading the documents can take minutes, so a mistyped model is an error before.
+            load_config(arguments.model.model_name_or_path)
+            # An extraction locks its folder itself.
+            if args.should_save and args.output_dir != data_args.triples_dir:
+                locks.enter_context(lock_folder(args.output_dir))
+            with args.main_process_first(desc="reading the documents"):
+                corpus = read_corpus(data_args)
+                check_splits(corpus, args)
+                record = open_run(arguments, corpus) if args.do_train else None
+            if record is not None and record.is_finished:
+                return logger.info(FINISHED, args.output_dir, args.output_dir)
+            stages = stages_of(arguments, record.finished_stages if record else ())
+            if (args.do_train or args.push_to_hub) and args.should_save:
+                keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
+            if args.push_to_hub and args.should_save:
+                reserve_repository(args)
+        run(arguments, stages, corpus, record, prog)
+
+
+def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRecord | None, prog: str) -> None:
+    """Trains the stages, evaluates, predicts and publishes."""
+    args, data_args = arguments.last, arguments.data
     for stage in stages:
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
             set_seed(args.seed)
             model, processor = load_model(arguments, stage, corpus)
             trainer = make_trainer(model, processor, corpus, data_args, stage.args)
-        if args.do_train:
-            num_parameters = model.num_parameters(only_trainable=True)
-            logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")
-            train(trainer, stage.checkpoint)
-        if args.do_eval:
-            evaluate(trainer, corpus)
-    if args.do_predict and data_args.triples_dir is not None:
-        with one_line_errors(prog, DocumentError, FileExistsError):
+        with one_line_errors(prog, OSError, NonFiniteLogitsError):
+            if args.do_train:
+                num_parameters = model.num_parameters(only_trainable=True)
+                logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")
+                train(trainer, stage.checkpoint)
+            if record is not None and args.should_save:
+                record.finish_stage(stage.number, stage.args.output_dir, args.output_dir)
+            if args.do_eval:
+                evaluate(trainer, corpus)
+    with one_line_errors(prog, OSError, DocumentError, NonFiniteLogitsError):
+        if args.do_predict and data_args.triples_dir is not None:
             extract(trainer, corpus, processor, data_args.triples_dir, data_args.documents_per_shard)
-    elif args.do_predict:
-        predict(trainer, corpus, processor, data_args)
-    if args.do_train or args.push_to_hub:
-        publish(trainer, corpus, arguments)
+        elif args.do_predict:
+            predict(trainer, corpus, processor, data_args)
+        if args.do_train or args.push_to_hub:
+            publish(trainer, corpus, arguments)
+        if record is not None and args.should_save:
+            record.finish(args.output_dir)
 
 
 def encode(
@@ -212,6 +244,8 @@ def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> No
         trainer.record.stages[1] = record_stage(args, state.log_history)
     write_card = trainer.push_to_hub if trainer.args.push_to_hub else trainer.create_model_card
     write_card(**card_kwargs(arguments))
+    if trainer.pushes.failures:
+        logger.warning(trainer.pushes.summary())
     logger.info("model card: %s", os.path.join(trainer.args.output_dir, "README.md"))
 
 

@@ -249,9 +249,11 @@ error = error_of(trainer.save_model)
 trainer.save_model()
 extractor = pipeline(TASK, model=trainer.model, processor=trainer.processing_class)
 trained = numbers(trainer.model, trainer.processing_class, extractor)
-answer({"error": error, "steps": trainer.state.global_step, "same": read("org/unlucky") == trained})
+same = read("org/unlucky") == trained
+answer({"error": error, "steps": trainer.state.global_step, "same": same, "failures": trainer.pushes.failures})
 """
     )
+    assert [failure.split(":")[0] for failure in said["failures"]] == ["step 1", "step 2"]
     assert said["steps"] == 2
     assert said["error"].startswith("HfHubHTTPError: Server error '500")
     assert len(hub.repository("org/unlucky").commits) == 2

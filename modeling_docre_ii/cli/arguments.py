@@ -103,7 +103,7 @@ class ModelArguments:
 
 @dataclass
 class StageArguments:
-    """The two stages of training."""
+    """The two stages of training, and their output folder."""
 
     _argument_group_name = "stages"
 
@@ -122,6 +122,14 @@ class StageArguments:
             "metavar": "JSON",
             "help": "Training arguments of stage 2 where they differ from those of stage 1, such as "
             '\'{"num_train_epochs": 15, "learning_rate": 1e-4}\'.',
+        },
+    )
+
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Remove the training that `output_dir` holds, and train again. Without it, the folder of another "
+            "run is refused."
         },
     )
 
@@ -328,12 +336,14 @@ class Arguments:
         data ([`DataArguments`]): The documents.
         card ([`CardArguments`]): Statements of the model card.
         training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in order.
+        overwrite_output_dir (`bool`): Whether to remove a training that the output folder holds.
     """
 
     model: ModelArguments
     data: DataArguments
     card: CardArguments
     training: dict[int, DocREIITrainingArguments]
+    overwrite_output_dir: bool = False
 
     @property
     def last(self) -> DocREIITrainingArguments:

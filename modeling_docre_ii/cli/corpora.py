@@ -64,6 +64,21 @@ def read_corpus(data_args: DataArguments) -> Corpus:
     return corpus
 
 
+def check_steps(args: DocREIITrainingArguments) -> None:
+    """
+    Checks that a run does something.
+
+    Args:
+        args ([`DocREIITrainingArguments`]):
+            What the run does.
+
+    Raises:
+        `ValueError`: it neither trains nor evaluates nor predicts.
+    """
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
+
+
 def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     """
     Checks that a run has the documents that its steps need.

@@ -198,7 +198,7 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         if not args.do_train:
             # With an `eval_strategy`, which is for training, transformers switches `do_eval` on.
             args.do_eval, args.eval_strategy = given.do_eval, IntervalStrategy.NO
-    return Arguments(model_args, data_args, card_args, training)
+    return Arguments(model_args, data_args, card_args, training, stage_args.overwrite_output_dir)
 
 
 def parse_data_arguments(argv: list[str], description: str | None = None, prog: str = "docre-ii") -> DataArguments:

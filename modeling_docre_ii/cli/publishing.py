@@ -1,13 +1,16 @@
-"""Describes a run for the model card."""
+"""Prepares a push to the Hub, and describes a run for the model card."""
 
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import create_repo, upload_file
+
 from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..hub.hub_names import is_hub_id
 from ..hub.training_record import CorpusDescription
+from ..training.arguments import DocREIITrainingArguments
 from .arguments import Arguments, DataArguments
 
 
@@ -32,6 +35,40 @@ def without_stale_statements(values: dict[str, Any], overridden: Collection[str]
         `hub_dataset` and `hub_language` for another corpus.
     """
     return {name: value for name, value in values.items() if _DESCRIBED.get(name, set()).isdisjoint(overridden)}
+
+
+def reserve_repository(args: DocREIITrainingArguments) -> None:
+    """
+    Creates the repository that a run pushes to, and writes its `.gitignore`.
+
+    A missing token, right or connection is found before the training, not after it.
+
+    Args:
+        args ([`DocREIITrainingArguments`]):
+            The training arguments, with the name of the repository and the token.
+
+    Raises:
+        `ValueError`: the repository cannot be created or written.
+    """
+    folder = Path(args.output_dir).absolute()
+    name = args.hub_model_id or folder.name
+    try:
+        repository = create_repo(name, token=args.hub_token, private=args.hub_private_repo, exist_ok=True)
+        # With a repository of someone else, only a commit shows that this user may write.
+        upload_file(
+            path_or_fileobj=folder / ".gitignore",
+            path_in_repo=".gitignore",
+            repo_id=repository.repo_id,
+            token=args.hub_token,
+            revision=args.hub_revision,
+            commit_message="Start of a training",
+        )
+    # Connection errors of the HTTP client have no class that all versions of huggingface_hub share.
+    except Exception as error:
+        raise ValueError(
+            f"`push_to_hub`: cannot write to the repository {name!r} ({error}): log in with `hf auth login`, choose "
+            "another `hub_model_id`, or train without `push_to_hub` and push later"
+        ) from error
 
 
 def describe_corpus(data_args: DataArguments) -> CorpusDescription:

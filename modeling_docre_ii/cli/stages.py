@@ -1,16 +1,16 @@
 """The stages that a run trains, and the model or checkpoint that each starts from."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers.trainer_utils import get_last_checkpoint
-
 from ..training.arguments import DocREIITrainingArguments
+from ..training.checkpoints import flaw_of_checkpoint, flaw_of_files, last_whole_checkpoint
 from ..training.precision import read_precision
 from ..utils.suggestions import did_you_mean_path
 from .arguments import Arguments
+from .process_setup import logger
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Stage:
     checkpoint: str | None = None
 
 
-def stages_of(arguments: Arguments) -> list[Stage]:
+def stages_of(arguments: Arguments, finished: Collection[int] = ()) -> list[Stage]:
     """
     Returns the stages of a run, without those that a resumed run has finished.
 
@@ -44,21 +44,20 @@ def stages_of(arguments: Arguments) -> list[Stage]:
     Args:
         arguments ([`Arguments`]):
             All arguments of the run.
+        finished (`Collection[int]`, *optional*):
+            The stages that the run has finished before.
 
     Returns:
         `list[Stage]`
 
     Raises:
-        `ValueError`: the run does nothing, there is no checkpoint to resume it from, or its precision does not work
-            here.
+        `ValueError`: the checkpoint to resume from is not complete, or its precision does not work here.
     """
     training, start = arguments.training, arguments.model.model_name_or_path
     last = max(training)
-    if not (training[last].do_train or training[last].do_eval or training[last].do_predict):
-        raise ValueError("nothing to do: set `do_train`, `do_eval` or `do_predict`")
     if not training[last].do_train:
         return [Stage(last, training[last], start)]
-    first, checkpoint = find_resumption(training)
+    first, checkpoint = find_resumption(training, finished)
     reuse_precision_of_stages(training, first, checkpoint)
     stages = [Stage(number, args, start) for number, args in training.items() if number >= first]
     stages[0].checkpoint = checkpoint
@@ -98,13 +97,17 @@ def reuse_precision_of_stages(
             args.reuse_precision(folder)
 
 
-def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[int, str | None]:
+def find_resumption(
+    training: Mapping[int, DocREIITrainingArguments], finished: Collection[int] = ()
+) -> tuple[int, str | None]:
     """
     Finds where a run resumes.
 
     Args:
         training (`dict[int, DocREIITrainingArguments]`):
             The training arguments of each stage, in order.
+        finished (`Collection[int]`, *optional*):
+            The stages that the run has finished before.
 
     Returns:
         `tuple(int, str or None)`: the first stage that is left to train, and its checkpoint to resume from, `None` to
@@ -120,15 +123,23 @@ def find_resumption(training: Mapping[int, DocREIITrainingArguments]) -> tuple[i
     if asked.lower() not in ("true", "last"):
         if not os.path.isdir(asked):
             raise ValueError(f"`resume_from_checkpoint`: there is no folder {asked!r}{did_you_mean_path(asked)}")
+        flaw = flaw_of_checkpoint(asked)
+        if flaw is not None:
+            raise ValueError(f"`resume_from_checkpoint`: cannot resume from {asked!r}: {flaw}")
         folders = {stage: Path(args.output_dir).resolve() for stage, args in training.items()}
         inside = [stage for stage, folder in folders.items() if Path(asked).resolve().parent == folder]
         return (inside or stages)[0], asked
     for stage in reversed(stages):
         folder = training[stage].output_dir
-        # A finished stage writes this file last, after its model.
-        if stage != stages[-1] and os.path.exists(os.path.join(folder, "trainer_state.json")):
-            return stages[-1], None
-        checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
+        if stage in finished and stage != stages[-1]:
+            flaw = flaw_of_files(folder)
+            if flaw is None:
+                return stages[-1], None
+            logger.warning("stage %d in %s was finished, but %s", stage, folder, flaw)
+        checkpoint, skipped = last_whole_checkpoint(folder)
+        for path, flaw in skipped.items():
+            logger.warning("skipping %s: %s", path, flaw)
         if checkpoint is not None:
             return stage, checkpoint
-    raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in {training[stages[-1]].output_dir!r}")
+    logger.warning("there is no complete checkpoint in %s: starting again", training[stages[-1]].output_dir)
+    return stages[0], None

@@ -5,8 +5,19 @@ from pathlib import Path
 from ..utils.atomic_write import atomic_write
 
 
-# The model of stage 1, and files that quote documents.
-EXCLUDED = ("/stage_1/", "/report.html", "/report_test.html", "/predictions.json", "/result.json", "/result.zip")
+# The model of stage 1, files that quote documents, and what a run keeps to be resumed.
+EXCLUDED = (
+    "/stage_1/",
+    "/report.html",
+    "/report_test.html",
+    "/predictions.json",
+    "/result.json",
+    "/result.zip",
+    "/run.json",
+    "/checkpoint_files.json",
+    "/unfinished_checkpoint/",
+    "/.docre_ii.lock",
+)
 
 
 def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:

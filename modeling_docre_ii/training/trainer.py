@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from huggingface_hub import ModelCard
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers import EvalPrediction, PreTrainedModel
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data_collator import DataCollatorForRelationExtraction
@@ -30,12 +30,14 @@ from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
 from .batching import budget_sampler, without_repeated
 from .calibration import ScoredPredictions, move_threshold
+from .checkpoints import WholeCheckpointTrainer
 from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
 from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
 from .predictions import pack_facts
+from .pushes import PushWatch
 from .sharding import unsharded_class
 from .stage_record import complete_record
 
@@ -44,7 +46,7 @@ from .stage_record import complete_record
 _CALIBRATION_MARGIN = 4.0
 
 
-class DocREIITrainer(Trainer):
+class DocREIITrainer(WholeCheckpointTrainer):
     """
     [`Trainer`] for both training stages of [`DocREIIForRelationExtraction`].
 
@@ -62,6 +64,8 @@ class DocREIITrainer(Trainer):
       accumulation and the number of processes;
     - predictions gathered as triples, not as dense logits;
     - calibration of the threshold after training, with `calibrate_threshold`;
+    - checkpoints that are complete or not there ([`WholeCheckpointTrainer`]), and evaluation that does not change the
+      training;
     - a model card with usage and, from `record`, a [`TrainingRecord`], the corpus, the scores and the stages.
 
     `predict` and `compute_metrics` get a tuple of predictions, those of the base module first, then those of every
@@ -144,7 +148,7 @@ class DocREIITrainer(Trainer):
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
         self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
-        self.record = TrainingRecord()
+        self.record, self.pushes = TrainingRecord(), PushWatch()
         self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
         if self.args.freeze_base:
             if not self.model.config.num_iterations:
@@ -294,7 +298,10 @@ class DocREIITrainer(Trainer):
             check_weights(_docre_ii_of(self.model))
         self._evaluated_dataset = dataloader.dataset
         self._evaluated = torch.zeros(2, dtype=torch.float64)
-        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        # A DataLoader draws its seed from torch's generator: without the fork, evaluation would change the training.
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
         if f"{metric_key_prefix}_loss" in output.metrics:
             # As in training, over all candidate pairs; Trainer has the average of the averages of batches.
@@ -417,6 +424,8 @@ class DocREIITrainer(Trainer):
                 with atomic_write(Path(self.args.output_dir) / file.name) as partial_file:
                     shutil.copy(file, partial_file)
         super()._push_from_checkpoint(checkpoint_folder)
+        if getattr(self, "push_in_progress", None) is not None:
+            self.pushes.watch(self.push_in_progress.jobs, self.state.global_step)
 
 
 def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:

@@ -94,9 +94,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 def flush_to_disk(path: str | os.PathLike, recursive: bool = True) -> None:
     """
-    Waits until a file or a folder is on the disk.
-
-    A power failure then does not truncate it.
+    Waits until a file or folder is on the disk, safe from a power failure.
 
     Args:
         path (`str` or `os.PathLike`):

@@ -13,7 +13,17 @@ def test_what_is_beside_the_model_stays_off_the_hub(tmp_path):
     for _ in range(2):
         keep_off_the_hub(tmp_path)
     lines = (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()
-    written = ["report.html", "report_test.html", "predictions.json", "result.json", "result.zip"]
+    written = [
+        "report.html",
+        "report_test.html",
+        "predictions.json",
+        "result.json",
+        "result.zip",
+        "run.json",
+        "checkpoint_files.json",
+        "unfinished_checkpoint/",
+        ".docre_ii.lock",
+    ]
     assert lines == ["mine", "/stage_1/", *(f"/{name}" for name in written)]
 
 

@@ -8,6 +8,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
+from modeling_docre_ii.training.checkpoints import FILE_LIST
+
 
 WEIGHTS = {"base_loss_weight": 0.5, "contrastive_loss_weight": 0.25}
 PARTS = ("base_loss", "inference_loss", "contrastive_loss")
@@ -300,12 +302,15 @@ def test_training_of_the_inference_module_resumes_where_it_was(tiny_model, relat
     checkpoint = tmp_path / "checkpoint-3"
     whole, whole_logs = train()
     resumed, logs = train(resume_from_checkpoint=str(checkpoint))
-    (checkpoint / "rng_state.pth").unlink()
-    without_random_state, _ = train(resume_from_checkpoint=str(checkpoint))
+    random_state = torch.load(checkpoint / "rng_state.pth", weights_only=False)
+    random_state["cpu"] = torch.Generator().manual_seed(9).get_state()
+    torch.save(random_state, checkpoint / "rng_state.pth")
+    (checkpoint / FILE_LIST).unlink()
+    with_other_random_state, _ = train(resume_from_checkpoint=str(checkpoint))
 
     torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-6)
     # Only a run in which something is drawn says that the draws are the same.
-    assert (without_random_state - resumed).abs().max() > 1e-4
+    assert (with_other_random_state - resumed).abs().max() > 1e-4
     assert [entry["step"] for entry in logs] == [1, 2, 3, 4, 5, 6]
     for entry, expected in zip(logs, whole_logs, strict=True):
         assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)

@@ -1,0 +1,260 @@
+"""The record of a run in its output folder: its identity and its progress."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from dataset_scripts.corpus import Corpus
+
+from .. import __version__
+from ..training.arguments import DocREIITrainingArguments
+from ..training.checkpoints import FILE_LIST, UNFINISHED, list_files
+from ..utils.atomic_write import atomic_write
+from .arguments import Arguments, DataArguments
+from .starting_model import resolve_path
+
+
+RECORD_FILE = "run.json"
+
+# Training arguments that do not change what is learned: where a run writes, logs and publishes, and its other steps.
+_WITHOUT_EFFECT = {
+    "dataloader_num_workers",
+    "dataloader_persistent_workers",
+    "dataloader_pin_memory",
+    "dataloader_prefetch_factor",
+    "ddp_timeout",
+    "debug",
+    "disable_tqdm",
+    "do_eval",
+    "do_predict",
+    "do_train",
+    "include_num_input_tokens_seen",
+    "local_rank",
+    "log_level",
+    "log_level_replica",
+    "log_on_each_node",
+    "output_dir",
+    "project",
+    "report_to",
+    "resume_from_checkpoint",
+    "run_name",
+    "save_on_each_node",
+    "save_total_limit",
+    "skip_memory_metrics",
+    "trackio_space_id",
+    "use_cpu",
+}
+_PREFIXES_WITHOUT_EFFECT = ("hub_", "push_to_hub", "logging_")
+# Data arguments that a training depends on. Files are compared by their contents.
+_DATA_NAMES = ("dataset_name", "dataset_config_name", "candidate_types", "max_train_documents", "max_eval_documents")
+_DATA_FILES = ("train_file", "validation_file", "distant_file", "mesh_tree_file", "train_pmids_file", "relations_file")
+
+
+@dataclass
+class RunRecord:
+    """
+    What makes a run this run, and how far it is.
+
+    Args:
+        identity (`dict[str, Any]`):
+            The arguments that change what is learned, digests of the documents and of the model it starts from, the
+            number of processes and the version of this package, by name.
+        finished_stages (`list[int]`):
+            The stages whose model is saved.
+        is_finished (`bool`, *optional*, defaults to `False`):
+            Whether the run has come to its end.
+    """
+
+    identity: dict[str, Any]
+    finished_stages: list[int] = field(default_factory=list)
+    is_finished: bool = False
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> "RunRecord | None":
+        """Reads the record of a folder; `None` if there is none or it is damaged."""
+        try:
+            return cls(**json.loads((Path(folder) / RECORD_FILE).read_text(encoding="utf-8")))
+        except (FileNotFoundError, TypeError, ValueError):
+            return None
+
+    def write(self, folder: str | os.PathLike) -> None:
+        """Writes the record into a folder."""
+        with atomic_write(Path(folder) / RECORD_FILE) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def finish_stage(self, number: int, stage_dir: str, folder: str) -> None:
+        """Records in the run's `folder` that the model of a stage is in `stage_dir`."""
+        list_files(stage_dir, "*")
+        self.finished_stages.append(number)
+        self.write(folder)
+
+    def finish(self, folder: str) -> None:
+        """Records that the run has come to its end."""
+        self.is_finished = True
+        self.write(folder)
+
+    def differences(self, other: "RunRecord") -> list[str]:
+        """Describes in which parts of the identity another run differs from this one."""
+        names = sorted({*self.identity, *other.identity})
+        mine, theirs = (json.loads(json.dumps(record.identity)) for record in (self, other))
+        return [
+            f"`{name}` (a file or folder with other contents)"
+            if name.endswith(("_file", "_dir", "_path")) and None not in (mine.get(name), theirs.get(name))
+            else f"`{name}` is {_short(theirs.get(name))} there and {_short(mine.get(name))} here"
+            for name in names
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str, Any]:
+    """
+    Returns what makes a run this run.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run.
+        corpus ([`Corpus`]):
+            Its documents, for those that are not read from files.
+        version (`str`):
+            Version of this package.
+
+    Returns:
+        `dict[str, Any]`: values that JSON can hold, by the name of the argument; `stage_2.NAME` where stage 2
+            differs from stage 1.
+    """
+    data = arguments.data
+    identity: dict[str, Any] = {"docre-ii": version, "processes": arguments.last.world_size}
+    identity |= {name: value for name, value in asdict(arguments.model).items() if name != "model_name_or_path"}
+    identity["model_name_or_path"] = _digest_of_model(arguments.model.model_name_or_path)
+    identity |= {name: getattr(data, name) for name in _DATA_NAMES} | _digests_of_files(data)
+    if data.data_dir is None and not data.files:
+        identity["dataset"] = {split: corpus.splits[split]._fingerprint for split in sorted(corpus.splits)}
+    first, *others = (_effective(args) for args in arguments.training.values())
+    identity |= first
+    for stage_2 in others:
+        identity |= {f"stage_2.{name}": value for name, value in stage_2.items() if value != first[name]}
+    identity["stages"] = list(arguments.training)
+    return identity
+
+
+def _effective(args: DocREIITrainingArguments) -> dict[str, Any]:
+    values = {
+        name: value
+        for name, value in args.to_dict().items()
+        if name not in _WITHOUT_EFFECT and not name.startswith(_PREFIXES_WITHOUT_EFFECT)
+    }
+    # What was requested: where bf16 does not work, the precision used is another on each machine.
+    return values | args.requested_precision._asdict()
+
+
+def _digests_of_files(data: DataArguments) -> dict[str, Any]:
+    digests: dict[str, Any] = {}
+    for name in _DATA_FILES:
+        paths = getattr(data, name) or []
+        digests[name] = [_digest(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
+    if data.data_dir is not None:
+        digests["data_dir"] = _digests(Path(data.data_dir).rglob("*"))
+    return digests
+
+
+def _digest_of_model(name_or_path: str) -> Any:
+    path = Path(resolve_path(name_or_path))
+    if not path.is_dir():
+        return name_or_path
+    names = ("config.json", "processor_config.json", "tokenizer.json", "*.safetensors", "*.bin")
+    return _digests([file for name in names for file in path.glob(name)])
+
+
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.name: _digest(path) for path in sorted(paths) if path.is_file()}
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
+    """
+    Checks that the output folder belongs to this run, and records a new run.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run. Only the main process changes the folder.
+        corpus ([`Corpus`]):
+            The documents of the run.
+
+    Returns:
+        [`RunRecord`]: the one in the folder, if this run began there before.
+
+    Raises:
+        `ValueError`: the folder holds another run, or this one, unfinished, and the run is not asked to resume.
+    """
+    args, record = arguments.last, RunRecord(identity_of(arguments, corpus, __version__))
+    overwrite = arguments.overwrite_output_dir
+    folder, resumed_from = Path(args.output_dir), (args.resume_from_checkpoint or "false").lower()
+    if overwrite and resumed_from != "false":
+        raise ValueError("`overwrite_output_dir` removes the checkpoints that `resume_from_checkpoint` needs")
+    if overwrite and args.should_save:
+        remove_training(folder)
+    found, left = RunRecord.read(folder), _traces(folder)
+    differences = [] if found is None else record.differences(found)
+    otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"
+    if not left and (found is None or differences):
+        # Nothing was trained here, as after an error in the first minute.
+        if resumed_from in ("true", "last"):
+            raise ValueError(f"`resume_from_checkpoint`: this run has not begun in {str(folder)!r}")
+        if args.should_save:
+            record.write(folder)
+        return record
+    if found is None:
+        raise ValueError(
+            f"{str(folder)!r} holds a training that no readable {RECORD_FILE} describes ({left[0].name} is there): "
+            f"{otherwise}"
+        )
+    if differences:
+        shown = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
+        raise ValueError(f"{str(folder)!r} holds another run: {shown}: {otherwise}")
+    if left and not found.is_finished and resumed_from == "false":
+        raise ValueError(
+            f"{str(folder)!r} holds this run, unfinished: add `--resume_from_checkpoint last` to continue it, or "
+            f"{otherwise}"
+        )
+    return found
+
+
+def remove_training(folder: Path) -> None:
+    """Removes checkpoints, model and record of a training from its output folder."""
+    for path in [*_traces(folder), folder / RECORD_FILE, folder / UNFINISHED, folder / FILE_LIST]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _traces(folder: Path) -> list[Path]:
+    """What a training leaves in its folder."""
+    names = (f"{PREFIX_CHECKPOINT_DIR}-*", "stage_1", "*.safetensors", "trainer_state.json")
+    return [path for name in names for path in sorted(folder.glob(name)) if _is_filled(path)]
+
+
+def _is_filled(path: Path) -> bool:
+    return not path.is_dir() or any(path.iterdir())
+
+
+__all__ = ["RECORD_FILE", "RunRecord", "identity_of", "open_run", "remove_training"]

@@ -1,0 +1,246 @@
+"""Whole checkpoints: written completely or not at all, checked before use."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
+
+from ..utils.atomic_write import atomic_write, flush_to_disk
+
+
+# Lists the files of a checkpoint with their sizes. It is the last file to be written.
+FILE_LIST = "checkpoint_files.json"
+# The folder in the output folder in which checkpoints are written.
+UNFINISHED = "unfinished_checkpoint"
+# torch reports a full disk as a RuntimeError, safetensors by an error of its own.
+_WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
+
+
+class CheckpointError(OSError):
+    """A checkpoint cannot be written, or is not complete enough to resume from."""
+
+
+class WholeCheckpointTrainer(Trainer):
+    """
+    [`Trainer`] whose checkpoints are whole or not there.
+
+    A checkpoint is written in another folder and renamed when all its files are on the disk. If the process dies while
+    it saves, or the disk is full, the earlier checkpoints stay as they are. Resuming from a checkpoint that lacks a
+    file, or has a truncated one, is refused: the training would end with other weights.
+    """
+
+    _unfinished: Path | None = None
+    _push_when_whole = False
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_whole_checkpoint(self.args.output_dir)[0]
+            if resume_from_checkpoint is None:
+                raise CheckpointError(f"there is no complete checkpoint in {self.args.output_dir!r}")
+        elif isinstance(resume_from_checkpoint, str):
+            flaw = flaw_of_checkpoint(resume_from_checkpoint)
+            if flaw is not None:
+                raise CheckpointError(f"cannot resume from {resume_from_checkpoint!r}: {flaw}")
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        try:
+            super().save_model(output_dir, _internal_call)
+        except _WRITE_ERRORS as error:
+            raise CheckpointError(
+                f"cannot save the model in {output_dir or self.args.output_dir!r}: {error}"
+            ) from error
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._unfinished is None else str(self._unfinished)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        run_dir = Path(self._get_output_dir(trial))
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._unfinished = run_dir / UNFINISHED
+        if self.args.should_save:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.state.best_model_checkpoint == str(self._unfinished / name):
+                self.state.best_model_checkpoint = str(run_dir / name)
+            if self.args.should_save:
+                # Again: the state has the name of the best checkpoint.
+                self.state.save_to_json(str(self._unfinished / name / TRAINER_STATE_NAME))
+                finish_checkpoint(self._unfinished / name, run_dir / name)
+        except _WRITE_ERRORS as error:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            raise CheckpointError(
+                f"cannot save a checkpoint in {str(run_dir)!r} at step {self.state.global_step}: {error}; earlier "
+                "checkpoints are complete, resume from them once the folder can be written"
+            ) from error
+        finally:
+            self._unfinished = None
+        if self.args.should_save:
+            shutil.rmtree(run_dir / UNFINISHED, ignore_errors=True)
+            rotate_checkpoints(
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+        if self._push_when_whole:
+            self._push_when_whole = False
+            self._push_from_checkpoint(str(run_dir / name))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self._unfinished is not None:
+            self._push_when_whole = True
+        else:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+
+def finish_checkpoint(written: Path, checkpoint: Path) -> None:
+    """
+    Gives a complete checkpoint its name, after its files are on the disk.
+
+    Args:
+        written (`Path`):
+            The folder that holds all files of the checkpoint.
+        checkpoint (`Path`):
+            Its final name, in the parent of that folder's parent. A checkpoint of that name is replaced.
+
+    Raises:
+        `OSError`: the files cannot be flushed to the disk or the folder cannot be renamed.
+    """
+    list_files(written)
+    flush_to_disk(written)
+    if checkpoint.exists():
+        checkpoint.rename(written.parent / f"replaced-{checkpoint.name}")
+    written.rename(checkpoint)
+    flush_to_disk(checkpoint.parent, recursive=False)
+
+
+def list_files(folder: str | os.PathLike, pattern: str = "**/*") -> None:
+    """
+    Lists the files of a folder with their sizes, for [`flaw_of_files`].
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            The folder.
+        pattern (`str`, *optional*, defaults to `"**/*"`):
+            Which files to list; `"*"` for those that are not in folders inside.
+
+    Raises:
+        `OSError`: the folder cannot be written.
+    """
+    folder = Path(folder)
+    files = [path for path in sorted(folder.glob(pattern)) if path.is_file() and path.name != FILE_LIST]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    with atomic_write(folder / FILE_LIST) as partial:
+        partial.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+
+
+def flaw_of_files(folder: str | os.PathLike) -> str | None:
+    """
+    Returns which of the listed files of a folder is missing or truncated.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder with the list that [`list_files`] writes.
+
+    Returns:
+        `str` or `None`: the flaw in a few words, `None` if there is none.
+    """
+    folder = Path(folder)
+    try:
+        sizes = dict(json.loads((folder / FILE_LIST).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return f"its {FILE_LIST} is missing"
+    except (TypeError, ValueError):
+        return f"its {FILE_LIST} is damaged"
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"its {name} is missing"
+        if path.stat().st_size != size:
+            return f"its {name} has {path.stat().st_size:,} bytes instead of {size:,}"
+    return None
+
+
+def flaw_of_checkpoint(folder: str | os.PathLike) -> str | None:
+    """
+    Returns what a checkpoint lacks to resume from it.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            The checkpoint. Those of transformers' `Trainer`, which have no list of files, need a readable
+            `trainer_state.json`, weights, optimizer, scheduler and the state of the random number generators.
+
+    Returns:
+        `str` or `None`: the flaw in a few words, `None` if there is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return "there is no such folder"
+    flaw = flaw_of_files(folder) if (folder / FILE_LIST).exists() else None
+    return flaw or _missing_file(folder)
+
+
+def _missing_file(folder: Path) -> str | None:
+    try:
+        TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+    except FileNotFoundError:
+        return f"its {TRAINER_STATE_NAME} is missing"
+    except (ValueError, TypeError):
+        return f"its {TRAINER_STATE_NAME} is damaged"
+    # One file for each process; shards of FSDP and DeepSpeed are folders.
+    patterns = {
+        "weights": ("*.safetensors", "pytorch_model*", "global_step*"),
+        "optimizer": ("optimizer*", "global_step*"),
+        "scheduler": ("scheduler.pt",),
+        "state of the random number generators": ("rng_state*.pth",),
+    }
+    for part, names in patterns.items():
+        if not any(any(folder.glob(name)) for name in names):
+            return f"its {part} ({names[0]}) is missing"
+    return None
+
+
+def last_whole_checkpoint(folder: str | os.PathLike) -> tuple[str | None, dict[str, str]]:
+    """
+    Finds the last complete checkpoint of a training.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            The output folder of the training.
+
+    Returns:
+        `tuple(str or None, dict[str, str])`: the checkpoint with the highest step, `None` if there is none, and the
+        flaws of the later ones by their path.
+    """
+    skipped: dict[str, str] = {}
+    for checkpoint in reversed(sort_checkpoints(str(folder)) if os.path.isdir(folder) else []):
+        flaw = flaw_of_checkpoint(checkpoint)
+        if flaw is None:
+            return checkpoint, skipped
+        skipped[checkpoint] = flaw
+    return None, skipped
+
+
+__all__ = [
+    "FILE_LIST",
+    "CheckpointError",
+    "WholeCheckpointTrainer",
+    "finish_checkpoint",
+    "flaw_of_checkpoint",
+    "flaw_of_files",
+    "last_whole_checkpoint",
+    "list_files",
+]

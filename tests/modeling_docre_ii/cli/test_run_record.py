@@ -1,0 +1,141 @@
+"""The record of a run: which output folders a run may write to, and which differences it names."""
+
+import json
+
+import pytest
+
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.run_record import RECORD_FILE, RunRecord, open_run
+
+
+RESUMED = ["--resume_from_checkpoint", "last"]
+DOCUMENTS = '[{"title": "a", "text": "", "entities": []}]'
+
+
+@pytest.fixture
+def open_with(tmp_path):
+    """Opens the run of a command line, on two files of documents, in the folder `out`."""
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.json").write_text(DOCUMENTS)
+    files = ["--train_file", str(tmp_path / "train.json"), "--validation_file", str(tmp_path / "dev.json")]
+
+    def open_run_with(*arguments):
+        return open_run(parse_arguments(["--output_dir", str(tmp_path / "out"), *files, *arguments]), corpus=None)
+
+    return open_run_with
+
+
+def begin(tmp_path, name="stage_1/checkpoint-5"):
+    """Writes what a run leaves that was stopped."""
+    folder = tmp_path / "out" / name
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text("{}")
+
+
+def test_new_run_leaves_its_record(open_with, tmp_path):
+    record = open_with("--seed", "7")
+
+    assert record == RunRecord.read(tmp_path / "out")
+    assert record.identity["seed"] == 7
+    assert not record.is_finished and record.finished_stages == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "difference"),
+    [
+        (["--seed", "1"], "`seed` is 42 there and 1 here"),
+        (["--learning_rate", "0.5"], "`learning_rate` is 0.0001 there and 0.5 here"),
+        (["--stage_2", '{"num_train_epochs": 9}'], "`stage_2.num_train_epochs` is null there and 9.0 here"),
+        (["--model_kwargs", '{"pair_dropout": 0.3}'], "`model_kwargs` is {} there and"),
+        (["--max_train_documents", "3"], "`max_train_documents` is null there and 3 here"),
+        (["--model_name_or_path", "org/other"], "`model_name_or_path` "),
+        (["--stages", "1"], "`stages` is [1, 2] there and [1] here"),
+    ],
+)
+def test_folder_of_another_run_is_refused_by_what_differs(open_with, tmp_path, arguments, difference):
+    open_with()
+    begin(tmp_path)
+    with pytest.raises(ValueError) as error:
+        open_with(*arguments)
+    assert f"{str(tmp_path / 'out')!r} holds another run: " in str(error.value)
+    assert difference in str(error.value)
+    assert "`--overwrite_output_dir true`" in str(error.value)
+
+
+def test_other_documents_in_a_file_of_the_same_name_are_another_run(open_with, tmp_path):
+    open_with()
+    begin(tmp_path)
+    (tmp_path / "train.json").write_text(DOCUMENTS + " ")
+    with pytest.raises(ValueError, match="`train_file` \\(a file or folder with other contents\\)"):
+        open_with()
+
+
+def test_same_documents_in_another_file_are_the_same_run(open_with, tmp_path):
+    begun = open_with()
+    begin(tmp_path)
+    (tmp_path / "copy.json").write_text(DOCUMENTS)
+    assert open_with("--train_file", str(tmp_path / "copy.json"), *RESUMED) == begun
+
+
+def test_record_of_a_run_that_left_nothing_else_is_replaced(open_with, tmp_path):
+    open_with()
+    assert open_with("--seed", "1") == RunRecord.read(tmp_path / "out")
+    with pytest.raises(ValueError, match="`resume_from_checkpoint`: this run has not begun in"):
+        open_with("--seed", "2", *RESUMED)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--logging_steps", "3"], ["--push_to_hub", "true"], ["--do_predict", "true"], ["--save_total_limit", "1"]],
+)
+def test_arguments_that_do_not_change_what_is_learned_do_not_matter(open_with, tmp_path, arguments):
+    begun = open_with()
+    begin(tmp_path)
+    assert open_with(*arguments, *RESUMED) == begun
+
+
+def test_unfinished_run_is_continued_only_if_this_is_asked_for(open_with, tmp_path):
+    begun = open_with()
+    open_with()  # nothing is saved that could be lost
+    begin(tmp_path)
+    with pytest.raises(ValueError, match="holds this run, unfinished: add `--resume_from_checkpoint last`"):
+        open_with()
+    assert open_with(*RESUMED) == begun
+
+
+def test_finished_run_is_known_as_such(open_with, tmp_path):
+    open_with().finish(tmp_path / "out")
+    begin(tmp_path)
+    assert open_with().is_finished
+    assert open_with(*RESUMED).is_finished
+
+
+def test_there_is_nothing_to_resume(open_with):
+    with pytest.raises(ValueError, match="`resume_from_checkpoint`: this run has not begun in"):
+        open_with(*RESUMED)
+
+
+@pytest.mark.parametrize("record", [None, "", "{", "[]", '{"identity": {}, "unknown": 1}'])
+def test_training_without_a_readable_record_is_refused(open_with, tmp_path, record):
+    begin(tmp_path)
+    if record is not None:
+        (tmp_path / "out" / RECORD_FILE).write_text(record)
+    for arguments in ([], RESUMED):
+        with pytest.raises(ValueError, match=f"holds a training that no readable {RECORD_FILE} describes"):
+            open_with(*arguments)
+
+
+def test_overwriting_removes_the_training_and_nothing_else(open_with, tmp_path):
+    open_with()
+    begin(tmp_path)
+    begin(tmp_path, "checkpoint-7")
+    (tmp_path / "out" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+
+    record = open_with("--seed", "1", "--overwrite_output_dir", "true")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {RECORD_FILE, "notes.txt"}
+    assert json.loads((tmp_path / "out" / RECORD_FILE).read_text())["identity"]["seed"] == 1
+    assert record.identity["seed"] == 1
+
+    with pytest.raises(ValueError, match="`overwrite_output_dir` removes the checkpoints that"):
+        open_with("--overwrite_output_dir", "true", *RESUMED)

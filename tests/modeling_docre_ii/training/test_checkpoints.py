@@ -1,0 +1,191 @@
+"""Checkpoints are complete or not there, and a training resumes only from complete ones."""
+
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector
+
+from modeling_docre_ii.training.checkpoints import (
+    FILE_LIST,
+    UNFINISHED,
+    CheckpointError,
+    flaw_of_checkpoint,
+    last_whole_checkpoint,
+)
+
+
+SETTINGS = {"num_train_epochs": 3, "per_device_train_batch_size": 2, "learning_rate": 0.01, "logging_steps": 1}
+
+
+@pytest.fixture
+def train(features, make_trainer, tiny_model):
+    """Trains a model of the inference module, with dropout, and returns its weights and the Trainer."""
+
+    def run(model=None, resume_from_checkpoint=None, evaluation=None, **settings):
+        torch.manual_seed(5)
+        trainer = make_trainer(tiny_model(num_iterations=2), features[:6], evaluation, **SETTINGS | settings)
+        trainer.train(resume_from_checkpoint=resume_from_checkpoint)
+        return parameters_to_vector(trainer.model.parameters()).detach(), trainer
+
+    return run
+
+
+# Which checkpoints are complete
+
+
+def test_checkpoint_lists_its_files_and_leaves_nothing_beside_it(train, tmp_path):
+    train(save_strategy="epoch")
+
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3", "checkpoint-6", "checkpoint-9"}
+    for checkpoint in tmp_path.iterdir():
+        assert flaw_of_checkpoint(checkpoint) is None
+
+
+def test_checkpoint_without_one_of_its_files_or_with_half_of_it_is_not_resumed(train, tmp_path):
+    train(save_strategy="epoch", num_train_epochs=1)
+    checkpoint = tmp_path / "checkpoint-3"
+    files = [path for path in checkpoint.iterdir() if path.name != FILE_LIST]
+    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} <= {
+        path.name for path in files
+    }
+    for path in files:
+        content = path.read_bytes()
+        for half, words in ((None, "is missing"), (content[: len(content) // 2], "bytes")):
+            path.unlink() if half is None else path.write_bytes(half)
+            with pytest.raises(CheckpointError, match=rf"checkpoint-3.*{re.escape(path.name)} .*{words}"):
+                train(resume_from_checkpoint=str(checkpoint))
+            assert last_whole_checkpoint(tmp_path) == (None, {str(checkpoint): flaw_of_checkpoint(checkpoint)})
+            path.write_bytes(content)
+    assert flaw_of_checkpoint(checkpoint) is None
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_checkpoint_without_a_list_needs_all_that_a_training_resumes_from(train, tmp_path, name):
+    """Those that transformers' `Trainer` or an earlier version wrote."""
+    train(save_strategy="epoch", num_train_epochs=1)
+    (tmp_path / "checkpoint-3" / FILE_LIST).unlink()
+    assert flaw_of_checkpoint(tmp_path / "checkpoint-3") is None
+
+    (tmp_path / "checkpoint-3" / name).unlink()
+    assert "is missing" in flaw_of_checkpoint(tmp_path / "checkpoint-3")
+
+
+def test_last_whole_checkpoint_is_resumed_and_later_ones_are_named(train, tmp_path):
+    whole, _ = train(save_strategy="epoch")
+    os.truncate(tmp_path / "checkpoint-9" / "optimizer.pt", 100)
+    (tmp_path / "checkpoint-6" / "trainer_state.json").unlink()
+
+    checkpoint, skipped = last_whole_checkpoint(tmp_path)
+    assert checkpoint == str(tmp_path / "checkpoint-3")
+    assert list(skipped) == [str(tmp_path / "checkpoint-9"), str(tmp_path / "checkpoint-6")]
+
+    resumed, _ = train(resume_from_checkpoint=True, save_strategy="epoch")
+    assert torch.equal(resumed, whole)
+
+
+@pytest.mark.parametrize("save_strategy", ["epoch", "best"])
+def test_best_checkpoint_is_kept_under_its_final_name(
+    train, features, documents_of, make_trainer, tiny_model, save_strategy, tmp_path
+):
+    rows = features[:6]
+    trainer = make_trainer(
+        tiny_model(num_iterations=2),
+        rows,
+        rows,
+        documents=documents_of(rows),
+        save_strategy=save_strategy,
+        eval_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        **SETTINGS,
+    )
+    trainer.train()
+
+    best = Path(trainer.state.best_model_checkpoint)
+    assert best == tmp_path / f"checkpoint-{trainer.state.best_global_step}"
+    assert flaw_of_checkpoint(best) is None
+    assert UNFINISHED not in {path.name for path in tmp_path.iterdir()}
+
+
+# Processes that die, and folders that cannot be written
+
+
+def in_another_process(function):
+    """Runs a function in a process of its own, and returns how that ended."""
+    process = multiprocessing.get_context("fork").Process(target=function)
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json", FILE_LIST]
+)
+def test_process_killed_while_it_saves_leaves_the_checkpoints_before(train, tmp_path, monkeypatch, name):
+    """Killed at the moment that a file of the second checkpoint appears."""
+    whole, _ = train(save_strategy="epoch")
+    for path in list(tmp_path.iterdir()):
+        shutil.rmtree(path)
+
+    def train_and_die():
+        watched = tmp_path / UNFINISHED / "checkpoint-6" / name
+
+        def die_when_it_appears(event, _):
+            # Python calls this for each file that is opened, and for the signal as well.
+            if event == "open" and watched.exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(die_when_it_appears)
+        train(save_strategy="epoch")
+
+    assert in_another_process(train_and_die) == -signal.SIGKILL
+    assert (tmp_path / UNFINISHED).exists() or (tmp_path / "checkpoint-6").exists()
+
+    resumed, _ = train(resume_from_checkpoint=True, save_strategy="epoch")
+    assert torch.equal(resumed, whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3", "checkpoint-6", "checkpoint-9"}
+
+
+def test_checkpoint_that_does_not_fit_on_the_disk_is_one_error_and_the_training_resumes(train, tmp_path):
+    """A limit on the size of files acts as a full disk: the optimizer's state is larger than the weights."""
+    whole, _ = train(save_strategy="epoch")
+    limit = (tmp_path / "checkpoint-6" / "optimizer.pt").stat().st_size - 1
+    for step in (6, 9):
+        shutil.rmtree(tmp_path / f"checkpoint-{step}")
+    message = tmp_path / "message"
+
+    def train_on_a_full_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            train(resume_from_checkpoint=True, save_strategy="epoch")
+        except CheckpointError as error:
+            message.write_text(str(error))
+
+    assert in_another_process(train_on_a_full_disk) == 0
+    assert message.read_text().startswith(f"cannot save a checkpoint in {str(tmp_path)!r} at step 6: ")
+    message.unlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3"}
+
+    resumed, _ = train(resume_from_checkpoint=True, save_strategy="epoch")
+    assert torch.equal(resumed, whole)
+
+
+# Evaluation
+
+
+def test_evaluation_does_not_change_the_training(train, features):
+    alone, _ = train(save_strategy="no")
+    evaluating = {"eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "loss"}
+    evaluated, _ = train(save_strategy="no", evaluation=features[:4], **evaluating)
+
+    assert torch.equal(evaluated, alone)
