@@ -76,8 +76,8 @@ def save_results(folder: Path, split: str, metrics: Mapping[str, float], combine
         metrics (`dict[str, float]`):
             The metrics.
         combined (`bool`, *optional*, defaults to `True`):
-            Whether to add them to `all_results.json` as well. That of a run that was killed may be damaged, and is
-            then written anew.
+            Whether to add them to `all_results.json` as well. A damaged one, as a killed run may leave it, is
+            replaced.
 
     Raises:
         `OSError`: a file cannot be written. The message names it.

@@ -109,7 +109,7 @@ def test_checkpoint_that_lacks_a_tensor_does_not_predict(save_damaged, documents
     folder = save_damaged(without(name))
     with pytest.raises((WeightsError, SystemExit), match=f"{str(folder)!r} lacks {name!r}, which would be drawn at"):
         WAYS[way](folder, documents, tmp_path)
-    assert not list(tmp_path.glob("out/*.*"))
+    assert not list(tmp_path.glob("out/[!.]*"))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -118,7 +118,7 @@ def test_weight_that_is_no_number_is_named_before_anything_is_written(save_damag
     folder = save_damaged(filled(TENSORS[0], value))
     with pytest.raises((WeightsError, SystemExit), match=f"weights of {str(folder)!r} are NaN or .*: {TENSORS[0]!r}"):
         WAYS[way](folder, documents, tmp_path)
-    assert not list(tmp_path.glob("out/*.*"))
+    assert not list(tmp_path.glob("out/[!.]*"))
 
 
 def test_many_tensors_are_counted(save_damaged):
