@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from .decoding import is_finite
+
 
 # Modules that only the loss of the training needs.
 _TRAINING_ONLY = ("contrastive_predictor.",)
@@ -68,7 +70,7 @@ def check_weights(model: Any) -> None:
 
 def _is_finite(weight: torch.Tensor) -> bool:
     # Weights on the meta device are offloaded, and quantized ones cannot be infinite.
-    return weight.is_meta or not weight.is_floating_point() or bool(torch.isfinite(weight).all())
+    return weight.is_meta or not weight.is_floating_point() or is_finite(weight)
 
 
 def _named(names: Any, most: int = 3) -> str:
