@@ -3,7 +3,7 @@
 import numbers
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -231,15 +231,34 @@ def _split(text: str, breaks: Sequence[int], spans: Iterable[Span]) -> list[list
                 for token in sentence:
                     offset = section_start + token.offset
                     edges.update((offset, offset + len(token.value)))
-    inside_a_mention = {start for start in starts for span in spans if span[0] < start < span[1]}
-    sentence_edges = sorted({0, len(text)} | starts - inside_a_mention)
-    sentences = [_tokens(text, start, end, edges) for start, end in pairwise(sentence_edges)]
+    sentence_edges = [0, *_between_mentions(starts, spans, len(text)), len(text)]
+    # Both lists are sorted, so that every edge is looked at once, in the sentence that it is in.
+    token_edges, position = sorted(edges), 0
+    sentences = []
+    for start, end in pairwise(sentence_edges):
+        cuts = [start]
+        while position < len(token_edges) and token_edges[position] < end:
+            if token_edges[position] > start:
+                cuts.append(token_edges[position])
+            position += 1
+        sentences.append(_tokens(text, [*cuts, end]))
     return [tokens for tokens in sentences if tokens]
 
 
-def _tokens(text: str, start: int, end: int, edges: set[int]) -> list[Span]:
+def _between_mentions(starts: Iterable[int], spans: Iterable[Span], length: int) -> Iterator[int]:
+    """Yields the sentence starts inside the text that are not inside a mention, in order."""
+    by_start = sorted(spans)
+    position, last_end = 0, 0
+    for start in sorted(starts):
+        while position < len(by_start) and by_start[position][0] < start:
+            last_end = max(last_end, by_start[position][1])
+            position += 1
+        if last_end <= start and 0 < start < length:
+            yield start
+
+
+def _tokens(text: str, cuts: Sequence[int]) -> list[Span]:
     # White space and the hyphens of compounds, which syntok leaves out of its tokens, are between two edges as well.
-    cuts = [start, *sorted(edge for edge in edges if start < edge < end), end]
     return [
         (word.start() + left, word.end() + left)
         for left, right in pairwise(cuts)
