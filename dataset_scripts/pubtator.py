@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from dataset_scripts.corpus_builder import open_text
 from modeling_docre_ii.documents import DocumentError
+from modeling_docre_ii.quoting import quote
 from modeling_docre_ii.text_documents import document_from_text
 
 
@@ -124,13 +125,16 @@ def _read_annotation_line(
     fields: list[str], place: str, abstract: Abstract, types: Sequence[str], relation: str
 ) -> None:
     if fields[0] != abstract.pmid:
-        fail(place, f"PMID {fields[0]!r}, expected {abstract.pmid!r}, or an empty line before the next abstract")
+        fail(
+            place,
+            f"PMID {quote(fields[0], 60)}, expected {abstract.pmid!r}, or an empty line before the next abstract",
+        )
     if len(fields) in (6, 7):
         abstract.annotations.append(read_annotation(fields, place, abstract, types))
     elif len(fields) == 4:
         _, found_relation, head, tail = fields
         if found_relation != relation:
-            fail(place, f"abstract {abstract.pmid}: relation {found_relation!r}, expected {relation!r}")
+            fail(place, f"abstract {abstract.pmid}: relation {quote(found_relation)}, expected {relation!r}")
         abstract.facts.append((place, found_relation, head, tail))
     else:
         fail(
@@ -149,22 +153,25 @@ def read_annotation(fields: Sequence[str], place: str, abstract: Abstract, types
     """
     _, first, last, mention, mention_type, identifiers = fields[:6]
     text = abstract.text
-    place_in = f"abstract {abstract.pmid}, mention {mention!r}"
-    if not (first.isdecimal() and last.isdecimal()):
-        fail(place, f"{place_in}: start {first!r} and end {last!r}, expected the positions of two characters")
+    place_in = f"abstract {abstract.pmid}, mention {quote(mention, 80)}"
+    # A position of more digits is in no text, and Python reads no number of over 4,300.
+    if not all(position.isdecimal() and len(position) < 20 for position in (first, last)):
+        fail(
+            place, f"{place_in}: start {quote(first)} and end {quote(last)}, expected the positions of two characters"
+        )
     start, end = int(first), int(last)
     if not start < end <= len(text):
         expected = f"start < end <= {len(text)}, the length of title and abstract"
         fail(place, f"{place_in}: [{start}, {end}), expected {expected}")
     if text[start:end] != mention:
-        fail(place, f"{place_in}: the text from {start} to {end} is {text[start:end]!r}")
+        fail(place, f"{place_in}: the text from {start} to {end} is {quote(text[start:end], 80)}")
     if mention != mention.strip():
         fail(place, f"{place_in}: expected no white space at its start and end")
     if mention_type not in types:
-        fail(place, f"{place_in}: type {mention_type!r}, expected {' or '.join(types)}")
+        fail(place, f"{place_in}: type {quote(mention_type)}, expected {' or '.join(types)}")
     parts = identifiers.strip().split("|")
     if not all(parts):
-        fail(place, f"{place_in}: ids {identifiers!r}, expected {UNGROUNDED} or one id or several, joined by '|'")
+        fail(place, f"{place_in}: ids {quote(identifiers)}, expected {UNGROUNDED} or one id or several, joined by '|'")
     # An identifier can be repeated, but gives only one mention.
     ids = tuple(part for part in dict.fromkeys(parts) if part != UNGROUNDED)
     return Annotation(place, start, end, mention, mention_type, ids)
@@ -200,7 +207,9 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
     for place, relation, head, tail in abstract.facts:
         for kind, identifier in ((head_type, head), (tail_type, tail)):
             if (kind, identifier) not in index:
-                fail(place, f"abstract {abstract.pmid}: {relation} of {kind} {identifier!r}, which has no mention")
+                fail(
+                    place, f"abstract {abstract.pmid}: {relation} of {kind} {quote(identifier)}, which has no mention"
+                )
         fact = (index[head_type, head], index[tail_type, tail], relation)
         if fact in facts:
             fail(place, f"abstract {abstract.pmid}: {relation} of {head} and {tail} is repeated")
