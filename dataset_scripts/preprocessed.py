@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Any
 
 from dataset_scripts.corpus_builder import open_text
-from dataset_scripts.pubtator import UNGROUNDED, fail
+from dataset_scripts.pubtator import UNGROUNDED, fail, is_number
 from modeling_docre_ii.quoting import quote
 
 
@@ -83,7 +83,7 @@ class _Line:
             if head is None or tail is None:
                 continue
             if (head, tail) in seen:
-                fail(place, f"the pair of {columns[5]} and {columns[11]} is repeated")
+                fail(place, f"the pair of {columns[5][:40]} and {columns[11][:40]} is repeated")
             seen.add((head, tail))
             pairs = known[columns[0]]
             if pairs is not None:
@@ -108,7 +108,7 @@ class _Line:
             self.entities.append(self._mentions(columns, place))
         index, first_columns = self.known[kind, identifier]
         if columns != first_columns:
-            fail(place, f"the mentions of {identifier} differ from those in an earlier pair")
+            fail(place, f"the mentions of {identifier[:40]} differ from those in an earlier pair")
         return index
 
     def _mentions(self, columns: Sequence[str], place: str) -> list[dict[str, Any]]:
@@ -122,8 +122,7 @@ class _Line:
 
     def _numbers(self, column: str, place: str) -> list[int]:
         parts = column.split(":")
-        # A position of more digits is in no text, and Python reads no number of over 4,300.
-        if not all(part.isdecimal() and len(part) < 20 for part in parts):
+        if not all(map(is_number, parts)):
             fail(place, f"found {quote(column)}, expected numbers joined by ':'")
         return [int(part) for part in parts]
 

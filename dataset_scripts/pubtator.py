@@ -115,7 +115,7 @@ def _complete(abstract: Abstract) -> Abstract:
 def _read_text_line(line: str, kind: str, place: str, pmid: str | None = None) -> tuple[str, str, str]:
     found_pmid, _, rest = line.partition("|")
     found_kind, separator, text = rest.partition("|")
-    if not separator or found_kind != kind or (found_pmid != pmid if pmid else not found_pmid.isdecimal()):
+    if not separator or found_kind != kind or (found_pmid != pmid if pmid else not is_number(found_pmid)):
         name = {"t": "title", "a": "abstract"}[kind]
         fail(place, f"found {line[:40]!r}, expected the {name} line {pmid or 'PMID'}|{kind}|...")
     return found_pmid, place, text
@@ -154,8 +154,7 @@ def read_annotation(fields: Sequence[str], place: str, abstract: Abstract, types
     _, first, last, mention, mention_type, identifiers = fields[:6]
     text = abstract.text
     place_in = f"abstract {abstract.pmid}, mention {quote(mention, 80)}"
-    # A position of more digits is in no text, and Python reads no number of over 4,300.
-    if not all(position.isdecimal() and len(position) < 20 for position in (first, last)):
+    if not (is_number(first) and is_number(last)):
         fail(
             place, f"{place_in}: start {quote(first)} and end {quote(last)}, expected the positions of two characters"
         )
@@ -212,10 +211,16 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
                 )
         fact = (index[head_type, head], index[tail_type, tail], relation)
         if fact in facts:
-            fail(place, f"abstract {abstract.pmid}: {relation} of {head} and {tail} is repeated")
+            fail(place, f"abstract {abstract.pmid}: {relation} of {head[:40]} and {tail[:40]} is repeated")
         facts[fact] = None
     document["labels"] = [{"h": head, "t": tail, "r": relation, "evidence": []} for head, tail, relation in facts]
     return document
+
+
+def is_number(field: str) -> bool:
+    """Returns whether a field is a PMID or a position: decimal digits, not too many for either."""
+    # Python reads no number of over 4,300 digits, and messages quote PMIDs.
+    return field.isdecimal() and len(field) < 20
 
 
 def add_once(pmid: str, place: str, place_of_pmid: dict[str, str]) -> None:

@@ -185,6 +185,8 @@ class DocREIIProcessor(ProcessorMixin):
         """
         if return_tensors not in (None, "pt"):
             raise ValueError(f"`return_tensors` must be 'pt' or None, got {return_tensors!r}")
+        if not isinstance(documents, Iterable):
+            raise DocumentError(f"found {quote(documents)}, expected a document, a mapping, or several")
         documents = [documents] if isinstance(documents, (Mapping, str)) else list(documents)
         if not documents:
             raise ValueError("there are no documents to process")

@@ -143,7 +143,8 @@ def _zipped_result(path: Path) -> bytes:
         except PredictionError:
             raise
         except _DAMAGED as error:
-            raise PredictionError(f"{path}: not a complete zip file: {error}") from error
+            # Some messages of `zipfile` quote what it found.
+            raise PredictionError(f"{path}: not a complete zip file: {str(error)[:200]}") from error
 
 
 def _read_result(archive: zipfile.ZipFile, path: Path) -> bytes:
