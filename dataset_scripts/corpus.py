@@ -1,6 +1,5 @@
 """The documents of a run, from local files or from the Hub."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +10,12 @@ import datasets
 from datasets import DatasetDict
 
 from dataset_scripts.corpus_builder import CorpusBuilder
-from dataset_scripts.docred import DocRED
+from dataset_scripts.docred import DocRED, check_relations
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from dataset_scripts.known_corpora import KNOWN_CORPORA
 from modeling_docre_ii.documents import with_relation_ids
 from modeling_docre_ii.evaluation.scores import NamedFact, named_facts
+from modeling_docre_ii.utils.json_text import parse_json
 from modeling_docre_ii.utils.suggestions import check_names
 
 
@@ -166,9 +166,11 @@ def make_builder(
 
 def _read_relations(path: str) -> dict[str, str]:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        relations = parse_json(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"`relations_file`: {path!r} is not JSON: {error}") from error
+    check_relations(f"`relations_file`: {path!r}", relations)
+    return relations
 
 
 def _relation_names_of(splits: DatasetDict, relations_file: str | None) -> dict[str, str]:

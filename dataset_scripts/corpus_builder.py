@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
-from modeling_docre_ii.documents import CorpusCounts, DocumentError, check_document, count_documents
+from modeling_docre_ii.documents import CorpusCounts, DocumentError, check_document, count_documents, name_of
 from modeling_docre_ii.text_documents import document_of
 
 
@@ -81,6 +81,8 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     """
 
     files_hint = ""
+    # Where the last document was read, for errors.
+    _place = ""
 
     @property
     def candidate_types(self) -> list[list[str]] | None:
@@ -150,9 +152,13 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             super()._prepare_split(split_generator, **kwargs)
         except DatasetGenerationError as error:
             # The message of `datasets`, "An error occurred while generating the dataset", hides the cause.
-            if isinstance(error.__cause__, DocumentError):
-                raise error.__cause__ from None
-            raise
+            cause = error.__cause__
+            if isinstance(cause, DocumentError):
+                raise cause from None
+            if isinstance(cause, OSError):
+                raise OSError(f"{self.cache_dir}: writing the documents there failed: {cause}") from cause
+            where = self._place or split_generator.name
+            raise DocumentError(f"{where}: reading failed: {type(cause).__name__}: {cause}") from cause
 
     def _generate_examples(self, split: str, files: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
         relations = frozenset(self.relation_names)
@@ -160,12 +166,14 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         file_of_title: dict[str, str] = {}
         counts = CorpusCounts()
         for path in files:
+            self._place = path
             for place, document in self._read_documents(path, split):
+                self._place = f"{path}, {place}"
                 try:
                     document = document_of(document)
                     check_document(document, relations)
                 except DocumentError as error:
-                    raise DocumentError(f"{path}, {place}: {error}") from None
+                    raise DocumentError(f"{self._place}: {error}") from None
                 _check_title(document["title"], split, path, file_of_title)
                 yield f"{path}:{place}", _to_example(document, features)
                 counts += count_documents([document])
@@ -177,11 +185,13 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
     """
     Opens a text file in UTF-8, plain or, by its name, gzipped.
 
+    A byte order mark at its start is skipped.
+
     Raises:
         [`DocumentError`]: the file cannot be read to its end. The message names it.
     """
     try:
-        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as stream:
+        with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8-sig") as stream:
             yield stream
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DocumentError(f"{path}: reading it failed: {error}") from None
@@ -199,7 +209,7 @@ def _digest(path: str) -> str:
 
 def _check_title(title: str, split: str, path: str, file_of_title: dict[str, str]) -> None:
     if title in file_of_title:
-        message = f"{path}: document {title!r} is already in the {split} split, from {file_of_title[title]}"
+        message = f"{path}: {name_of({'title': title})} is already in the {split} split, from {file_of_title[title]}"
         if split != datasets.Split.TRAIN:
             raise DocumentError(f"{message}: predictions are scored by title, so titles must be unique")
         logger.warning(message)

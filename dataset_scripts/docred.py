@@ -11,6 +11,8 @@ from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig, open_tex
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii.documents import NO_RELATION, DocumentError
 from modeling_docre_ii.evaluation.scores import DOCRED_CITATION
+from modeling_docre_ii.quoting import lone_surrogate, quote
+from modeling_docre_ii.utils.json_text import parse_json
 
 
 DOCRED_HOMEPAGE = "https://github.com/thunlp/DocRED"
@@ -44,8 +46,7 @@ class DocREDConfig(CorpusConfig):
         # The base class ignores the order of a dict, but the order of the relations defines their class ids.
         identity = dict(config_kwargs)
         if self.relations is not None:
-            if not isinstance(self.relations, Mapping):
-                raise ValueError(f"relations is {self.relations!r}, expected a dict of relation id -> readable name")
+            check_relations("relations", self.relations)
             identity["relations"] = list(self.relations.items())
         return super().create_config_id(identity, custom_features=custom_features)
 
@@ -120,7 +121,7 @@ class DocRED(CorpusBuilder):
             return _read_lines(path)
         try:
             with open_text(path) as stream:
-                documents = json.load(stream)
+                documents = parse_json(stream.read())
         except json.JSONDecodeError as error:
             hint = " (one document a line is a .jsonl file)" if error.msg == "Extra data" else ""
             raise DocumentError(
@@ -132,6 +133,32 @@ class DocRED(CorpusBuilder):
         return ((f"item {index}", document) for index, document in enumerate(documents))
 
 
+def check_relations(source: str, relations: Any) -> None:
+    """
+    Checks the relations of a corpus.
+
+    Args:
+        source (`str`):
+            The argument or the file that they come from, for the message.
+        relations (`Mapping`):
+            Relation id -> readable name.
+
+    Raises:
+        `ValueError`: they are no mapping of strings to strings. The message names the relation.
+    """
+    if not isinstance(relations, Mapping):
+        raise ValueError(f"{source} is {quote(relations)}, expected a dict of relation id -> readable name")
+    for relation, name in relations.items():
+        for value, what in ((relation, "the id"), (name, f"the name of {quote(relation)}")):
+            if not isinstance(value, str):
+                raise ValueError(f"{source}: {what} is {quote(value)}, expected a string")
+            if surrogate := lone_surrogate(value):
+                raise ValueError(
+                    f"{source}: {what} is {quote(value)}, expected text that UTF-8 can encode, without the lone "
+                    f"surrogate {surrogate}"
+                )
+
+
 def _read_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Reads JSON lines, one document at a time. Blank lines are skipped."""
     number_read = 0
@@ -140,7 +167,7 @@ def _read_lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                document = json.loads(line)
+                document = parse_json(line)
             except json.JSONDecodeError as error:
                 raise DocumentError(
                     f"{path}, line {number}: expected one JSON document a line, but reading it failed: {error.msg} "

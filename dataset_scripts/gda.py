@@ -11,7 +11,8 @@ import datasets
 
 from dataset_scripts.biomedical_builder import BiomedicalBuilder
 from dataset_scripts.corpus_builder import CorpusConfig, logger, open_text
-from dataset_scripts.pubtator import Abstract, add_once, fail, read_annotation, to_document
+from dataset_scripts.pubtator import Abstract, add_once, fail, is_number, read_annotation, to_document
+from modeling_docre_ii.quoting import quote
 
 
 GDA_HOMEPAGE = "https://bitbucket.org/alexwuhkucs/gda-extraction"
@@ -206,7 +207,7 @@ def read_pmids(path: str) -> frozenset[str]:
     pmids = set()
     for place, line in _lines(path):
         if line.strip():
-            if not line.strip().isdecimal():
+            if not is_number(line.strip()):
                 fail(place, f"found {line[:40]!r}, expected a PMID, a number")
             pmids.add(line.strip())
     if not pmids:
@@ -217,7 +218,7 @@ def read_pmids(path: str) -> frozenset[str]:
 def _abstract(block: Sequence[tuple[str, str]], place_of_pmid: dict[str, str]) -> Abstract:
     place, pmid = block[0]
     pmid = pmid.strip()
-    if not pmid.isdecimal():
+    if not is_number(pmid):
         fail(place, f"found {pmid[:40]!r}, expected a PMID, a number alone in its line")
     if len(block) != 3:
         fail(
@@ -258,13 +259,13 @@ def _read_labels(path: str, abstracts: Mapping[str, Abstract], relation: str) ->
         pmid, head, tail = pair
         abstract = _known(pmid, abstracts, place)
         if label not in ("0", "1"):
-            fail(place, f"abstract {pmid}: label {label!r}, expected 0 or 1")
+            fail(place, f"abstract {pmid}: label {quote(label)}, expected 0 or 1")
         if tuple(pair) in earlier:
             first_place, first_label = earlier[tuple(pair)]
             fail(
                 place,
-                f"abstract {pmid}: the pair of {head} and {tail} with label {label} repeats that with label "
-                f"{first_label} at {first_place}",
+                f"abstract {pmid}: the pair of {quote(head)} and {quote(tail)} with label {label} repeats that with "
+                f"label {first_label} at {first_place}",
             )
         earlier[tuple(pair)] = (place, label)
         if label == "1":
@@ -282,7 +283,7 @@ def _rows(path: str) -> Iterator[tuple[str, list[str]]]:
                 if heading is not None:
                     yield place, row
                 elif row[0].strip().isdecimal():
-                    fail(place, f"found the row {','.join(row)}, expected a heading first")
+                    fail(place, f"found the row {','.join(row)[:40]!r}, expected a heading first")
                 else:
                     heading = row
         except csv.Error as error:
@@ -293,7 +294,7 @@ def _rows(path: str) -> Iterator[tuple[str, list[str]]]:
 
 def _known(pmid: str, abstracts: Mapping[str, Abstract], place: str) -> Abstract:
     if pmid not in abstracts:
-        fail(place, f"PMID {pmid!r}, expected that of an abstract in {ABSTRACTS}")
+        fail(place, f"PMID {quote(pmid)}, expected that of an abstract in {ABSTRACTS}")
     return abstracts[pmid]
 
 

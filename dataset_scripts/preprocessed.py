@@ -5,7 +5,8 @@ from itertools import accumulate
 from typing import Any
 
 from dataset_scripts.corpus_builder import open_text
-from dataset_scripts.pubtator import UNGROUNDED, fail
+from dataset_scripts.pubtator import UNGROUNDED, fail, is_number
+from modeling_docre_ii.quoting import quote
 
 
 COLUMNS = 17
@@ -56,9 +57,9 @@ class _Line:
         if len(fields) < 2 or (len(fields) - 2) % COLUMNS:
             fail(place, f"{len(fields)} fields, expected PMID, sentences, and {COLUMNS} more for every pair")
         self.pmid, sentences, *columns = fields
-        self.place = f"{place}: document {self.pmid}"
+        self.place = f"{place}: document {self.pmid[:40]}"
         if not self.pmid.strip() or not sentences.strip(" |"):
-            fail(place, f"PMID {self.pmid!r} and sentences {sentences[:40]!r}, expected neither to be empty")
+            fail(place, f"PMID {quote(self.pmid)} and sentences {quote(sentences, 80)}, expected neither to be empty")
         self.sentences = [sentence.split(" ") for sentence in sentences.split("|")]
         self.offsets = [0, *accumulate(map(len, self.sentences))]
         self.pairs = [columns[start : start + COLUMNS] for start in range(0, len(columns), COLUMNS)]
@@ -74,15 +75,15 @@ class _Line:
         for number, columns in enumerate(self.pairs, start=1):
             place = f"{self.place}, pair {number}"
             if columns[0] not in known:
-                fail(place, f"relation {columns[0]!r}, expected {', '.join(known)}")
+                fail(place, f"relation {quote(columns[0])}, expected {', '.join(known)}")
             if columns[1] not in ("L2R", "R2L"):
-                fail(place, f"direction {columns[1]!r}, expected L2R or R2L")
+                fail(place, f"direction {quote(columns[1])}, expected L2R or R2L")
             head = self._read_entity(columns[5:11], head_type, f"{place}, first argument")
             tail = self._read_entity(columns[11:17], tail_type, f"{place}, second argument")
             if head is None or tail is None:
                 continue
             if (head, tail) in seen:
-                fail(place, f"the pair of {columns[5]} and {columns[11]} is repeated")
+                fail(place, f"the pair of {columns[5][:40]} and {columns[11][:40]} is repeated")
             seen.add((head, tail))
             pairs = known[columns[0]]
             if pairs is not None:
@@ -99,7 +100,7 @@ class _Line:
         """Returns the index of an entity, added at its first pair; `None` for an ungrounded one."""
         identifier, _, kind, *_ = columns
         if kind != expected_type:
-            fail(place, f"type {kind!r}, expected {expected_type!r}")
+            fail(place, f"type {quote(kind)}, expected {expected_type!r}")
         if identifier == UNGROUNDED:
             return None
         if (kind, identifier) not in self.known:
@@ -107,7 +108,7 @@ class _Line:
             self.entities.append(self._mentions(columns, place))
         index, first_columns = self.known[kind, identifier]
         if columns != first_columns:
-            fail(place, f"the mentions of {identifier} differ from those in an earlier pair")
+            fail(place, f"the mentions of {identifier[:40]} differ from those in an earlier pair")
         return index
 
     def _mentions(self, columns: Sequence[str], place: str) -> list[dict[str, Any]]:
@@ -121,17 +122,20 @@ class _Line:
 
     def _numbers(self, column: str, place: str) -> list[int]:
         parts = column.split(":")
-        if not all(part.isdecimal() for part in parts):
-            fail(place, f"found {column!r}, expected numbers joined by ':'")
+        if not all(map(is_number, parts)):
+            fail(place, f"found {quote(column)}, expected numbers joined by ':'")
         return [int(part) for part in parts]
 
     def _mention(
         self, name: str, start: int, end: int, sentence: int, identifier: str, kind: str, place: str
     ) -> dict[str, Any]:
         if sentence >= len(self.sentences):
-            fail(place, f"mention {name!r}: sentence {sentence}, expected one from 0 to {len(self.sentences) - 1}")
+            fail(
+                place,
+                f"mention {quote(name, 80)}: sentence {sentence}, expected one from 0 to {len(self.sentences) - 1}",
+            )
         first, last = self.offsets[sentence], self.offsets[sentence + 1]
         if not first <= start < end <= last:
-            fail(place, f"mention {name!r}: tokens [{start}, {end}), expected some of [{first}, {last})")
+            fail(place, f"mention {quote(name, 80)}: tokens [{start}, {end}), expected some of [{first}, {last})")
         span = [start - first, end - first]
         return {"name": name, "sent_id": sentence, "pos": span, "type": kind, "kb_id": identifier}

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from dataset_scripts.corpus_builder import open_text
 from modeling_docre_ii.documents import DocumentError
+from modeling_docre_ii.quoting import quote
 from modeling_docre_ii.text_documents import document_from_text
 
 
@@ -114,7 +115,7 @@ def _complete(abstract: Abstract) -> Abstract:
 def _read_text_line(line: str, kind: str, place: str, pmid: str | None = None) -> tuple[str, str, str]:
     found_pmid, _, rest = line.partition("|")
     found_kind, separator, text = rest.partition("|")
-    if not separator or found_kind != kind or (found_pmid != pmid if pmid else not found_pmid.isdecimal()):
+    if not separator or found_kind != kind or (found_pmid != pmid if pmid else not is_number(found_pmid)):
         name = {"t": "title", "a": "abstract"}[kind]
         fail(place, f"found {line[:40]!r}, expected the {name} line {pmid or 'PMID'}|{kind}|...")
     return found_pmid, place, text
@@ -124,13 +125,16 @@ def _read_annotation_line(
     fields: list[str], place: str, abstract: Abstract, types: Sequence[str], relation: str
 ) -> None:
     if fields[0] != abstract.pmid:
-        fail(place, f"PMID {fields[0]!r}, expected {abstract.pmid!r}, or an empty line before the next abstract")
+        fail(
+            place,
+            f"PMID {quote(fields[0], 60)}, expected {abstract.pmid!r}, or an empty line before the next abstract",
+        )
     if len(fields) in (6, 7):
         abstract.annotations.append(read_annotation(fields, place, abstract, types))
     elif len(fields) == 4:
         _, found_relation, head, tail = fields
         if found_relation != relation:
-            fail(place, f"abstract {abstract.pmid}: relation {found_relation!r}, expected {relation!r}")
+            fail(place, f"abstract {abstract.pmid}: relation {quote(found_relation)}, expected {relation!r}")
         abstract.facts.append((place, found_relation, head, tail))
     else:
         fail(
@@ -149,22 +153,24 @@ def read_annotation(fields: Sequence[str], place: str, abstract: Abstract, types
     """
     _, first, last, mention, mention_type, identifiers = fields[:6]
     text = abstract.text
-    place_in = f"abstract {abstract.pmid}, mention {mention!r}"
-    if not (first.isdecimal() and last.isdecimal()):
-        fail(place, f"{place_in}: start {first!r} and end {last!r}, expected the positions of two characters")
+    place_in = f"abstract {abstract.pmid}, mention {quote(mention, 80)}"
+    if not (is_number(first) and is_number(last)):
+        fail(
+            place, f"{place_in}: start {quote(first)} and end {quote(last)}, expected the positions of two characters"
+        )
     start, end = int(first), int(last)
     if not start < end <= len(text):
         expected = f"start < end <= {len(text)}, the length of title and abstract"
         fail(place, f"{place_in}: [{start}, {end}), expected {expected}")
     if text[start:end] != mention:
-        fail(place, f"{place_in}: the text from {start} to {end} is {text[start:end]!r}")
+        fail(place, f"{place_in}: the text from {start} to {end} is {quote(text[start:end], 80)}")
     if mention != mention.strip():
         fail(place, f"{place_in}: expected no white space at its start and end")
     if mention_type not in types:
-        fail(place, f"{place_in}: type {mention_type!r}, expected {' or '.join(types)}")
+        fail(place, f"{place_in}: type {quote(mention_type)}, expected {' or '.join(types)}")
     parts = identifiers.strip().split("|")
     if not all(parts):
-        fail(place, f"{place_in}: ids {identifiers!r}, expected {UNGROUNDED} or one id or several, joined by '|'")
+        fail(place, f"{place_in}: ids {quote(identifiers)}, expected {UNGROUNDED} or one id or several, joined by '|'")
     # An identifier can be repeated, but gives only one mention.
     ids = tuple(part for part in dict.fromkeys(parts) if part != UNGROUNDED)
     return Annotation(place, start, end, mention, mention_type, ids)
@@ -200,13 +206,21 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
     for place, relation, head, tail in abstract.facts:
         for kind, identifier in ((head_type, head), (tail_type, tail)):
             if (kind, identifier) not in index:
-                fail(place, f"abstract {abstract.pmid}: {relation} of {kind} {identifier!r}, which has no mention")
+                fail(
+                    place, f"abstract {abstract.pmid}: {relation} of {kind} {quote(identifier)}, which has no mention"
+                )
         fact = (index[head_type, head], index[tail_type, tail], relation)
         if fact in facts:
-            fail(place, f"abstract {abstract.pmid}: {relation} of {head} and {tail} is repeated")
+            fail(place, f"abstract {abstract.pmid}: {relation} of {head[:40]} and {tail[:40]} is repeated")
         facts[fact] = None
     document["labels"] = [{"h": head, "t": tail, "r": relation, "evidence": []} for head, tail, relation in facts]
     return document
+
+
+def is_number(field: str) -> bool:
+    """Returns whether a field is a PMID or a position: decimal digits, not too many for either."""
+    # Python reads no number of over 4,300 digits, and messages quote PMIDs.
+    return field.isdecimal() and len(field) < 20
 
 
 def add_once(pmid: str, place: str, place_of_pmid: dict[str, str]) -> None:

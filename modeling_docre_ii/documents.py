@@ -1,10 +1,11 @@
 """The document schema, DocRED's own: its checks and its counts."""
 
 import difflib
-import reprlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from .quoting import lone_surrogate, quote
 
 
 NO_RELATION = "Na"
@@ -15,6 +16,9 @@ ENTITIES_HELP = (
     "'entities': [{'type': 'PER', 'mentions': [[0, 15]]}, ...]}, each mention as [start, end) in characters. "
     "docs/entities.md shows how to find entities with a tagger"
 )
+
+# Titles and names are quoted up to this length in messages.
+_LONGEST_NAME = 80
 
 _MISSING = object()
 
@@ -27,9 +31,9 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
     """
     Checks that a document is in DocRED's form.
 
-    Tokens may be any string: the published corpora have tokens of a single (no-break) space. Sentences may be empty,
-    but a document needs a token. Other keys are ignored, and the optional fields (`labels`, a label's `evidence`, a
-    mention's `kb_id`, `uncounted`) may be missing or `None`.
+    Tokens may be any string that UTF-8 can encode: the published corpora have tokens of a single (no-break) space.
+    Sentences may be empty, but a document needs a token. Other keys are ignored, and the optional fields (`labels`, a
+    label's `evidence`, a mention's `kb_id`, `uncounted`) may be missing or `None`.
 
     Args:
         document (`Mapping`):
@@ -51,8 +55,8 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
     ```
     """
     if not isinstance(document, Mapping):
-        raise DocumentError(f"document without a title: found {reprlib.repr(document)}, expected a mapping")
-    if "text" in document and "sents" not in document:
+        raise DocumentError(f"document without a title: found {quote(document)}, expected a mapping")
+    if is_plain_text(document):
         raise DocumentError(
             f"{name_of(document)} is a plain text, expected one in DocRED's form with 'sents' and "
             "'vertexSet': convert it with `document_from_text`"
@@ -60,6 +64,7 @@ def check_document(document: Mapping[str, Any], relations: Collection[str] | Non
     title = document.get("title", _MISSING)
     if not isinstance(title, str) or not title.strip():
         _fail(document, "", "title", title, "a non-empty string")
+    _check_encodable(document, "", "title", title)
     sentence_lengths = _check_sentences(document)
     entities = document.get("vertexSet", _MISSING)
     if not isinstance(entities, (list, tuple)):
@@ -83,6 +88,9 @@ def _check_sentences(document: Mapping[str, Any]) -> list[int]:
         for token_index, token in enumerate(sentence):
             if not isinstance(token, str):
                 _fail(document, f"sentence {index}, token {token_index}", None, token, "a string")
+        if lone_surrogate("\n".join(sentence)):
+            for token_index, token in enumerate(sentence):
+                _check_encodable(document, f"sentence {index}, token {token_index}", None, token)
     lengths = [len(sentence) for sentence in sentences]
     if not any(lengths):
         _fail(document, "", "sents", sentences, "at least one token")
@@ -92,10 +100,13 @@ def _check_sentences(document: Mapping[str, Any]) -> list[int]:
 def _check_mention(
     document: Mapping[str, Any], entity_index: int, mention_index: int, mention: Any, sentence_lengths: list[int]
 ) -> None:
-    def fail(field: str | None, found: Any, expected: str) -> NoReturn:
+    def place() -> str:
         name = mention.get("name") if isinstance(mention, Mapping) else None
-        suffix = f" ({name!r})" if isinstance(name, str) else ""
-        _fail(document, f"entity {entity_index}, mention {mention_index}{suffix}", field, found, expected)
+        suffix = f" ({quote(name, _LONGEST_NAME)})" if isinstance(name, str) else ""
+        return f"entity {entity_index}, mention {mention_index}{suffix}"
+
+    def fail(field: str | None, found: Any, expected: str) -> NoReturn:
+        _fail(document, place(), field, found, expected)
 
     if not isinstance(mention, Mapping):
         fail(None, mention, "a mapping")
@@ -103,6 +114,8 @@ def _check_mention(
         value = mention.get(field, _MISSING)
         if not isinstance(value, str):
             fail(field, value, "a string")
+        if not value.isascii():
+            _check_encodable(document, place(), field, value)
     sentence = mention.get("sent_id", _MISSING)
     # `type(x) is int` keeps out bool, which is an int to isinstance.
     if type(sentence) is not int or not 0 <= sentence < len(sentence_lengths):
@@ -116,6 +129,8 @@ def _check_mention(
     identifier = mention.get("kb_id")
     if identifier is not None and not isinstance(identifier, str):
         fail("kb_id", identifier, "a string")
+    if identifier is not None and not identifier.isascii():
+        _check_encodable(document, place(), "kb_id", identifier)
 
 
 def _check_labels(
@@ -135,6 +150,7 @@ def _check_labels(
         relation = label.get("r", _MISSING)
         if not isinstance(relation, str) or relation == NO_RELATION or (known is not None and relation not in known):
             _fail(document, f"label {index}", "r", relation, _relation_expected(relation, known))
+        _check_encodable(document, f"label {index}", "r", relation)
         _check_evidence(document, index, label.get("evidence"), num_sentences)
 
 
@@ -192,15 +208,26 @@ def _relation_expected(relation: Any, known: frozenset[str] | None) -> str:
 def name_of(document: Mapping[str, Any]) -> str:
     """Returns the name of a document in errors, with its title if it has one."""
     title = document.get("title")
-    return f"document {title!r}" if isinstance(title, str) and title.strip() else "document without a title"
+    has_title = isinstance(title, str) and title.strip()
+    return f"document {quote(title, _LONGEST_NAME)}" if has_title else "document without a title"
+
+
+def is_plain_text(document: Mapping[str, Any]) -> bool:
+    """Returns whether a document is a plain `text`, not in DocRED's form."""
+    return "text" in document and document.get("vertexSet") is None
+
+
+def _check_encodable(document: Mapping[str, Any], place: str, field: str | None, value: str) -> None:
+    if surrogate := lone_surrogate(value):
+        _fail(document, place, field, value, f"text that UTF-8 can encode, without the lone surrogate {surrogate}")
 
 
 def _fail(document: Mapping[str, Any], place: str, field: str | None, found: Any, expected: str) -> NoReturn:
     parts = [name_of(document)]
     if place:
         parts.append(place)
-    state = "is missing" if found is _MISSING else f"is {reprlib.repr(found)}"
-    subject = f"{field!r} {state}" if field else f"found {reprlib.repr(found)}"
+    state = "is missing" if found is _MISSING else f"is {quote(found)}"
+    subject = f"{field!r} {state}" if field else f"found {quote(found)}"
     raise DocumentError(f"{', '.join(parts)}: {subject}, expected {expected}")
 
 

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import reprlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -12,10 +11,11 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from .data_collator import DataCollatorForRelationExtraction
-from .documents import ENTITIES_HELP, DocumentError, check_document, name_of
+from .documents import ENTITIES_HELP, DocumentError, check_document, is_plain_text, name_of
 from .explanation import check_can_explain
 from .loaded_weights import check_weights
 from .processing_docre_ii import check_selection
+from .quoting import quote
 from .text_documents import check_text, document_of
 
 
@@ -150,11 +150,11 @@ class DocumentRelationExtractionPipeline(Pipeline):
         self._sanitize_parameters(**{name: value for name, value in kwargs.items() if name not in _BATCH_ARGUMENTS})
         is_list = isinstance(documents, (tuple, list))
         is_iterable = isinstance(documents, Iterable) and not isinstance(documents, (Mapping, str))
-        if isinstance(documents, Dataset) or (is_iterable and not is_list):
-            # A `datasets.Dataset` is an iterable, but not a torch dataset.
-            streamed = documents if isinstance(documents, Dataset) else _generate(documents)
-            return _Stream(super().__call__(streamed, **kwargs))
         try:
+            if isinstance(documents, Dataset) or (is_iterable and not is_list):
+                # A `datasets.Dataset` is an iterable, but not a torch dataset. `Pipeline` reads the first document.
+                streamed = documents if isinstance(documents, Dataset) else _checked(documents)
+                return _Stream(super().__call__(streamed, **kwargs))
             if is_list:
                 check_documents(documents)
             else:
@@ -184,6 +184,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
                 f"(arguments of a call: {', '.join(_ARGUMENTS)})"
             )
         check_selection(0.5 if threshold is None else threshold, top_k)
+        if explain is not None and not isinstance(explain, bool):
+            raise ValueError(f"`explain` must be True or False, got {quote(explain)}")
         if explain:
             check_can_explain(self.model.config)
         given = {"threshold": threshold, "top_k": top_k, "explain": explain}
@@ -244,7 +246,7 @@ class _Stream:
 def differing(labels: Collection[str], relations: Collection[str]) -> str:
     """Describes how a label map (`labels`) differs from another (`relations`)."""
     surplus, missing = sorted(set(labels) - set(relations)), sorted(set(relations) - set(labels))
-    said = [f"{verb} {reprlib.repr(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
+    said = [f"{verb} {quote(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
     return " and ".join(said) or "it has the same relations in another order"
 
 
@@ -281,10 +283,11 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
         [`DocumentError`]: it is neither, or a plain text is malformed.
     """
     document = _without_labels(document)
-    if "text" not in document:
+    if not is_plain_text(document):
         return EncodedDocument(document)
-    spans = [[(int(start), int(end)) for start, end in entity["mentions"]] for entity in document["entities"] or ()]
-    return EncodedDocument(document_of(document), spans)
+    converted = document_of(document)
+    spans = [[(int(start), int(end)) for start, end in entity["mentions"]] for entity in document["entities"]]
+    return EncodedDocument(converted, spans)
 
 
 def check_given(document: Any) -> None:
@@ -295,8 +298,8 @@ def check_given(document: Any) -> None:
         [`DocumentError`]: it is malformed.
     """
     document = _without_labels(document)
-    if "text" in document:
-        check_text(document["title"], document["text"], document.get("entities"))
+    if is_plain_text(document):
+        check_text(document.get("title"), document["text"], document.get("entities"))
     else:
         check_document(document)
 
@@ -308,27 +311,34 @@ def check_documents(documents: Sequence[Any]) -> None:
     Raises:
         [`DocumentError`]: one of them is malformed. The message has its index.
     """
+    for _ in _checked(documents):
+        pass
+
+
+def _checked(documents: Iterable[Any]) -> Iterator[Any]:
+    """Yields documents, each checked. Errors have the index of the document."""
     for index, document in enumerate(documents):
         try:
             check_given(document)
         except DocumentError as error:
             raise DocumentError(f"documents[{index}]: {error}") from None
+        yield document
 
 
 def _without_labels(document: Any) -> dict[str, Any]:
     """Returns a document without its labels, a plain text with a title."""
     if isinstance(document, str):
-        raise DocumentError(f"found the text {reprlib.repr(document)} without entities. {ENTITIES_HELP}")
+        raise DocumentError(f"found the text {quote(document)} without entities. {ENTITIES_HELP}")
     if not isinstance(document, Mapping):
-        raise DocumentError(f"found {reprlib.repr(document)}, expected a document, a mapping. {ENTITIES_HELP}")
+        raise DocumentError(f"found {quote(document)}, expected a document, a mapping. {ENTITIES_HELP}")
     if not {"sents", "text"} & set(document):
         raise DocumentError(
-            f"{name_of(document)} has the keys {sorted(document)}, expected a text with 'text' and "
+            f"{name_of(document)} has the keys {quote(list(document))}, expected a text with 'text' and "
             "'entities', or a document with 'title', 'sents' and 'vertexSet'"
         )
     # Prediction needs no labels, which are class indices in a row of a built dataset.
     document = {name: value for name, value in document.items() if name != "labels"}
-    if "text" in document and document.get("title") is None:
+    if isinstance(document.get("text"), str) and document.get("title") is None:
         document["title"] = _first_words(document["text"])
     return document
 
@@ -342,14 +352,14 @@ def _why_no_triples(document: Mapping[str, Any], candidate_types: Sequence[Seque
         found = sorted({mention["type"] for mentions in document["vertexSet"] for mention in mentions})
         reason = f"its entities have the types {found}, expected pairs (head, tail) of {candidate_types}"
     return (
-        f"document {document['title']!r} has no triples because {reason}. Further documents without a pair of "
+        f"{name_of(document)} has no triples because {reason}. Further documents without a pair of "
         "entities are not reported"
     )
 
 
-def _first_words(text: Any, length: int = 40) -> str:
+def _first_words(text: str, length: int = 40) -> str:
     """Returns a title for a text without one, for error messages."""
-    text = " ".join(str(text).split())
+    text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
@@ -368,10 +378,6 @@ def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, in
                     ]
                 }
     return triples
-
-
-def _generate(documents: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    yield from documents
 
 
 __all__ = ["DocumentRelationExtractionPipeline"]

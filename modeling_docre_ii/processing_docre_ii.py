@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,6 +16,10 @@ from .entity_pairs import candidate_pairs
 from .explanation import Support, explain_facts
 from .mention_marking import MENTION_ANCHORS, mark_mentions
 from .model_outputs import DocREIIOutput
+from .quoting import lone_surrogate, quote
+
+
+_ENCODABLE = "text that UTF-8 can encode, without lone surrogates"
 
 
 class DocREIIProcessor(ProcessorMixin):
@@ -92,6 +95,9 @@ class DocREIIProcessor(ProcessorMixin):
         super().__init__(tokenizer)
         named = {**(relation_names or {}), **(relations if isinstance(relations, Mapping) else {})}
         self.relation_names = {relation: named[relation] for relation in self.relations if relation in named}
+        for relation, name in self.relation_names.items():
+            if not isinstance(name, str) or lone_surrogate(relation + name):
+                raise ValueError(f"the name of the relation {quote(relation)} is {quote(name)}, expected {_ENCODABLE}")
         self.candidate_types = _check_candidate_types(candidate_types)
         self.marker = marker
         self.mark_types = mark_types
@@ -179,6 +185,8 @@ class DocREIIProcessor(ProcessorMixin):
         """
         if return_tensors not in (None, "pt"):
             raise ValueError(f"`return_tensors` must be 'pt' or None, got {return_tensors!r}")
+        if not isinstance(documents, Iterable):
+            raise DocumentError(f"found {quote(documents)}, expected a document, a mapping, or several")
         documents = [documents] if isinstance(documents, (Mapping, str)) else list(documents)
         if not documents:
             raise ValueError("there are no documents to process")
@@ -222,7 +230,7 @@ class DocREIIProcessor(ProcessorMixin):
             if not pair_mask[label["h"]][label["t"]]:
                 fact = (label["h"], label["t"], label["r"])
                 raise DocumentError(
-                    f"document {document['title']!r}: the fact {fact} is on a pair of entities whose types are not "
+                    f"{name_of(document)}: the fact {fact} is on a pair of entities whose types are not "
                     f"among the candidate types {self.candidate_types}"
                 )
             facts.append([label["h"], label["t"], self._relation_index[label["r"]]])
@@ -388,10 +396,11 @@ def check_selection(threshold: float, top_k: int | None) -> None:
     Raises:
         `ValueError`: one of them is no number or out of range.
     """
-    if not isinstance(threshold, numbers.Real) or not 0 <= threshold < 1:
-        raise ValueError(f"`threshold` must be a number from 0 to below 1, got {threshold!r}")
-    if top_k is not None and (not isinstance(top_k, numbers.Integral) or top_k < 1):
-        raise ValueError(f"`top_k` must be an integer of at least 1, got {top_k!r}")
+    # A bool is a number in Python.
+    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 <= threshold < 1:
+        raise ValueError(f"`threshold` must be a number from 0 to below 1, got {quote(threshold)}")
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, numbers.Integral) or top_k < 1):
+        raise ValueError(f"`top_k` must be an integer of at least 1, got {quote(top_k)}")
 
 
 def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:
@@ -402,17 +411,20 @@ def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> lis
     if not is_named or len(classes) < 2 or len(set(classes)) != len(classes) or classes[0] != NO_RELATION:
         raise ValueError(
             f"`relations` must be a list or a mapping of distinct relation ids, at least one, with {NO_RELATION!r} "
-            f"first if at all, got {reprlib.repr(relations)}"
+            f"first if at all, got {quote(relations)}"
         )
+    for relation in filter(lone_surrogate, classes):
+        raise ValueError(f"`relations`: found {quote(relation)}, expected {_ENCODABLE}")
     return classes
 
 
 def _check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> list[list[str]] | None:
     if candidate_types is None:
         return None
-    for types in candidate_types:
-        if not isinstance(types, (list, tuple)) or len(types) != 2:
-            raise ValueError(f"`candidate_types` must list pairs of types [head, tail], got {types!r}")
+    for types in candidate_types if isinstance(candidate_types, (list, tuple)) else [candidate_types]:
+        is_pair = isinstance(types, (list, tuple)) and len(types) == 2
+        if not is_pair or not all(isinstance(kind, str) and not lone_surrogate(kind) for kind in types):
+            raise ValueError(f"`candidate_types` must list pairs of types [head, tail], got {quote(types)}")
     return [list(types) for types in candidate_types]
 
 

@@ -2,14 +2,14 @@
 
 import numbers
 import re
-import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from transformers.utils import logging
 
-from .documents import ENTITIES_HELP, DocumentError
+from .documents import ENTITIES_HELP, DocumentError, is_plain_text, name_of
+from .quoting import lone_surrogate, quote
 
 
 try:
@@ -108,7 +108,7 @@ def document_of(given: Any) -> Any:
     Raises:
         [`DocumentError`]: a plain text is malformed or has no word.
     """
-    if not isinstance(given, Mapping) or "text" not in given:
+    if not isinstance(given, Mapping) or not is_plain_text(given):
         return given
     fields: dict[str, Any] = {"title": None, "entities": None, **given}
     title, text, entities = fields["title"], fields["text"], fields["entities"]
@@ -134,45 +134,63 @@ def check_text(title: Any, text: Any, entities: Any) -> None:
         [`DocumentError`]: as for [`document_from_text`], or the text has no word.
     """
     _check(title, text, entities)
+    name = name_of({"title": title})
     if not text.split():
-        raise DocumentError(f"document {title!r}: 'text' is {text!r}, expected at least one word")
+        raise DocumentError(f"{name}: 'text' is {quote(text)}, expected at least one word")
+    if not isinstance(title, str) or not title.strip():
+        raise DocumentError(f"{name}: 'title' is {quote(title)}, expected a non-empty string")
+    if surrogate := lone_surrogate(title):
+        raise DocumentError(f"{name}: 'title' {_not_encodable(title, surrogate)}")
 
 
 def _check(title: Any, text: Any, entities: Any) -> None:
+    name = name_of({"title": title})
     if not isinstance(text, str):
-        raise DocumentError(f"document {title!r}: 'text' is {reprlib.repr(text)}, expected a string")
+        raise DocumentError(f"{name}: 'text' is {quote(text)}, expected a string")
+    if surrogate := lone_surrogate(text):
+        raise DocumentError(f"{name}: 'text' {_not_encodable(text, surrogate)}")
     if entities is None:
-        raise DocumentError(f"document {title!r}: 'entities' is missing. {ENTITIES_HELP}")
+        raise DocumentError(f"{name}: 'entities' is missing. {ENTITIES_HELP}")
     if not isinstance(entities, (list, tuple)):
-        raise DocumentError(
-            f"document {title!r}: 'entities' is {reprlib.repr(entities)}, expected a list of entities. {ENTITIES_HELP}"
-        )
+        raise DocumentError(f"{name}: 'entities' is {quote(entities)}, expected a list of entities. {ENTITIES_HELP}")
     for index, entity in enumerate(entities):
-        _check_entity(entity, text, f"document {title!r}, entity {index}")
+        _check_entity(entity, text, f"{name}, entity {index}")
 
 
 def _check_entity(entity: Any, text: str, place: str) -> None:
     is_entity = isinstance(entity, Mapping) and isinstance(entity.get("type"), str)
     if not is_entity or not isinstance(entity.get("mentions"), (list, tuple)) or not entity["mentions"]:
         raise DocumentError(
-            f"{place}: found {reprlib.repr(entity)}, expected a mapping with 'mentions', a non-empty list of spans, "
+            f"{place}: found {quote(entity)}, expected a mapping with 'mentions', a non-empty list of spans, "
             "and 'type', a string, such as {'type': 'PER', 'mentions': [[0, 15]]}"
         )
+    for field in ("type", "kb_id"):
+        value = entity.get(field)
+        if value is not None and not isinstance(value, str):
+            raise DocumentError(f"{place}: {field!r} is {quote(value)}, expected a string")
+        if value is not None and (surrogate := lone_surrogate(value)):
+            raise DocumentError(f"{place}: {field!r} {_not_encodable(value, surrogate)}")
     for index, span in enumerate(entity["mentions"]):
         _check_span(span, text, f"{place}, mention {index}")
 
 
 def _check_span(span: Any, text: str, place: str) -> None:
     if not isinstance(span, (list, tuple)) or len(span) != 2 or not all(map(_is_integer, span)):
-        raise DocumentError(f"{place}: the span is {reprlib.repr(span)}, expected [start, end), two integers")
+        raise DocumentError(f"{place}: the span is {quote(span)}, expected [start, end), two integers")
     if not 0 <= span[0] < span[1] <= len(text):
         raise DocumentError(
-            f"{place}: the span is {span!r}, expected [start, end) with 0 <= start < end <= {len(text)}, the length "
-            "of the text"
+            f"{place}: the span is {quote(span)}, expected [start, end) with 0 <= start < end <= {len(text)}, the "
+            "length of the text"
         )
     mention = text[span[0] : span[1]]
     if mention != mention.strip():
-        raise DocumentError(f"{place}: the span {span!r} is {mention!r}, expected no white space at its ends")
+        raise DocumentError(
+            f"{place}: the span {quote(span)} is {quote(mention, 60)}, expected no white space at its ends"
+        )
+
+
+def _not_encodable(value: str, surrogate: str) -> str:
+    return f"is {quote(value)}, expected text that UTF-8 can encode, without the lone surrogate {surrogate}"
 
 
 def _is_integer(value: Any) -> bool:
@@ -194,8 +212,9 @@ def _warn_of_cut_words(title: Any, text: str, entities: Sequence[Mapping[str, An
     offset = start if _is_inside_word(text, start) else end
     word = next(match.group() for match in re.finditer(r"\w+", text) if match.start() < offset < match.end())
     message = (
-        f"document {title!r}, entity {entity_index}, mention {mention_index}: the span [{start}, {end}] is "
-        f"{text[start:end]!r} and cuts the word {word!r}, expected [start, end) in characters, `end` not included"
+        f"{name_of({'title': title})}, entity {entity_index}, mention {mention_index}: the span [{start}, {end}] is "
+        f"{quote(text[start:end], 60)} and cuts the word {quote(word, 60)}, expected [start, end) in characters, "
+        "`end` not included"
     )
     if len(cut) > 1:
         message += f" ({len(cut)} mentions of this document cut a word)"
@@ -231,15 +250,34 @@ def _split(text: str, breaks: Sequence[int], spans: Iterable[Span]) -> list[list
                 for token in sentence:
                     offset = section_start + token.offset
                     edges.update((offset, offset + len(token.value)))
-    inside_a_mention = {start for start in starts for span in spans if span[0] < start < span[1]}
-    sentence_edges = sorted({0, len(text)} | starts - inside_a_mention)
-    sentences = [_tokens(text, start, end, edges) for start, end in pairwise(sentence_edges)]
+    sentence_edges = [0, *_between_mentions(starts, spans, len(text)), len(text)]
+    # Both lists are sorted, so that every edge is looked at once, in the sentence that it is in.
+    token_edges, position = sorted(edges), 0
+    sentences = []
+    for start, end in pairwise(sentence_edges):
+        cuts = [start]
+        while position < len(token_edges) and token_edges[position] < end:
+            if token_edges[position] > start:
+                cuts.append(token_edges[position])
+            position += 1
+        sentences.append(_tokens(text, [*cuts, end]))
     return [tokens for tokens in sentences if tokens]
 
 
-def _tokens(text: str, start: int, end: int, edges: set[int]) -> list[Span]:
+def _between_mentions(starts: Iterable[int], spans: Iterable[Span], length: int) -> Iterator[int]:
+    """Yields the sentence starts inside the text that are not inside a mention, in order."""
+    by_start = sorted(spans)
+    position, last_end = 0, 0
+    for start in sorted(starts):
+        while position < len(by_start) and by_start[position][0] < start:
+            last_end = max(last_end, by_start[position][1])
+            position += 1
+        if last_end <= start and 0 < start < length:
+            yield start
+
+
+def _tokens(text: str, cuts: Sequence[int]) -> list[Span]:
     # White space and the hyphens of compounds, which syntok leaves out of its tokens, are between two edges as well.
-    cuts = [start, *sorted(edge for edge in edges if start < edge < end), end]
     return [
         (word.start() + left, word.end() + left)
         for left, right in pairwise(cuts)

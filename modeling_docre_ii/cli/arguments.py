@@ -9,8 +9,10 @@ from typing import Any, Literal
 from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..configuration_docre_ii import DocREIIConfig
+from ..quoting import quote
 from ..training.arguments import DocREIITrainingArguments
 from ..utils.bounds import check_at_least
+from ..utils.json_text import parse_json
 from ..utils.suggestions import check_names, did_you_mean_path
 
 
@@ -366,6 +368,6 @@ def _read_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, An
 
 def _read_json(name: str, value: str) -> Any:
     try:
-        return json.loads(value)
+        return parse_json(value)
     except json.JSONDecodeError as error:
-        raise ValueError(f"`{name}` is not JSON: {value!r} ({error})") from error
+        raise ValueError(f"`{name}` is not JSON: {quote(value, 80)} ({error})") from error

@@ -12,6 +12,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from .. import modeling_docre_ii
 from ..configuration_docre_ii import REQUIREMENTS, DocREIIConfig
 from ..utils.atomic_write import atomic_write
+from ..utils.json_text import parse_json
 from .process_setup import one_line_errors
 
 
@@ -159,7 +160,7 @@ def _is_checkpoint(folder: Path) -> bool:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
 

@@ -247,7 +247,10 @@ def _read_configuration(path: str) -> dict[str, Any]:
         raise ValueError(f"there is no configuration file {path!r}{did_you_mean_path(path)}")
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except RecursionError:
+        raise ValueError(f"cannot read the configuration {path!r}: it is nested too deep") from None
+    # Beside errors of its own, yaml raises those of Python for dates and numbers.
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"cannot read the configuration {path!r}: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"the configuration {path!r} must be a mapping of argument names to values")

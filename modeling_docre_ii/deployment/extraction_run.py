@@ -10,7 +10,9 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from ..documents import DocumentError, name_of
 from ..processing_docre_ii import DocREIIProcessor
+from ..quoting import quote
 
 
 # Origin and loading options of a model, which do not change its predictions. Weights are digested with their dtype.
@@ -117,6 +119,12 @@ def _fingerprint_of(documents: Sequence[Mapping[str, Any]]) -> str:
         # It depends on the content of the dataset's files, but does not read them.
         return documents._fingerprint
     digest = hashlib.sha256()
-    for document in documents:
-        digest.update(json.dumps(document, sort_keys=True, default=str).encode() + b"\n")
+    for index, document in enumerate(documents):
+        try:
+            content = json.dumps(document, sort_keys=True, default=str)
+        # Keys of several types, integers of over 4,300 digits, and lists that are nested too deep.
+        except (TypeError, ValueError, RecursionError) as error:
+            name = name_of(document) if isinstance(document, Mapping) else quote(document)
+            raise DocumentError(f"documents[{index}]: {name} cannot be written as JSON: {error}") from None
+        digest.update(content.encode() + b"\n")
     return digest.hexdigest()[:16]

@@ -1,8 +1,10 @@
 """Predictions and gold facts by document: checked, and matched by title."""
 
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from ..documents import name_of
+from ..quoting import lone_surrogate, quote
 
 
 # Head, tail and relation: a fact of one document.
@@ -75,7 +77,9 @@ def match_predictions(
             _check_entities(document, fact, "predicted")
             facts.setdefault(fact, prediction)
         elif unknown_titles == "error":
-            raise PredictionError(f"document {title!r}: predicted {fact}, but no gold document has this title")
+            raise PredictionError(
+                f"{name_of(prediction)}: predicted {quote(fact)}, but no gold document has this title"
+            )
         else:
             unknown.setdefault((title, fact), prediction)
     return MatchedPredictions([facts for _, facts in of_title.values()], list(unknown.values()))
@@ -95,7 +99,7 @@ def check_titles(titles: Iterable[str]) -> None:
     seen: set[str] = set()
     for title in titles:
         if title in seen:
-            raise PredictionError(f"two documents have the title {title!r}: predictions are matched by title")
+            raise PredictionError(f"two documents have the title {quote(title, 80)}: predictions are matched by title")
         seen.add(title)
 
 
@@ -153,22 +157,27 @@ def check_prediction(prediction: Mapping[str, Any], index: int) -> None:
         [`PredictionError`]: A field is missing or has the wrong type. The message names the item and the field.
     """
     if not isinstance(prediction, Mapping):
-        raise PredictionError(f"item {index}: found {reprlib.repr(prediction)}, expected a mapping")
+        raise PredictionError(f"item {index}: found {quote(prediction)}, expected a mapping")
     for field, (kind, expected) in PREDICTION_FIELDS.items():
         value = prediction.get(field)
         # `type(x) is int` rejects bool, which is an int to isinstance.
         if type(value) is not kind:
-            found = f"is {reprlib.repr(value)}" if field in prediction else "is missing"
+            found = f"is {quote(value)}" if field in prediction else "is missing"
             raise PredictionError(f"item {index}: {field!r} {found}, expected {expected}")
+        if isinstance(value, str) and (surrogate := lone_surrogate(value)):
+            raise PredictionError(
+                f"item {index}: {field!r} is {quote(value)}, expected text that UTF-8 can encode, without the lone "
+                f"surrogate {surrogate}"
+            )
     evidence = prediction.get("evidence")
     if evidence is not None and not (
         isinstance(evidence, (list, tuple)) and all(type(sentence) is int for sentence in evidence)
     ):
-        found = reprlib.repr(evidence)
+        found = quote(evidence)
         raise PredictionError(f"item {index}: 'evidence' is {found}, expected a list of sentence indices")
 
 
 def _check_entities(document: Mapping[str, Any], fact: Fact, what: str) -> None:
     size = len(document["vertexSet"])
     if not (0 <= fact[0] < size and 0 <= fact[1] < size):
-        raise PredictionError(f"document {document['title']!r}: {what} {fact}, but it has {size} entities")
+        raise PredictionError(f"{name_of(document)}: {what} {quote(fact)}, but it has {size} entities")

@@ -1,11 +1,11 @@
 """Inputs of the `evaluate` metrics: whole documents and their predictions."""
 
-import reprlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import datasets
 
+from ..quoting import quote
 from .matching import PredictionError
 
 
@@ -56,7 +56,7 @@ def declared_fields(feature: Any, value: Any) -> Any:
     """
     if isinstance(feature, dict):
         if not isinstance(value, Mapping):
-            raise PredictionError(f"found {reprlib.repr(value)}, expected a mapping with {', '.join(feature)}")
+            raise PredictionError(f"found {quote(value)}, expected a mapping with {', '.join(feature)}")
         return {name: declared_fields(of_name, value.get(name)) for name, of_name in feature.items()}
     if isinstance(feature, datasets.List):
         return [] if value is None else [declared_fields(feature.feature, item) for item in value]

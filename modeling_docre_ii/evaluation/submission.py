@@ -2,7 +2,7 @@
 
 import json
 import os
-import reprlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from ..decoding import PredictedFact
+from ..quoting import quote
 from ..utils.atomic_write import atomic_write
+from ..utils.json_text import parse_json
 from .matching import PREDICTION_FIELDS, PredictionError, check_prediction
 
 
 _RESULT = "result.json"
+
+# Largest `result.json` that is read from a zip, in bytes: about 600,000 predictions. A zip of a few megabytes can hold
+# gigabytes.
+_LARGEST_RESULT = 64 * 1024**2
+# What a damaged zip raises, beside `BadZipFile`. `zipfile` documents only some of them.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 
 
 def to_submission(
@@ -56,7 +73,7 @@ def read_submission(path: str | os.PathLike) -> list[dict[str, Any]]:
 
     Args:
         path (`str` or `os.PathLike`):
-            A JSON file, or a `.zip` that holds `result.json`, as CodaLab takes it.
+            A JSON file, or a `.zip` that holds `result.json`, as CodaLab takes it, of at most 64 MiB.
 
     Returns:
         `list[dict]`: its items unchanged, each with `title`, `h_idx`, `t_idx` and `r`.
@@ -68,12 +85,12 @@ def read_submission(path: str | os.PathLike) -> list[dict[str, Any]]:
     path = Path(path)
     content = _zipped_result(path) if path.suffix == ".zip" else path.read_bytes()
     try:
-        predictions = json.loads(content)
+        predictions = parse_json(content)
     # Invalid or truncated JSON, or invalid UTF-8.
     except ValueError as error:
         raise PredictionError(f"{path}: not JSON: {error}") from error
     if not isinstance(predictions, list):
-        raise PredictionError(f"{path}: found {reprlib.repr(predictions)}, expected a list of predictions")
+        raise PredictionError(f"{path}: found {quote(predictions)}, expected a list of predictions")
     if predictions and isinstance(predictions[0], Mapping) and "triples" in predictions[0]:
         raise PredictionError(f"{path} is not a submission, but triples for reading: use the {_RESULT!r} beside it")
     _check_all(predictions, path)
@@ -119,14 +136,36 @@ def _check_all(predictions: list, path: Path) -> None:
 
 
 def _zipped_result(path: Path) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if _RESULT not in names:
-                raise PredictionError(f"{path}: the zip holds {reprlib.repr(names)}, expected {_RESULT!r}")
-            return archive.read(_RESULT)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise PredictionError(f"{path}: not a complete zip file: {error}") from error
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read_result(archive, path)
+        except PredictionError:
+            raise
+        except _DAMAGED as error:
+            # Some messages of `zipfile` quote what it found.
+            raise PredictionError(f"{path}: not a complete zip file: {str(error)[:200]}") from error
+
+
+def _read_result(archive: zipfile.ZipFile, path: Path) -> bytes:
+    names = archive.namelist()
+    if _RESULT not in names:
+        raise PredictionError(f"{path}: the zip holds {quote(names)}, expected {_RESULT!r}")
+    entry = archive.getinfo(_RESULT)
+    if entry.flag_bits & 0x1:
+        raise PredictionError(f"{path}: {_RESULT!r} is encrypted: unzip it and score the {_RESULT!r} inside")
+    # `zipfile` bounds what it decompresses at once for these methods alone.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise PredictionError(
+            f"{path}: {_RESULT!r} is compressed with method {entry.compress_type}, expected deflate, which most tools "
+            "use: zip it again"
+        )
+    if entry.file_size > _LARGEST_RESULT:
+        raise PredictionError(
+            f"{path}: {_RESULT!r} has {entry.file_size:,} bytes, more than the {_LARGEST_RESULT:,} that are read from "
+            f"a zip: unzip it and score the {_RESULT!r} inside"
+        )
+    return archive.read(entry)
 
 
 def _write_zip(path: Path, content: bytes) -> None:

@@ -233,7 +233,7 @@ BROKEN_LINES = [
     # Mentions of the other split are checked too.
     ("anns.txt", 42, ["90000006\t14\t27\tWilson disease\tDisease\tD006527"], 42, "the text from 14 to 27 is 'Wilson"),
     # labels.csv: line 8 is 90000002,348,D000544,1.
-    ("labels.csv", 1, [], 1, "found the row 90000001,672,D001943,1, expected a heading first"),
+    ("labels.csv", 1, [], 1, "found the row '90000001,672,D001943,1', expected a heading first"),
     ("labels.csv", 8, ["90000009,348,D000544,1"], 8, "PMID '90000009', expected that of an abstract in abstracts.txt"),
     ("labels.csv", 8, ["90000002,348,D000544,2"], 8, "abstract 90000002: label '2', expected 0 or 1"),
     ("labels.csv", 8, ["90000002,348,D000544,"], 8, "abstract 90000002: label '', expected 0 or 1"),
@@ -259,7 +259,7 @@ def test_a_broken_line_is_named_and_leaves_nothing_behind(tmp_path, folder, name
 def test_a_doubled_pair_is_named_with_both_places(tmp_path, folder, label):
     path = folder / "training_data" / "labels.csv"
     path.write_text(path.read_text() + f"90000002,348,D000544,{label}\n")
-    there = f"348 and D000544 with label {label} repeats that with label 1 at {path}, line 8"
+    there = f"'348' and 'D000544' with label {label} repeats that with label 1 at {path}, line 8"
     check_broken(tmp_path, folder, f"{path}, line 22: abstract 90000002: ", there)
 
 

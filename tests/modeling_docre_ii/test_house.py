@@ -39,6 +39,7 @@ CARRIED = {
     "pair_features.py",
     "pipeline_docre_ii.py",
     "processing_docre_ii.py",
+    "quoting.py",
     "relation_matrix.py",
     "relation_noise.py",
     "text_documents.py",

@@ -301,8 +301,8 @@ def test_document_without_entities_has_no_triples(extractor):
         ("a text", r"found the text 'a text' without entities\. .* docs/entities.md shows"),
         (None, r"found None, expected a document, a mapping\. .* docs/entities.md shows"),
         ({"title": "T", "tokens": []}, r"document 'T' has the keys \['title', 'tokens'\], expected"),
-        ({"text": "", "entities": []}, "document '': 'text' is '', expected at least one word"),
-        ({"text": 5, "entities": []}, "document '5': 'text' is 5, expected a string"),
+        ({"text": "", "entities": []}, "document without a title: 'text' is '', expected at least one word"),
+        ({"text": 5, "entities": []}, "document without a title: 'text' is 5, expected a string"),
         ({"title": "T", "text": "Paris"}, r"document 'T': 'entities' is missing\. .* docs/entities.md shows"),
         ({"title": "T", "text": "Paris", "entities": "Paris"}, "document 'T': 'entities' is 'Paris', expected a list"),
         (
