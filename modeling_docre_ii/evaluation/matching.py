@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..documents import name_of
-from ..quoting import lone_surrogate, quote
+from .quoting import lone_surrogate, name_of, quote
 
 
 # Head, tail and relation: a fact of one document.

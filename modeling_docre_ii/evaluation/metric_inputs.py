@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from ..quoting import quote
 from .matching import PredictionError
+from .quoting import quote
 
 
 if TYPE_CHECKING:

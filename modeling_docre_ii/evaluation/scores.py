@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..documents import name_of
 from .matching import Fact, PredictionError, gold_facts, match_predictions
+from .quoting import name_of
 
 
 DOCRED_CITATION = """\
