@@ -64,7 +64,7 @@ BAD = {
     "a string": ({"inputs": TEXT, "parameters": {"threshold": "0.7"}}, "'threshold' is '0.7', expected a number"),
     "a bool": ({"inputs": TEXT, "parameters": {"top_k": True}}, "'top_k' is True, expected a whole number"),
     "explain": ({"inputs": TEXT, "parameters": {"explain": 1}}, "'explain' is 1, expected true or false"),
-    "a range": ({"inputs": TEXT, "parameters": {"threshold": 2}}, "`threshold` must be from 0 to below 1"),
+    "a range": ({"inputs": TEXT, "parameters": {"threshold": 2}}, "`threshold` must be a number from 0 to below 1"),
     "a bare text": ({"inputs": "Marie Curie"}, "Marie Curie"),
     "a span": ({"inputs": TEXT | {"entities": [{"mentions": [[0, 99]], "type": "PER"}]}}, "entity 0, mention 0"),
 }
