@@ -83,6 +83,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     files_hint = ""
     # Where the last document was read, for errors.
     _place = ""
+    _write_error: OSError | None = None
 
     @property
     def candidate_types(self) -> list[list[str]] | None:
@@ -147,6 +148,13 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             for split, paths in files_of_split.items()
         ]
 
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._download_and_prepare(*args, **kwargs)
+        except OSError as error:
+            # `datasets` takes every such error for a missing file.
+            raise (self._write_error or error) from None
+
     def _prepare_split(self, split_generator: datasets.SplitGenerator, **kwargs: Any) -> None:
         try:
             super()._prepare_split(split_generator, **kwargs)
@@ -156,7 +164,8 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             if isinstance(cause, DocumentError):
                 raise cause from None
             if isinstance(cause, OSError):
-                raise OSError(f"{self.cache_dir}: writing the documents there failed: {cause}") from cause
+                self._write_error = OSError(f"{self.cache_dir}: writing the documents there failed: {cause}")
+                raise self._write_error from None
             where = self._place or split_generator.name
             raise DocumentError(f"{where}: reading failed: {type(cause).__name__}: {cause}") from cause
 

@@ -218,7 +218,7 @@ def to_document(abstract: Abstract, head_type: str, tail_type: str) -> dict[str,
 
 
 def is_number(field: str) -> bool:
-    """Returns whether a field is a PMID or a position: decimal digits, not too many for either."""
+    """Returns whether a field is a PMID or a position, of at most 19 digits."""
     # Python reads no number of over 4,300 digits, and messages quote PMIDs.
     return field.isdecimal() and len(field) < 20
 

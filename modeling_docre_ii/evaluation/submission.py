@@ -18,9 +18,9 @@ from .matching import PREDICTION_FIELDS, PredictionError, check_prediction
 
 _RESULT = "result.json"
 
-# Largest `result.json` that is read from a zip, in bytes: about 600,000 predictions. A zip of a few megabytes can hold
+# Largest `result.json` that is read from a zip, in bytes: about 300,000 predictions. A zip of a few megabytes can hold
 # gigabytes.
-_LARGEST_RESULT = 64 * 1024**2
+_LARGEST_RESULT = 32 * 1024**2
 # What a damaged zip raises, beside `BadZipFile`. `zipfile` documents only some of them.
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -73,7 +73,7 @@ def read_submission(path: str | os.PathLike) -> list[dict[str, Any]]:
 
     Args:
         path (`str` or `os.PathLike`):
-            A JSON file, or a `.zip` that holds `result.json`, as CodaLab takes it, of at most 64 MiB.
+            A JSON file, or a `.zip` that holds `result.json`, as CodaLab takes it, of at most 32 MiB.
 
     Returns:
         `list[dict]`: its items unchanged, each with `title`, `h_idx`, `t_idx` and `r`.
@@ -165,7 +165,9 @@ def _read_result(archive: zipfile.ZipFile, path: Path) -> bytes:
             f"{path}: {_RESULT!r} has {entry.file_size:,} bytes, more than the {_LARGEST_RESULT:,} that are read from "
             f"a zip: unzip it and score the {_RESULT!r} inside"
         )
-    return archive.read(entry)
+    with archive.open(entry) as stream:
+        # Without a size, it decompresses all that there is, whatever the headers claim.
+        return stream.read(entry.file_size)
 
 
 def _write_zip(path: Path, content: bytes) -> None:

@@ -1,6 +1,8 @@
 """Submissions are read and written in CodaLab's form, and errors say what is wrong."""
 
 import json
+import struct
+import tracemalloc
 import zipfile
 
 import pytest
@@ -160,3 +162,93 @@ def test_triples_for_reading_are_told_from_a_submission(tmp_path):
     path.write_text('[{"title": "first", "triples": []}]')
     with pytest.raises(PredictionError, match="predictions.json is not a submission.*: use the 'result.json' beside"):
         read_submission(path)
+
+
+def zip_with(path, method=zipfile.ZIP_DEFLATED, content="[]", flags=0, size=None):
+    """Writes a zip whose headers can claim flags and a size that its content has not."""
+    with zipfile.ZipFile(path, "w", method if method in (0, 8, 12, 14) else zipfile.ZIP_STORED) as archive:
+        archive.writestr("result.json", content)
+    written = bytearray(path.read_bytes())
+    directory = written.rindex(b"PK\x01\x02")
+    # Offsets of flags, method and uncompressed size: APPNOTE.TXT 4.3.7 and 4.3.12.
+    for flags_at, size_at in ((6, 22), (directory + 8, directory + 24)):
+        struct.pack_into("<HH", written, flags_at, flags, method)
+        if size is not None:
+            struct.pack_into("<I", written, size_at, size)
+    path.write_bytes(written)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"flags": 1}, "'result.json' is encrypted: unzip it"),
+        ({"method": zipfile.ZIP_BZIP2}, "'result.json' is compressed with method 12, expected deflate"),
+        ({"method": zipfile.ZIP_LZMA}, "'result.json' is compressed with method 14, expected deflate"),
+        ({"method": 99}, "'result.json' is compressed with method 99, expected deflate"),
+        ({"flags": 0x20}, "not a complete zip file"),
+    ],
+)
+def test_a_zip_that_cannot_be_read_says_why(tmp_path, headers, message):
+    path = zip_with(tmp_path / "result.zip", **headers)
+    with pytest.raises(PredictionError, match=f"^{path}: {message}") as error:
+        read_submission(path)
+    assert "\n" not in str(error.value)
+
+
+def peak_of_reading(path, message):
+    tracemalloc.start()
+    try:
+        with pytest.raises(PredictionError, match=message):
+            read_submission(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def write_bomb(path, megabytes, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("result.json", "w", force_zip64=True) as entry:
+        for _ in range(megabytes):
+            entry.write(bytes(2**20))
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bomb_is_not_decompressed(tmp_path, method):
+    path = write_bomb(tmp_path / "bomb.zip", 200, method)
+    assert path.stat().st_size < 2**20
+    assert peak_of_reading(path, "bytes, more than the 33,554,432|expected deflate") < 2**20
+
+
+def test_a_bomb_that_claims_to_be_small_is_read_as_far_as_it_claims(tmp_path):
+    path = zip_with(tmp_path / "bomb.zip", content=bytes(2**28), size=1_000)
+    assert peak_of_reading(path, "not a complete zip file|not JSON") < 2**20
+
+
+@pytest.mark.slow
+def test_a_bomb_of_gigabytes_is_not_decompressed(tmp_path):
+    assert peak_of_reading(write_bomb(tmp_path / "bomb.zip", 1_500), "1,572,864,000 bytes, more than") < 2**20
+
+
+@pytest.mark.parametrize("name", ["result.json", "result.zip"])
+def test_long_integers_deep_nesting_and_surrogates_are_named(tmp_path, name):
+    item = '{"title": "T", "h_idx": 0, "t_idx": 1, "r": "P17"}'
+    for damaged, message in {
+        item.replace("0", "9" * 5_000): "item 1: 'h_idx' is an integer of 5,000 digits, expected an entity index",
+        item.replace("0", "[" * 10**5 + "]" * 10**5): r"item 1: 'h_idx' is \[\[\[\[\[\[...",
+        item.replace('"T"', r'"T\ud800"'): r"item 1: 'title' is 'T\\ud800', expected text .* '\\ud800' at character 1",
+        item.replace("P17", r"\udfff"): r"item 1: 'r' is '\\udfff', expected text that UTF-8 can encode",
+    }.items():
+        content = f"[{item}, {damaged}]"
+        if name.endswith(".zip"):
+            zip_with(tmp_path / name, content=content)
+        else:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(PredictionError, match=f"{name}: {message}"):
+            read_submission(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_skipped(tmp_path, encoding):
+    (tmp_path / "result.json").write_text(json.dumps(PREDICTIONS, ensure_ascii=False), encoding=encoding)
+    assert read_submission(tmp_path / "result.json") == PREDICTIONS
