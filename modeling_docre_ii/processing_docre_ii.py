@@ -430,10 +430,8 @@ def _check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> l
 
 def _first_piece(encodings: BatchEncoding, document: int, character: int) -> int:
     # A token of white space has no piece. The next piece stands for it, at the latest that of the closing marker.
-    position = encodings.char_to_token(document, character)
-    while position is None:
+    while (position := encodings.char_to_token(document, character)) is None:
         character += 1
-        position = encodings.char_to_token(document, character)
     return position
 
 

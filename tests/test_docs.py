@@ -290,6 +290,8 @@ def training_limits(argv):
     limits = ["--max_train_documents=4", "--max_eval_documents=3", "--max_steps=2", "--eval_delay=0"]
     # A model of random weights predicts thousands of triples, and takes minutes to explain them.
     limits += ["--max_labels_per_pair=1", "--num_printed_documents=0", "--report_to=none", "--disable_tqdm=true"]
+    if "--output_dir" not in argv:
+        limits += ["--output_dir", "outputs/run"]
     if "--bf16" not in argv:
         limits.append("--bf16=false")
     if not Path(arguments.model.model_name_or_path).exists():

@@ -210,8 +210,12 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
     folder, resumed_from = Path(args.output_dir), (args.resume_from_checkpoint or "false").lower()
     if overwrite and resumed_from != "false":
         raise ValueError("`overwrite_output_dir` removes the checkpoints that `resume_from_checkpoint` needs")
-    if overwrite and args.should_save:
-        remove_training(folder)
+    if overwrite:
+        start = Path(resolve_path(arguments.model.model_name_or_path)).resolve()
+        if start.is_relative_to(folder.resolve()):
+            raise ValueError(f"`overwrite_output_dir` removes {str(folder)!r}, which holds the `model_name_or_path`")
+        if args.should_save:
+            remove_training(folder)
     found, left = RunRecord.read(folder), _traces(folder)
     differences = [] if found is None else record.differences(found)
     otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"

@@ -1,4 +1,4 @@
-"""Quotes values in errors. The metrics are loaded with the files of this folder alone, so it has its own."""
+"""Quotes values in errors, for metrics that are loaded with this folder alone."""
 
 import reprlib
 from collections.abc import Mapping

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
@@ -54,6 +55,9 @@ class WholeCheckpointTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         try:
             super().save_model(output_dir, _internal_call)
+        except HfHubHTTPError:
+            # With `push_to_hub`, the model is saved and pushed.
+            raise
         except _WRITE_ERRORS as error:
             raise CheckpointError(
                 f"cannot save the model in {output_dir or self.args.output_dir!r}: {error}"

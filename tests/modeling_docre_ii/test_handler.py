@@ -103,12 +103,23 @@ def answers(checkpoint, tmp_path_factory):
     return dict(zip(GOOD, found)), dict(zip(BAD, found[len(GOOD) :]))
 
 
+def is_close(answer, expected):
+    """Whether two answers are the same but for the rounding of scores, which depends on the number of threads."""
+    if isinstance(expected, float):
+        return answer == pytest.approx(expected, abs=1e-5)
+    if isinstance(expected, dict):
+        return answer.keys() == expected.keys() and all(is_close(answer[name], expected[name]) for name in expected)
+    if isinstance(expected, list):
+        return len(answer) == len(expected) and all(map(is_close, answer, expected))
+    return answer == expected
+
+
 def test_an_endpoint_answers_as_the_pipeline_does(parts, answers):
     model, processor = parts
     extractor = DocumentRelationExtractionPipeline(model=model.eval(), processor=processor)
     for name, request in GOOD.items():
         expected = extractor(request["inputs"], **(request.get("parameters") or {}))
-        assert answers[0][name] == {"answer": json.loads(json.dumps(expected))}, name
+        assert is_close(answers[0][name], {"answer": json.loads(json.dumps(expected))}), name
     assert answers[0]["a text"]["answer"], "the model predicts nothing: the test shows nothing"
     assert len(answers[0]["top_k"]["answer"]) == 1
     assert "support" in answers[0]["explain"]["answer"][0]

@@ -125,6 +125,15 @@ def test_training_without_a_readable_record_is_refused(open_with, tmp_path, reco
             open_with(*arguments)
 
 
+def test_overwriting_does_not_remove_the_model_that_the_run_starts_from(open_with, tmp_path):
+    open_with()
+    begin(tmp_path)
+    for start in ("out", "out/stage_1"):
+        with pytest.raises(ValueError, match="which holds the `model_name_or_path`"):
+            open_with("--overwrite_output_dir", "true", "--model_name_or_path", str(tmp_path / start))
+    assert (tmp_path / "out" / "stage_1" / "checkpoint-5").exists()
+
+
 def test_overwriting_removes_the_training_and_nothing_else(open_with, tmp_path):
     open_with()
     begin(tmp_path)
