@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from ..quoting import quote
-from .matching import PredictionError
+from .matching import PredictionError, quote
 
 
 if TYPE_CHECKING:
