@@ -166,8 +166,9 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             if isinstance(cause, OSError):
                 self._write_error = OSError(f"{self.cache_dir}: writing the documents there failed: {cause}")
                 raise self._write_error from None
-            where = self._place or split_generator.name
-            raise DocumentError(f"{where}: reading failed: {type(cause).__name__}: {cause}") from cause
+            # Documents are written in groups, so that one before the last can be the cause.
+            where = f"{self._place or split_generator.name}: this document or one before it"
+            raise DocumentError(f"{where} cannot be read: {type(cause).__name__}: {cause}") from cause
 
     def _generate_examples(self, split: str, files: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
         relations = frozenset(self.relation_names)

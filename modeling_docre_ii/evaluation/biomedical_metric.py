@@ -8,7 +8,6 @@ import evaluate
 # All that the siblings need, for `evaluate.load`: see `docred_metric`.
 from .matching import PredictionError
 from .metric_inputs import DocumentInputs, with_titles
-from .quoting import quote
 from .scores import score_facts
 
 

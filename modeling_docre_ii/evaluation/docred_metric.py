@@ -9,7 +9,6 @@ import evaluate
 # be imported here too, and from this folder. It takes a comment on an import line for a URL.
 from .matching import PredictionError
 from .metric_inputs import DocumentInputs, with_titles
-from .quoting import quote
 from .scores import DOCRED_CITATION, NamedFact, score_facts
 
 

@@ -1,9 +1,8 @@
 """Predictions and gold facts by document: checked, and matched by title."""
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-from .quoting import lone_surrogate, name_of, quote
 
 
 # Head, tail and relation: a fact of one document.
@@ -77,7 +76,7 @@ def match_predictions(
             facts.setdefault(fact, prediction)
         elif unknown_titles == "error":
             raise PredictionError(
-                f"{name_of(prediction)}: predicted {quote(fact)}, but no gold document has this title"
+                f"document {quote(title, 80)}: predicted {quote(fact)}, but no gold document has this title"
             )
         else:
             unknown.setdefault((title, fact), prediction)
@@ -163,10 +162,10 @@ def check_prediction(prediction: Mapping[str, Any], index: int) -> None:
         if type(value) is not kind:
             found = f"is {quote(value)}" if field in prediction else "is missing"
             raise PredictionError(f"item {index}: {field!r} {found}, expected {expected}")
-        if isinstance(value, str) and (surrogate := lone_surrogate(value)):
+        if isinstance(value, str) and not _is_encodable(value):
             raise PredictionError(
-                f"item {index}: {field!r} is {quote(value)}, expected text that UTF-8 can encode, without the lone "
-                f"surrogate {surrogate}"
+                f"item {index}: {field!r} is {quote(value)}, expected text that UTF-8 can encode, without lone "
+                "surrogates"
             )
     evidence = prediction.get("evidence")
     if evidence is not None and not (
@@ -176,7 +175,37 @@ def check_prediction(prediction: Mapping[str, Any], index: int) -> None:
         raise PredictionError(f"item {index}: 'evidence' is {found}, expected a list of sentence indices")
 
 
+def quote(value: Any, longest: int = 30) -> str:
+    """
+    Returns a short `repr` of a value, for an error message.
+
+    The metrics of `evaluate` are copied with the files beside them, so this is not that of the package.
+
+    Args:
+        value (`Any`):
+            The value.
+        longest (`int`, *optional*, defaults to 30):
+            Largest number of characters of a string.
+    """
+    quotes = reprlib.Repr()
+    quotes.maxstring = longest
+    try:
+        return quotes.repr(value)
+    except ValueError:
+        return "an integer of over 4,300 digits"
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_entities(document: Mapping[str, Any], fact: Fact, what: str) -> None:
     size = len(document["vertexSet"])
     if not (0 <= fact[0] < size and 0 <= fact[1] < size):
-        raise PredictionError(f"{name_of(document)}: {what} {quote(fact)}, but it has {size} entities")
+        raise PredictionError(
+            f"document {quote(document['title'], 80)}: {what} {quote(fact)}, but it has {size} entities"
+        )

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from .matching import PredictionError
-from .quoting import quote
+from .matching import PredictionError, quote
 
 
 if TYPE_CHECKING:

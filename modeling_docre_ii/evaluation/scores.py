@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .matching import Fact, PredictionError, gold_facts, match_predictions
-from .quoting import name_of
+from .matching import Fact, PredictionError, gold_facts, match_predictions, quote
 
 
 DOCRED_CITATION = """\
@@ -267,7 +266,8 @@ def _intra_pairs(document: Mapping[str, Any], pairs: Collection[tuple[int, int]]
     for entity, found in enumerate(sentences):
         if None in found:
             raise PredictionError(
-                f"{name_of(document)}, entity {entity}: a mention has no 'sent_id', but others have one"
+                f"document {quote(document['title'], 80)}, entity {entity}: a mention has no 'sent_id', but others "
+                "have one"
             )
     return {(head, tail) for head, tail in pairs if not sentences[head].isdisjoint(sentences[tail])}
 

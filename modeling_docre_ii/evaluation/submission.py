@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..decoding import PredictedFact
-from ..quoting import quote
 from ..utils.atomic_write import atomic_write
 from ..utils.json_text import parse_json
-from .matching import PREDICTION_FIELDS, PredictionError, check_prediction
+from .matching import PREDICTION_FIELDS, PredictionError, check_prediction, quote
 
 
 _RESULT = "result.json"

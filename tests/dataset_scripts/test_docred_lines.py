@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -112,3 +113,49 @@ def test_lines_under_the_name_of_a_list_get_a_hint(load, tmp_path, documents):
     path.write_text(lines_of(documents), encoding="utf-8")
     with pytest.raises(DocumentError, match=r"Extra data: .* \(one document a line is a .jsonl file\)"):
         load(path)
+
+
+def test_a_long_integer_and_deep_nesting_are_named_by_document_and_field(load, tmp_path, documents):
+    mention = documents[1]["vertexSet"][0][0]
+    for value in ("9" * 5_000, "[" * 100_000 + "]" * 100_000):
+        content = json.dumps([documents[0], {**documents[1], "vertexSet": [[{**mention, "sent_id": "HERE"}]]}])
+        content = content.replace('"HERE"', value)
+        for name, written, place in (
+            ("damaged.json", content, "item 1"),
+            ("damaged.jsonl", "\n".join(re.split(r"(?<=\}), (?=\{.title)", content[1:-1])), "line 2"),
+        ):
+            path = tmp_path / name
+            path.write_text(written, encoding="utf-8")
+            where = f"^{path}, {place}: document '.*', entity 0, mention 0 .*: 'sent_id' is "
+            with pytest.raises(DocumentError, match=where + r"(an integer of 5,000 digits|\[+\.\.\.)"):
+                load(path)
+
+
+def test_what_is_ignored_may_be_as_deep_and_as_long_as_it_is(load, tmp_path, documents):
+    ignored = f'{{"a": {"[" * 5_000}{"]" * 5_000}, "b": {"1" * 5_000}, '
+    path = tmp_path / "more.jsonl"
+    path.write_text(ignored + json.dumps(documents[0])[1:], encoding="utf-8")
+    assert load(path)[0]["title"] == documents[0]["title"]
+
+
+def test_a_lone_surrogate_is_named(load, tmp_path, documents):
+    path = tmp_path / "damaged.jsonl"
+    path.write_text(json.dumps({**documents[0], "sents": [["Paris", "\ud83d"]]}), encoding="utf-8")
+    with pytest.raises(
+        DocumentError, match=rf"^{path}, line 1: document '.*', sentence 0, token 1: found .* '\\ud83d' at"
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["marked.json", "marked.jsonl", "marked.json.gz"])
+def test_a_byte_order_mark_is_skipped(load, tmp_path, documents, name):
+    content = lines_of(documents) if name.endswith("l") else json.dumps(documents)
+    written = content.encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(written) if name.endswith(".gz") else written)
+    assert load(tmp_path / name)["title"] == [document["title"] for document in documents]
+
+
+def test_documents_with_a_text_beside_their_sentences_are_in_docreds_form(load, tmp_path, documents):
+    (tmp_path / "with.json").write_text(json.dumps([{**document, "text": "..."} for document in documents]))
+    (tmp_path / "without.json").write_text(json.dumps(documents))
+    assert load(tmp_path / "with.json").to_list() == load(tmp_path / "without.json").to_list()

@@ -213,3 +213,41 @@ def test_plain_text_is_told_how_to_become_a_document():
     expected = "is a plain text, expected one in DocRED's form with 'sents' and 'vertexSet': convert it with"
     assert message_of({"text": "Paris."}).startswith(f"document without a title {expected}")
     assert message_of({"title": "T", "text": "Paris.", "entities": []}).startswith(f"document 'T' {expected}")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        (("title",), r"document 'a\ud83d': 'title' is"),
+        (("sents", 2, 1), "document 'Skai TV', sentence 2, token 1: found"),
+        ((*MENTION, "name"), r"document 'Skai TV', entity 0, mention 1 ('a\ud83d'): 'name' is"),
+        ((*MENTION, "type"), IN_MENTION + "'type' is"),
+        ((*MENTION, "kb_id"), IN_MENTION + "'kb_id' is"),
+        ((*LABEL, "r"), IN_LABEL + "'r' is"),
+    ],
+)
+def test_a_lone_surrogate_is_named(path, place):
+    expected = r"expected text that UTF-8 can encode, without the lone surrogate '\ud83d' at character 1"
+    assert message_of(broken(*path, value="a\ud83d")) == rf"{place} 'a\ud83d', {expected}"
+    check_document(broken(*path, value="a\U0001f600"))
+    check_document({**DOCUMENT, "source \ud83d": "\ud83d"})
+
+
+@pytest.mark.parametrize("value", [10**5_000, -(10**100_000), [[[[[[[[]]]]]]]], [10**5_000]], ids=["a", "b", "c", "d"])
+@pytest.mark.parametrize(
+    "path", [(*MENTION, "sent_id"), (*MENTION, "pos"), (*LABEL, "h"), (*LABEL, "evidence"), ("title",)]
+)
+def test_a_number_or_list_of_any_size_is_named(path, value):
+    message = message_of(broken(*path, value=value))
+    assert f"{path[-1]!r} is " in message and len(message) < 200
+
+
+def test_long_titles_and_names_are_shortened():
+    document = broken(*MENTION, "sent_id", value=7)
+    document["title"] = document["vertexSet"][0][1]["name"] = "long " * 1_000
+    assert len(message_of(document)) < 300
+
+
+def test_a_document_with_entities_in_docreds_form_may_have_a_text():
+    check_document({**DOCUMENT, "text": "Skai TV is Greek. It is in Piraeus."})
+    check_document({**DOCUMENT, "text": None})

@@ -235,3 +235,46 @@ def test_a_corpus_that_marks_parts_of_words_on_purpose_is_not_warned_of(warned, 
     warned()
     document_from_text("1", "Pseudohypertension was seen.", [entity([6, 18])])
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"title": "a\ud83d"},
+            r"document 'a\\ud83d': 'title' is 'a\\ud83d', expected text .* '\\ud83d' at character 1",
+        ),
+        ({"title": ["T"]}, r"document without a title: 'title' is \['T'\], expected a non-empty string"),
+        ({"text": "Paris \udc00."}, r"document 'T': 'text' is 'Paris \\udc00.', expected .* '\\udc00' at character 6"),
+        (
+            {"entities": [entity([0, 5], kind="L\ud83d")]},
+            r"document 'T', entity 0: 'type' is 'L\\ud83d', expected text",
+        ),
+        (
+            {"entities": [entity([0, 5], kb_id="\ud83d")]},
+            r"document 'T', entity 0: 'kb_id' is '\\ud83d', expected text",
+        ),
+        ({"entities": [entity([0, 5], kb_id=5)]}, "document 'T', entity 0: 'kb_id' is 5, expected a string"),
+        (
+            {"entities": [entity([0, 10**5_000])]},
+            "entity 0, mention 0: the span is .0, an integer of 16,610 bits., exp",
+        ),
+    ],
+)
+def test_what_no_file_can_hold_is_named(changes, message):
+    given = {"title": "T", "text": "Paris is old.", "entities": []}
+    with pytest.raises(DocumentError, match=message) as error:
+        document_of(given | changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_span_of_a_long_text_is_quoted_in_part():
+    text = " " + "word " * 2_000
+    with pytest.raises(DocumentError, match="expected no white space at its ends") as error:
+        document_of({"title": "T" * 5_000, "text": text, "entities": [entity([0, 9_000])]})
+    assert len(str(error.value)) < 300
+
+
+def test_a_document_in_docreds_form_keeps_its_text():
+    document = document_from_text("1", TEXT, [entity(span_of("Naloxone"))])
+    assert document_of(document | {"text": TEXT}) == document | {"text": TEXT}

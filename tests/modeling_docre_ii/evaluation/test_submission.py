@@ -236,7 +236,7 @@ def test_long_integers_deep_nesting_and_surrogates_are_named(tmp_path, name):
     for damaged, message in {
         item.replace("0", "9" * 5_000): "item 1: 'h_idx' is an integer of 5,000 digits, expected an entity index",
         item.replace("0", "[" * 10**5 + "]" * 10**5): r"item 1: 'h_idx' is \[\[\[\[\[\[...",
-        item.replace('"T"', r'"T\ud800"'): r"item 1: 'title' is 'T\\ud800', expected text .* '\\ud800' at character 1",
+        item.replace('"T"', r'"T\ud800"'): r"item 1: 'title' is 'T\\ud800', expected text that UTF-8 can encode",
         item.replace("P17", r"\udfff"): r"item 1: 'r' is '\\udfff', expected text that UTF-8 can encode",
     }.items():
         content = f"[{item}, {damaged}]"

@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 
 from modeling_docre_ii import DocREIITrainer, DocREIITrainingArguments
+from modeling_docre_ii.training.checkpoints import FILE_LIST
 from modeling_docre_ii.training.precision import Precision, read_precision
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
@@ -93,6 +94,7 @@ def test_checkpoint_without_a_record_is_resumed_and_has_one_from_then_on(
     state = json.loads(path.read_text())
     del state["stateful_callbacks"]["PrecisionRecord"]
     path.write_text(json.dumps(state))
+    (path.parent / FILE_LIST).unlink()  # as in a checkpoint of an earlier version
     set_bf16_trial(SLOWER)
     trainer, dtypes = make_watched(reused=checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
