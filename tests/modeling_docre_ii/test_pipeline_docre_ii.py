@@ -337,6 +337,11 @@ def test_traceback_of_a_malformed_document_is_short(extractor, documents):
     assert error.value.__cause__ is None and error.value.__suppress_context__
 
 
+def test_document_of_a_stream_is_named_by_its_index(extractor):
+    with pytest.raises(DocumentError, match=r"^documents\[2\]: document 'Lark"):
+        list(extractor(iter([TEXT, TEXT, MISPLACED])))
+
+
 def test_list_is_checked_before_the_model_runs(extractor, monkeypatch):
     monkeypatch.setattr(extractor, "model", None)
     with pytest.raises(DocumentError, match=r"documents\[1\]: document 'Lark"):
