@@ -92,7 +92,7 @@ class RunRecord:
     def finish_stage(self, number: int, stage_dir: str, folder: str) -> None:
         """Records in the run's `folder` that the model of a stage is in `stage_dir`."""
         list_files(stage_dir, "*")
-        self.finished_stages.append(number)
+        self.finished_stages = sorted({*self.finished_stages, number})
         self.write(folder)
 
     def finish(self, folder: str) -> None:
