@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from transformers import BertConfig, BertModel
 
@@ -88,7 +89,9 @@ def run_and_kill(command, delay, sent, log):
         try:
             process.wait(timeout=delay)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, sent)
+            # The processes of a launcher are in sessions of their own, and outlive it.
+            for part in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+                part.send_signal(sent)
             process.wait(timeout=60)
             return True
     assert process.returncode == 0, log.read_text()[-3000:]
