@@ -214,7 +214,7 @@ def test_missing_inputs_are_named(default, tiny_batch):
 def test_folder_without_an_export_is_refused(tmp_path):
     pytest.importorskip("onnxruntime")
 
-    with pytest.raises(FileNotFoundError, match="encoder.onnx"):
+    with pytest.raises(FileNotFoundError, match=r"config\.json. is missing: export a model to this folder"):
         DocREIIONNXModel.from_pretrained(tmp_path)
 
 
