@@ -105,20 +105,21 @@ def contents(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_run_that_is_killed_at_random_moments_ends_as_the_uninterrupted_one(command, strategy, tmp_path):
-    """Seven kills each, wherever they fall: while documents are read, in training, in saving or between stages."""
+    """Up to seven kills, wherever they fall: while documents are read, in training, in saving or between stages."""
     begin = time.monotonic()
     run(command(tmp_path / "whole", strategy))
     duration = time.monotonic() - begin
 
     moments, log = random.Random(f"kill and resume, {strategy}"), tmp_path / "log.txt"
-    killed = run_and_kill(command(tmp_path / "out", strategy), duration * 0.5, signal.SIGKILL, log)
+    kills = run_and_kill(command(tmp_path / "out", strategy), duration * 0.5, signal.SIGKILL, log)
     for number in range(6):
         # A run that was stopped before it had saved anything starts again, with the same command.
         resumed = command(tmp_path / "out", strategy, "--resume_from_checkpoint=last")
-        killed &= run_and_kill(resumed, moments.uniform(0.3, 0.8) * duration, SIGNALS[number % 2], log)
+        kills += run_and_kill(resumed, moments.uniform(0.3, 0.8) * duration, SIGNALS[number % 2], log)
     run(command(tmp_path / "out", strategy, "--resume_from_checkpoint=last"))
 
-    assert killed or number > 0
+    # A run that ends before its kill shows nothing.
+    assert kills >= 2
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     again = run(command(tmp_path / "out", strategy, "--resume_from_checkpoint=last"))
     assert "this run is finished" in again and "parameters to train" not in again

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 
@@ -46,7 +46,9 @@ def shortened(logs: Mapping[str, Any], best: str | None = None) -> dict[str, Any
     }
 
 
-class _ShortProgress(ProgressCallback):
+class _ShortLogs(TrainerCallback):
+    """Shortens the logs of the callback class that follows it among the bases."""
+
     def on_log(
         self,
         args: TrainingArguments,
@@ -55,19 +57,15 @@ class _ShortProgress(ProgressCallback):
         logs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().on_log(args, state, control, shortened(logs or {}, args.metric_for_best_model), **kwargs)
+        super().on_log(args, state, control, logs=shortened(logs or {}, args.metric_for_best_model), **kwargs)
 
 
-class _ShortPrinter(PrinterCallback):
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().on_log(args, state, control, shortened(logs or {}, args.metric_for_best_model), **kwargs)
+class _ShortProgress(_ShortLogs, ProgressCallback):
+    pass
+
+
+class _ShortPrinter(_ShortLogs, PrinterCallback):
+    pass
 
 
 __all__ = ["shorten_logs", "shortened"]

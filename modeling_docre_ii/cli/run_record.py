@@ -219,8 +219,8 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
     found, left = RunRecord.read(folder), _traces(folder)
     differences = [] if found is None else record.differences(found)
     otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"
-    if not left and (found is None or differences):
-        # Nothing was trained here, as after an error in the first minute.
+    if not left and (found is None or differences or found.is_finished):
+        # Nothing was trained here, as after an error in the first minute, or it was deleted.
         if resumed_from in ("true", "last"):
             raise ValueError(f"`resume_from_checkpoint`: this run has not begun in {str(folder)!r}")
         if args.should_save:

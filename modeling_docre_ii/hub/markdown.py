@@ -29,7 +29,7 @@ def one_line(text: Any) -> str:
 
 def escaped(text: Any) -> str:
     """
-    Returns Markdown that shows a text as it is, on one line.
+    Escapes a text, so that Markdown shows it unchanged on one line.
 
     Args:
         text (`Any`):

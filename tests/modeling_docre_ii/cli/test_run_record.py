@@ -110,6 +110,12 @@ def test_finished_run_is_known_as_such(open_with, tmp_path):
     assert open_with(*RESUMED).is_finished
 
 
+def test_finished_run_whose_files_were_deleted_starts_again(open_with, tmp_path):
+    open_with().finish(tmp_path / "out")
+    assert not open_with().is_finished
+    assert not RunRecord.read(tmp_path / "out").is_finished
+
+
 def test_there_is_nothing_to_resume(open_with):
     with pytest.raises(ValueError, match="`resume_from_checkpoint`: this run has not begun in"):
         open_with(*RESUMED)
