@@ -13,9 +13,12 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
+from transformers.utils import logging
 
 from ..utils.atomic_write import atomic_write, flush_to_disk
 
+
+logger = logging.get_logger(__name__)
 
 # Lists the files of a checkpoint with their sizes. It is the last file to be written.
 FILE_LIST = "checkpoint_files.json"
@@ -42,10 +45,29 @@ class WholeCheckpointTrainer(Trainer):
     _push_when_whole = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """
+        Trains as [`Trainer.train`], after a check of the checkpoint to resume from.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint, or `True` for the last complete one in the output folder. Later ones are named in a
+                warning.
+            kwargs:
+                Further arguments of [`Trainer.train`].
+
+        Returns:
+            `TrainOutput`
+
+        Raises:
+            [`CheckpointError`]: the checkpoint is not complete, there is none, or one cannot be saved.
+        """
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_whole_checkpoint(self.args.output_dir)[0]
-            if resume_from_checkpoint is None:
+            last, skipped = last_whole_checkpoint(self.args.output_dir)
+            for path, flaw in skipped.items():
+                logger.warning(f"skipping {path}: {flaw}")
+            if last is None:
                 raise CheckpointError(f"there is no complete checkpoint in {self.args.output_dir!r}")
+            resume_from_checkpoint = last
         elif isinstance(resume_from_checkpoint, str):
             flaw = flaw_of_checkpoint(resume_from_checkpoint)
             if flaw is not None:
