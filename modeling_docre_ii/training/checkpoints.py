@@ -63,8 +63,8 @@ class WholeCheckpointTrainer(Trainer):
         """
         if resume_from_checkpoint is True:
             last, skipped = last_whole_checkpoint(self.args.output_dir)
-            for path, flaw in skipped.items():
-                logger.warning(f"skipping {path}: {flaw}")
+            for path, found in skipped.items():
+                logger.warning(f"skipping {path}: {found}")
             if last is None:
                 raise CheckpointError(f"there is no complete checkpoint in {self.args.output_dir!r}")
             resume_from_checkpoint = last
