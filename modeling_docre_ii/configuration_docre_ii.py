@@ -43,51 +43,6 @@ _FORMER_MAX_LABELS_PER_PAIR = 4
 _IS_REMOTE_CODE = __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
 
 
-def load_error(name_or_path: str, error: OSError) -> OSError:
-    """Returns an error that names the model. Those of transformers do not, offline."""
-    if os.path.isdir(name_or_path):
-        return error
-    return OSError(f"{str(name_or_path)!r} is not a local folder, and loading it from the Hub failed: {error}")
-
-
-def load_config(name_or_path: str, **kwargs: Any) -> Any:
-    r"""
-    Loads a configuration as `AutoConfig.from_pretrained` does.
-
-    Raises:
-        `OSError`: there is no such model. The message names it.
-    """
-    try:
-        return AutoConfig.from_pretrained(name_or_path, **kwargs)
-    except OSError as error:
-        raise load_error(name_or_path, error).with_traceback(None) from None
-
-
-def load_encoder_config(name_or_path: str, **changes: Any) -> PreTrainedConfig:
-    r"""
-    Loads the configuration of a pretrained text encoder, for a new model.
-
-    Args:
-        name_or_path (`str`):
-            A model on the Hub or a local folder that `AutoConfig` loads.
-        changes:
-            Settings of the encoder to change, such as `attention_probs_dropout_prob`.
-
-    Raises:
-        `OSError`: there is no such encoder.
-        `ValueError`: `changes` names something the encoder's configuration does not have.
-    """
-    config, unused = load_config(name_or_path, return_unused_kwargs=True, **changes)
-    if unused:
-        raise ValueError(f"{config.model_type!r} encoders have no setting {sorted(unused)}")
-    # An encoder may be saved in half precision, but is trained in float32.
-    config.dtype = None
-    if os.path.isdir(name_or_path):
-        # A folder of this machine has no place in a published configuration.
-        config._name_or_path = ""
-    return config
-
-
 class Windows(TypedDict):
     """
     Arguments of [`encode_documents`] for long documents, in tokens.

@@ -7,7 +7,8 @@ from torch import nn
 from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
-from .configuration_docre_ii import DocREIIConfig, check_fields, load_config, load_encoder_config
+from .configuration_docre_ii import DocREIIConfig, check_fields
+from .configuration_loading import load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .inference_module import InferenceModule, InferenceOutput
@@ -443,8 +444,4 @@ def _as_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, pa
     }
 
 
-__all__ = [
-    "DocREIIForRelationExtraction",
-    "DocREIIModel",
-    "DocREIIPreTrainedModel",
-]
+__all__ = ["DocREIIForRelationExtraction", "DocREIIModel", "DocREIIPreTrainedModel"]

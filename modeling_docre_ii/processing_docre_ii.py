@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from .configuration_docre_ii import load_error
+from .configuration_loading import load_error
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, check_finite, predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document, name_of

@@ -22,6 +22,7 @@ MAY_IMPORT = {
 # The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {
     "configuration_docre_ii.py",
+    "configuration_loading.py",
     "cross_attention.py",
     "data_collator.py",
     "decoding.py",
