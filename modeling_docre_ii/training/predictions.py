@@ -1,11 +1,14 @@
 """Predictions packed into arrays for gathering across processes, and unpacked."""
 
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..decoding import PredictedFact
+from ..utils.atomic_write import atomic_write
 
 
 _PADDING = -100.0
@@ -63,3 +66,38 @@ def unpack_facts(packed: np.ndarray, relations: Sequence[str], num_documents: in
     for document, head, tail, relation, score in packed[packed[..., 4] > _THRESHOLD].tolist():
         facts[int(document)].append(PredictedFact(int(head), int(tail), relations[int(relation)], score))
     return facts
+
+
+def save_predictions(path: Path, predictions: Sequence[np.ndarray]) -> None:
+    """
+    Saves gathered predictions with their scores, without the padding, as a compressed `.npz`.
+
+    Args:
+        path (`Path`):
+            The file. It is written atomically.
+        predictions (`Sequence[np.ndarray]`):
+            Predictions of [`DocREIITrainer`], of the base module and of every iteration.
+    """
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, *(packed[packed[..., 0] >= 0] for packed in predictions))
+
+
+def load_predictions(path: Path) -> list[np.ndarray]:
+    """
+    Loads what [`save_predictions`] has saved.
+
+    Args:
+        path (`Path`):
+            The file.
+
+    Returns:
+        `list[np.ndarray]`: the predictions of the base module and of every iteration, each of shape `(num_facts, 5)`.
+
+    Raises:
+        `ValueError`: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[name] for name in arrays.files]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"the predictions {str(path)!r} cannot be read: {error}") from error
