@@ -113,7 +113,8 @@ class Runner:
         self.configuration = configuration or str(experiment.configuration)
         self.seeds = list(dict.fromkeys(seeds or experiment.seeds))
         check_experiment(experiment)
-        values = read_configuration(self.configuration) | given_arguments(self.overrides)
+        self.given = given_arguments(self.overrides)
+        values = read_configuration(self.configuration) | self.given
         kinds = ArgumentKinds(TRAINING_ARGUMENTS, {name for name in values if not has_effect(name)})
         self.rows = plan_runs(experiment, values, self.seeds, output_dir, kinds)
         self.runs = distinct_runs(self.rows)
@@ -133,7 +134,7 @@ class Runner:
         return [self.configuration, *self.overrides, *changes]
 
     def describe(self) -> str:
-        """Returns the plan: the runs, what is shared, and the commands of those that are not finished."""
+        """Returns the plan: what is shared, and the commands that are left to run."""
         states = {run.folder: _state(run) for run in self.runs}
         of_stage_1 = [run for run in self.runs if run.stage == 1]
         alone = sum(len(row.runs) for row in self.rows if 1 in row.row.stages)
@@ -262,7 +263,7 @@ class Runner:
         sizes = list(dict.fromkeys(len(corpus.splits["train"]) for corpus in corpora))
         return Setting(
             configuration=self.configuration,
-            overrides=shlex.join(self.overrides),
+            overrides=shlex.join(as_arguments({name: v for name, v in self.given.items() if not _is_file(name)})),
             seeds=self.seeds,
             documents=f"{len(corpora[0].splits[split]):,} {split} documents",
             train_documents=" or ".join(f"{size:,}" for size in sizes),
@@ -282,6 +283,11 @@ def _scored_split(corpus: Corpus) -> str:
     """Returns the test documents, if there are labeled ones, or else the validation documents."""
     has_labels = "test" in corpus.splits and any(row.get("labels") for row in corpus.splits["test"])
     return "test" if has_labels else "validation"
+
+
+def _is_file(name: str) -> bool:
+    """Returns whether an argument names documents, which an experiment leaves to the command line."""
+    return name.endswith("_file") or name == "data_dir"
 
 
 def _state(run: PlannedRun) -> str:

@@ -127,11 +127,11 @@ def read_experiment(path: str) -> Experiment:
 
 def merge_arguments(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Merges arguments of runs. Later ones win; arguments that are mappings are merged name by name.
+    Merges arguments of runs.
 
     Args:
         layers (`dict[str, Any]`):
-            Arguments by name.
+            Arguments by name. Later ones win; arguments that are mappings are merged name by name.
     """
     merged: dict[str, Any] = {}
     for name, value in (item for layer in layers for item in layer.items()):

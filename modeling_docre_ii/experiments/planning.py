@@ -118,7 +118,7 @@ def plan_runs(
 
 
 def distinct_runs(rows: Collection[PlannedRow]) -> list[PlannedRun]:
-    """Returns every run once: all of the first seed, then all of the next, stage 1 before stage 2."""
+    """Returns every run once: seed after seed, stage 1 before stage 2."""
     runs: dict[Path, PlannedRun] = {}
     for row in rows:
         for run in (*row.bases, *row.runs):

@@ -20,7 +20,7 @@ class Setting:
 
     Args:
         configuration (`str`): The configuration of the runs.
-        overrides (`str`): Arguments of the command line, as typed.
+        overrides (`str`): Arguments of the command line, but for the files of the documents.
         seeds (`list[int]`): The seeds.
         documents (`str`): The scored documents, and how many there are.
         train_documents (`str`): How many documents the models were trained on.
@@ -37,7 +37,7 @@ class Setting:
 
 def differences_from_file(experiment: Experiment, setting: Setting) -> list[str]:
     """
-    Returns in which ways the runs differ from the experiment that its file describes.
+    Returns how the runs differ from those that the file describes.
 
     Args:
         experiment ([`Experiment`]):
@@ -86,7 +86,9 @@ def markdown_report(
         f"- No finished run yet: {', '.join(missing)}." if missing else "",
     ]
     lines = [line for place, line in enumerate(lines) if line or place == 1]
-    lines += ["", *_table(experiment, results), "", _legend(experiment, results)]
+    lines += ["", *_table(experiment, results)]
+    if legend := _legend(experiment, results):
+        lines += ["", legend]
     if plot is not None:
         lines += ["", f"![{experiment.title}]({plot})"]
     return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ class EvaluatedRun:
     _scores: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def place(self, measure: Measure) -> int | None:
-        """Returns the place of the scored submission; `None` if the model has no such iteration."""
+        """Returns the place of the scored submission, `None` without such an iteration."""
         last = len(self.submissions) - 1
         place = last if measure.iteration is None else measure.iteration
         return place if place <= last else None

@@ -85,7 +85,7 @@ def held_out_predictions(
     packed: np.ndarray, documents: Sequence[Mapping[str, Any]], relations: Sequence[str]
 ) -> np.ndarray:
     """
-    Moves the scores of predictions to thresholds that have not seen their documents.
+    Moves the scores of predictions to held-out thresholds.
 
     Document i is in part i mod 4. Each part gets the threshold with the best F1 on the three others, so that the
     predictions above 0.5 can be scored together without flattery.
@@ -123,7 +123,7 @@ def gain_over_base(
     predictions: Sequence[np.ndarray], documents: Sequence[Mapping[str, Any]], relations: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """
-    Compares the last iteration with the base module, each at its own held-out thresholds.
+    Compares the last iteration with the base module, at held-out thresholds.
 
     Args:
         predictions (`Sequence[np.ndarray]`):

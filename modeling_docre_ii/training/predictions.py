@@ -70,7 +70,9 @@ def unpack_facts(packed: np.ndarray, relations: Sequence[str], num_documents: in
 
 def save_predictions(path: Path, predictions: Sequence[np.ndarray]) -> None:
     """
-    Saves gathered predictions with their scores, without the padding, as a compressed `.npz`.
+    Saves gathered predictions with their scores as a compressed `.npz`.
+
+    The padding is left out.
 
     Args:
         path (`Path`):

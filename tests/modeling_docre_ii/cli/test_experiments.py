@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
 from modeling_docre_ii import DocREIITrainer
@@ -17,6 +18,7 @@ from modeling_docre_ii.cli import main
 from modeling_docre_ii.cli.experiments import Runner
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.experiments.definition import read_experiment
+from tests.documentation import blocks_of
 from tests.hub_model import make_tokenizer
 
 
@@ -75,6 +77,14 @@ def test_every_argument_of_a_file_is_an_argument_of_a_run(path, is_small, tmp_pa
             assert last.model.model_name_or_path == stage_1.last.output_dir
 
 
+def test_rows_of_training_documents_train_both_stages_on_as_many(tmp_path, in_the_repository):
+    experiment = read_experiment("configuration/experiments/training_documents.yaml")
+    runner = Runner(experiment, None, None, tmp_path)
+    for row, number in zip(runner.rows, (100, 200, 400), strict=True):
+        arguments = command_of(runner, row.row.name)
+        assert [of_stage.data.max_train_documents for of_stage in arguments] == [number] * 2
+
+
 def test_rows_of_table_4_change_what_their_names_say(tmp_path, in_the_repository):
     runner = Runner(read_experiment("configuration/paper/table_4.yaml"), None, None, tmp_path)
     full = config_of(command_of(runner, "DocRE-II")[1])
@@ -96,6 +106,19 @@ def test_rows_of_table_4_change_what_their_names_say(tmp_path, in_the_repository
     stage_1, full = command_of(runner, "DocRE-II")
     assert (stage_1.last.num_train_epochs, stage_1.last.encoder_learning_rate) == (30, 5e-5)
     assert (full.last.num_train_epochs, full.last.base_learning_rate) == (15, 1e-5)
+
+
+def test_experiment_in_the_documentation_is_one(tmp_path, in_the_repository):
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "reproduce.md") if block.language == "yaml"]
+    path = tmp_path / "experiment.yaml"
+    text = block.text.replace("../redocred_minilm.yaml", str(ROOT / "configuration" / "redocred_minilm.yaml"))
+    path.write_text(text, encoding="utf-8")
+    runner = Runner(read_experiment(str(path)), None, None, tmp_path)
+    _, two = command_of(runner, "two layers")
+    _, one = command_of(runner, "one layer")
+    assert config_of(one) == config_of(two) | {"num_inference_layers": 1}
+    assert (one.last.num_train_epochs, one.last.weight_decay, config_of(one)["max_noise_rate"]) == (8, 0.02, 0.2)
+    assert len({run.folder.parent for run in runner.runs if run.stage == 1}) == 2
 
 
 def test_tables_of_the_paper_share_their_runs(tmp_path, in_the_repository):
@@ -145,7 +168,11 @@ def folder(sample_documents, tmp_path_factory):
         "title": "Tiny",
         "configuration": "tiny.yaml",
         "seeds": [1, 2],
-        "columns": [{"name": "F1", "score": "f1"}, {"name": "base", "score": "f1", "iteration": 0}],
+        "columns": [
+            {"name": "F1", "score": "f1"},
+            {"name": "base", "score": "f1", "iteration": 0},
+            {"name": "W", "score": "relation_weight"},
+        ],
         "gain": "f1",
         "rows": [
             {"name": "base", "stages": [1]},
@@ -213,13 +240,14 @@ def results_of(folder, stage):
 def test_interrupted_table_has_the_finished_rows_and_resumes_without_repeating_a_step(finished):
     _, num_steps, interrupted = finished
     assert "- No finished run yet: w/o fusion." in interrupted
-    assert re.search(r"^\| base \| [\d.]+ \| [\d.]+ \| 1 \|$", interrupted, re.MULTILINE)
+    assert re.search(r"^\| base \| [\d.]+ \| [\d.]+ \|  \| 1 \|$", interrupted, re.MULTILINE)
     assert num_steps == 4 * 4
 
 
 def test_table_has_mean_deviation_and_gain_at_held_out_thresholds(finished):
     folder, _, _ = finished
     page = (folder / "experiment.md").read_text(encoding="utf-8")
+    assert "Not as in" not in page, "an experiment leaves its documents to the command line"
     assert "Training documents: 4. Scored on 5 validation documents, at held-out thresholds." in page
     rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in page.splitlines() if line}
     base, full = (
@@ -231,12 +259,39 @@ def test_table_has_mean_deviation_and_gain_at_held_out_thresholds(finished):
         assert rows[name][1] == f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
         assert rows[name][-1] == "2"
     gain = statistics.mean(full) - statistics.mean(base)
-    assert rows["w/o fusion"][3] == f"{gain:+.2f}"
-    low, high = map(float, rows["w/o fusion"][4].split(" to "))
-    assert low <= gain + 0.01 and gain - 0.01 <= high and 0 <= float(rows["w/o fusion"][5]) <= 1
+    assert rows["w/o fusion"][4] == f"{gain:+.2f}"
+    low, high = map(float, rows["w/o fusion"][5].split(" to "))
+    assert low <= gain + 0.01 and gain - 0.01 <= high and 0 <= float(rows["w/o fusion"][6]) <= 1
     # The base module inside the full model, after stage 2.
     inside = [results["eval_base_cross_calibrated_f1"] for results in results_of(folder, 2)[1]]
     assert rows["w/o fusion"][2] == f"{statistics.mean(inside):.2f} ± {statistics.stdev(inside):.2f}"
+
+
+def test_weights_are_those_of_the_classifier(finished):
+    """Its second half reads the relation matrix."""
+    folder, _, _ = finished
+    of_stage, _ = results_of(folder, 2)
+    expected = []
+    for seed in (1, 2):
+        weights = load_file(of_stage / f"seed_{seed}" / "model.safetensors")["inference_module.classifier.weight"]
+        expected.append(weights[:, weights.shape[1] // 2 :].abs().mean().item())
+    with (folder / "experiment.csv").open(newline="") as file:
+        base, full = csv.DictReader(file)
+    assert float(full["W, mean"]) == pytest.approx(statistics.mean(expected))
+    assert float(full["W, deviation"]) == pytest.approx(statistics.stdev(expected), rel=1e-3)
+    assert base["W, mean"] == ""
+
+
+def test_labeled_test_documents_are_scored_at_the_thresholds_of_the_models(folder, argv, tmp_path):
+    definition = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    path = folder / "test_documents.yaml"
+    path.write_text(yaml.safe_dump(definition | {"rows": definition["rows"][:1], "seeds": [4]}), encoding="utf-8")
+    arguments = ["--output_dir", str(tmp_path), "--test_file", str(folder / "train.json"), "--do_predict", "true"]
+    main(["experiments", str(path), *argv[2:], *arguments])
+    page = (tmp_path / "test_documents.md").read_text(encoding="utf-8")
+    assert "Scored on 4 test documents, at the thresholds of the models." in page
+    (results,) = tmp_path.glob("runs/*/seed_4/predict_results.json")
+    assert f"| base | {json.loads(results.read_text())['predict_f1']:.2f} |" in page
 
 
 def test_csv_has_the_scores_of_every_run(finished):
