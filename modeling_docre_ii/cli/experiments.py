@@ -4,11 +4,13 @@ import argparse
 import gc
 import json
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from dataset_scripts.corpus import Corpus
 
@@ -175,6 +177,7 @@ class Runner:
             else:
                 logger.info("\nrun %d of %d: %s, %s", place, len(self.runs), label, run.folder)
                 _train([*self.command(run), *resume], f"{prog}: {label}")
+                _remove_checkpoints(run.folder)
             finished.add(run.folder)
             if state != "finished" or place == len(self.runs):
                 with one_line_errors(prog, ValueError, OSError):
@@ -283,6 +286,12 @@ def _scored_split(corpus: Corpus) -> str:
     """Returns the test documents, if there are labeled ones, or else the validation documents."""
     has_labels = "test" in corpus.splits and any(row.get("labels") for row in corpus.splits["test"])
     return "test" if has_labels else "validation"
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """Removes what only an unfinished run needs: with the state of the optimizer, thrice the size of the model."""
+    for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        shutil.rmtree(path)
 
 
 def _is_file(name: str) -> bool:

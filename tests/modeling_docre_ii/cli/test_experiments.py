@@ -312,6 +312,7 @@ def test_finished_runs_are_not_trained_again(finished, argv, capsys):
     main(argv)
     printed = capsys.readouterr().out
     assert "2 rows and 2 seeds: 4 runs, 4 finished, 0 to resume" in printed and "docre-ii train" not in printed
+    assert not list(folder.glob("runs/*/*/checkpoint-*")), "a finished run keeps its model alone"
     assert len(times) == 4 and times == {path: path.stat().st_mtime_ns for path in times}
     assert (folder / "experiment.md").read_text(encoding="utf-8") in printed
 
