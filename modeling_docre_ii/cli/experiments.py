@@ -15,7 +15,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from dataset_scripts.corpus import Corpus
 
 from ..configuration_docre_ii import DocREIIConfig
-from ..experiments.definition import WEIGHTS, Experiment, read_experiment
+from ..experiments.definition import WEIGHTS, Experiment, Measure, read_experiment
 from ..experiments.planning import ArgumentKinds, PlannedRun, distinct_runs, plan_runs
 from ..experiments.plots import write_plot
 from ..experiments.reports import Setting, markdown_report, runs_csv, summary_csv, write_text
@@ -165,8 +165,11 @@ class Runner:
                 How the user calls the program.
 
         Raises:
-            `SystemExit`: a run ends with an error, or the folder of a finished run holds another run.
+            `SystemExit`: the documents have no such score, a run ends with an error, or the folder of a finished run
+                holds another run.
         """
+        with one_line_errors(prog, ValueError, OSError):
+            self._check_scores()
         finished: set[Path] = set()
         for place, run in enumerate(self.runs, start=1):
             state, label = _state(run), f"stage {run.stage}, seed {run.seed}"
@@ -224,6 +227,16 @@ class Runner:
         except (ValueError, StrictDataclassError) as error:
             raise ValueError(f"{where}: {error}") from error
         return arguments
+
+    def _check_scores(self) -> None:
+        """Otherwise a missing file, such as the MeSH tree of CDR, would be found after the first training."""
+        corpus = self._corpus(self.runs[0])
+        facts = (corpus.train_facts, corpus.distant_facts)
+        scored = EvaluatedRun([[]], list(corpus.documents(_scored_split(corpus))), *facts)
+        for measure in filter(None, (*self.experiment.columns.values(), self.experiment.gain)):
+            # Which evidence scores there are depends on the predictions.
+            if not measure.score.startswith("evidence_"):
+                scored.value(Measure(measure.score))
 
     def _epochs(self, run: PlannedRun) -> float:
         return self._parsed[run.folder.parent].last.num_train_epochs

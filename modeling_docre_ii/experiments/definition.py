@@ -16,6 +16,8 @@ from ..utils.suggestions import check_names, did_you_mean_path
 # Average absolute weights of the classifier of the inference module (Figure 5 of the paper).
 WEIGHTS = ("feature_weight", "relation_weight")
 _SCORES = [*(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")), *WEIGHTS]
+_REQUIRED = ("title", "configuration", "seeds", "columns", "rows")
+_OPTIONAL = ("both", "stage_1", "stage_2", "gain", "plot")
 _PLOTS = ("points", "lines")
 _STAGES = ([1], [2], [1, 2])
 
@@ -96,9 +98,7 @@ def read_experiment(path: str) -> Experiment:
         `ValueError`: the file cannot be read, or a field is missing, unknown or malformed. The message names file and
             field.
     """
-    values = _fields(path, _read(path), required=("title", "configuration", "seeds", "columns", "rows"), optional=(
-        "both", "stage_1", "stage_2", "gain", "plot"
-    ))  # fmt: skip
+    values = _fields(path, _read(path), _REQUIRED, _OPTIONAL)
     for name in ("title", "configuration"):
         _check(isinstance(values[name], str), path, name, values[name], "a text")
     seeds = values["seeds"]

@@ -350,6 +350,17 @@ def test_wrong_arguments_are_found_before_the_first_run(folder, argv, changes, m
         main(["experiments", str(path), *argv[2:]])
 
 
+def test_score_that_the_documents_lack_is_found_before_the_first_run(folder, argv, tmp_path):
+    definition = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    path = folder / "filtered.yaml"
+    path.write_text(yaml.safe_dump(definition | {"gain": "filtered_f1"}), encoding="utf-8")
+    with pytest.raises(
+        SystemExit, match="^docre-ii experiments: the documents have no score 'filtered_f1', they have"
+    ):
+        main(["experiments", str(path), *argv[2:], "--output_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
