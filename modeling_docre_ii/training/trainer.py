@@ -28,9 +28,9 @@ from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
+from .averaging import AveragingTrainer
 from .batching import budget_sampler, without_repeated
 from .calibration import ScoredPredictions, move_threshold
-from .checkpoints import WholeCheckpointTrainer
 from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
@@ -46,7 +46,7 @@ from .stage_record import complete_record
 _CALIBRATION_MARGIN = 4.0
 
 
-class DocREIITrainer(WholeCheckpointTrainer):
+class DocREIITrainer(AveragingTrainer):
     """
     [`Trainer`] for both training stages of [`DocREIIForRelationExtraction`].
 
@@ -63,6 +63,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
     - losses averaged over the candidate pairs of all batches of an optimizer step, independent of gradient
       accumulation and the number of processes;
     - predictions gathered as triples, not as dense logits;
+    - a moving average of the weights, with `ema_decay` ([`AveragingTrainer`]);
     - calibration of the threshold after training, with `calibrate_threshold`;
     - checkpoints that are complete or not there ([`WholeCheckpointTrainer`]), and evaluation that does not change the
       training;
