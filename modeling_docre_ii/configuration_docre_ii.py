@@ -132,7 +132,12 @@ class DocREIIConfig(PreTrainedConfig):
 
             - `"argmax"`: the embedding of its most probable class, as in the paper;
             - `"multi_label"`: the sum of the embeddings of its predicted relations, the 4 most probable at most, as in
-              the released code.
+              the released code;
+            - `"soft"`: the sum of the embeddings of all relations, each with the weight sigmoid((logit_r - logit_TH) /
+              `relation_temperature`), and of class 0 with what the highest weight leaves to 1. The next iteration
+              sees how sure a prediction is.
+        relation_temperature (`float`, *optional*, defaults to 1.0):
+            Temperature of `"soft"`. Towards 0 it becomes `"multi_label"`, without its limit.
         iteration_update (`str`, *optional*, defaults to `"replace"`):
             - `"replace"`: the logits of an iteration replace those before, as in the paper;
             - `"accumulate"`: they are added to those before, the base module's first, as in the released code.
@@ -206,7 +211,8 @@ class DocREIIConfig(PreTrainedConfig):
     contrastive_hidden_size: int = 256
 
     # Variants of the authors' released code; the defaults are the paper's.
-    relation_embedding: Literal["argmax", "multi_label"] = "argmax"
+    relation_embedding: Literal["argmax", "multi_label", "soft"] = "argmax"
+    relation_temperature: float | int = 1.0
     iteration_update: Literal["replace", "accumulate"] = "replace"
     training_relations: Literal["predicted", "gold"] = "predicted"
     relation_noise: Literal["uniform", "by_label"] = "uniform"
@@ -347,8 +353,9 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError(f"`negatives_per_positive` must be at least 1, got {self.negatives_per_positive}")
         if not 0 <= self.max_noise_rate <= 1:
             raise ValueError(f"`max_noise_rate` must lie in [0, 1], got {self.max_noise_rate}")
-        if not self.contrastive_temperature > 0:
-            raise ValueError(f"`contrastive_temperature` must be positive, got {self.contrastive_temperature}")
+        for name in ("contrastive_temperature", "relation_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
         for name in ("base_loss_weight", "contrastive_loss_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")

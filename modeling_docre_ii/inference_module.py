@@ -10,7 +10,7 @@ from .configuration_docre_ii import DocREIIConfig
 from .cross_attention import ExtendedCrossAttention, PairLayout
 from .entity_pairs import EntityPairs
 from .losses import sample_pairs
-from .relation_matrix import RelationEmbeddings, read_relations
+from .relation_matrix import RelationEmbeddings, have_changed, read_relations, sure_logits
 from .relation_noise import corrupt_relations, draw_noise_rates
 
 
@@ -221,6 +221,10 @@ class InferenceModule(nn.Module):
         self.dropout = nn.Dropout(config.inference_dropout)
         self.classifier = nn.Linear(2 * width, config.num_labels)
 
+    def read_relations(self, logits: torch.Tensor) -> torch.Tensor:
+        """Reads the relation matrix from logits, `(num_pairs, num_labels)` each, as [`read_relations`]."""
+        return read_relations(logits, self.config.relation_embedding, self.config.relation_temperature)
+
     def layout(self, pairs: EntityPairs) -> PairLayout:
         """Returns which pairs attend to which."""
         if self.config.cross_attention == "extended":
@@ -297,7 +301,7 @@ class InferenceModule(nn.Module):
         update, probabilities = None, None
         all_logits, all_attentions = [], []
         for _ in range(self.config.num_iterations):
-            previous, relations = relations, read_relations(logits, self.config.relation_embedding)
+            previous, relations = relations, self.read_relations(logits)
             documents, rows = _changed_documents(previous, relations, pairs)
             if isinstance(documents, slice) or documents.any():
                 found = relations[rows]
@@ -335,8 +339,8 @@ class InferenceModule(nn.Module):
         """
         config, layout, embeddings = self.config, self.layout(pairs), self.relation_embeddings
         sample = sample_pairs(labels, config.negatives_per_positive) if config.negatives_per_positive else None
-        source = labels.float() if config.training_relations == "gold" else base_logits.detach()
-        relations = read_relations(source, config.relation_embedding)
+        source = sure_logits(labels) if config.training_relations == "gold" else base_logits.detach()
+        relations = self.read_relations(source)
         # The released code corrupts only pairs of its sample.
         exposed = sample if config.relation_noise == "by_label" else None
 
@@ -394,7 +398,7 @@ def _changed_documents(
     if previous is None or torch.compiler.is_compiling():
         return everything
     changed = torch.zeros(pairs.num_documents, dtype=torch.bool, device=relations.device)
-    changed[pairs.document[(previous != relations).any(-1)]] = True
+    changed[pairs.document[have_changed(relations, previous)]] = True
     return everything if changed.all() else (changed, changed[pairs.document])
 
 
