@@ -35,6 +35,7 @@ from modeling_docre_ii import (
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
 from modeling_docre_ii.cli.corpora import check_splits, check_steps, read_corpus
+from modeling_docre_ii.cli.cross_fitting import check_folds, finish_fold, training_documents
 from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
@@ -85,10 +86,12 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             with args.main_process_first(desc="reading the documents"):
                 corpus = read_corpus(data_args)
                 check_splits(corpus, args)
+                check_folds(arguments, corpus)
                 record = open_run(arguments, corpus) if args.do_train else None
             if record is not None and record.is_finished:
                 return logger.info(FINISHED, args.output_dir, args.output_dir)
-            stages = stages_of(arguments, record.finished_stages if record else ())
+            finished = (record.finished_stages, record.finished_folds) if record else ()
+            stages = stages_of(arguments, *finished)
             if (args.do_train or args.push_to_hub) and args.should_save:
                 keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
             if args.push_to_hub and args.should_save:
@@ -103,11 +106,15 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
             set_seed(args.seed)
             model, processor = load_model(arguments, stage, corpus)
-            trainer = make_trainer(model, processor, corpus, data_args, stage.args)
+            trainer = make_trainer(model, processor, corpus, arguments, stage)
         with one_line_errors(prog, OSError, NonFiniteLogitsError):
             if args.do_train:
                 num_parameters = model.num_parameters(only_trainable=True)
-                logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")
+                logger.info("%s: %s parameters to train", stage, f"{num_parameters:,}")
+            if stage.fold is not None:
+                cross_fit(trainer, corpus, arguments, stage, record)
+                continue
+            if args.do_train:
                 train(trainer, stage.checkpoint)
             if record is not None and args.should_save:
                 record.finish_stage(stage.number, stage.args.output_dir, args.output_dir)
@@ -141,14 +148,16 @@ def make_trainer(
     model: DocREIIForRelationExtraction,
     processor: DocREIIProcessor,
     corpus: Corpus,
-    data_args: DataArguments,
-    training_args: DocREIITrainingArguments,
+    arguments: Arguments,
+    stage: Stage,
 ) -> DocREIITrainer:
     """Makes the Trainer of a stage, with its encoded documents."""
+    data_args, training_args = arguments.data, stage.args
     data: dict[str, Any] = {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
     if training_args.do_train:
-        data["train_dataset"] = encode(corpus, "train", processor, data_args, training_args)
-    if "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
+        encoded = encode(corpus, "train", processor, data_args, training_args)
+        data["train_dataset"] = training_documents(encoded, stage, arguments)
+    if stage.fold is None and "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
         data["eval_dataset"] = encode(corpus, "validation", processor, data_args, training_args)
     trainer = DocREIITrainer(model=model, args=training_args, processing_class=processor, **data)
     shorten_logs(trainer)
@@ -164,6 +173,17 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     logger.info("saved the model in %s", trainer.args.output_dir)
     # Every process of stage 2 loads the model that the main process saves here.
     trainer.accelerator.wait_for_everyone()
+
+
+def cross_fit(
+    trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments, stage: Stage, record: RunRecord | None
+) -> None:
+    """Trains the base of a fold and predicts the documents that it has not seen."""
+    trainer.train(resume_from_checkpoint=stage.checkpoint)
+    encoded = encode(corpus, "train", trainer.processing_class, arguments.data, stage.args)
+    finish_fold(trainer, encoded, stage.fold, arguments.cross_fit_folds)
+    if record is not None and stage.args.should_save:
+        record.finish_fold(stage.fold, arguments.last.output_dir)
 
 
 def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:

@@ -127,6 +127,12 @@ class DocREIIConfig(PreTrainedConfig):
             Temperature of `"simclr"`.
         contrastive_hidden_size (`int`, *optional*, defaults to 256):
             Width inside the MLP of equation 14.
+        inference_features (`str`, *optional*, defaults to `"pair"`):
+            What the inference module reads of a pair beside its relations, F_0:
+
+            - `"pair"`: its feature vector from the base module, as in the paper;
+            - `"logits"`: its logits from the base module, relative to that of the threshold class. Such a module can
+              learn from the predictions of other base modules, as `cross_fit_folds` of `run_docre.py` does.
         relation_embedding (`str`, *optional*, defaults to `"argmax"`):
             What the relation matrix holds for a pair:
 
@@ -209,6 +215,8 @@ class DocREIIConfig(PreTrainedConfig):
     contrastive_loss: Literal["simsiam", "simclr"] = "simsiam"
     contrastive_temperature: float | int = 0.1
     contrastive_hidden_size: int = 256
+
+    inference_features: Literal["pair", "logits"] = "pair"
 
     # Variants of the authors' released code; the defaults are the paper's.
     relation_embedding: Literal["argmax", "multi_label", "soft"] = "argmax"

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .entity_pairs import EntityPairs
+
 
 @dataclass
 class DataCollatorForRelationExtraction:
@@ -24,10 +26,12 @@ class DataCollatorForRelationExtraction:
     - `mention_positions`, `mention_entities` of shape `(batch_size, num_mentions)`, -1 for padding;
     - `pair_mask` of shape `(batch_size, num_entities, num_entities)`, `False` for padding;
     - `labels` of shape `(batch_size, num_facts, 3)`, -100 for padding, if the features have them;
+    - `base_logits` of shape `(batch_size, num_entities, num_entities, num_labels)`, 0 outside the candidate pairs, if
+      the features have the rows of the candidate pairs, in the order of `pair_mask`;
     - `document_index` of shape `(batch_size,)`, if the features have it.
 
     Raises:
-        `ValueError`: some documents have `labels` or `document_index` and others do not.
+        `ValueError`: some documents have `labels`, `base_logits` or `document_index` and others do not.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -42,6 +46,9 @@ class DataCollatorForRelationExtraction:
         }
         if _all_have("labels", features):
             batch["labels"] = _pad([feature["labels"] for feature in features], -100, row_shape=(3,))
+        if _all_have("base_logits", features):
+            rows = torch.cat([torch.as_tensor(feature["base_logits"]) for feature in features]).float()
+            batch["base_logits"] = EntityPairs.from_mask(batch["pair_mask"]).to_matrix(rows)
         if _all_have("document_index", features):
             batch["document_index"] = torch.tensor([feature["document_index"] for feature in features])
         return batch

@@ -202,7 +202,8 @@ class InferenceModule(nn.Module):
     r"""
     Refines predictions iteratively, from features and predictions (section 2.2).
 
-    It takes only feature vectors and logits from the base module, so it works on top of any.
+    It takes only feature vectors and logits from the base module, so it works on top of any. With
+    `config.inference_features="logits"`, it takes only the logits.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -215,7 +216,11 @@ class InferenceModule(nn.Module):
         super().__init__()
         width = config.inference_hidden_size
         self.config = config
-        self.feature_projection = nn.Identity() if feature_size == width else nn.Linear(feature_size, width)
+        self.feature_projection: nn.Module = nn.Linear(feature_size, width)
+        if config.inference_features == "logits":
+            self.feature_projection = nn.Linear(config.num_labels, width)
+        elif feature_size == width:
+            self.feature_projection = nn.Identity()
         self.relation_embeddings = RelationEmbeddings(config)
         self.layers = nn.ModuleList([InferenceLayer(config) for _ in range(config.num_inference_layers)])
         self.dropout = nn.Dropout(config.inference_dropout)
@@ -224,6 +229,20 @@ class InferenceModule(nn.Module):
     def read_relations(self, logits: torch.Tensor) -> torch.Tensor:
         """Reads the relation matrix from logits, `(num_pairs, num_labels)` each, as [`read_relations`]."""
         return read_relations(logits, self.config.relation_embedding, self.config.relation_temperature)
+
+    def project_inputs(self, features: torch.Tensor | None, base_logits: torch.Tensor) -> torch.Tensor:
+        """
+        Computes F_0, of shape `(num_pairs, width)`.
+
+        Args:
+            features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`, *optional*):
+                Feature vectors of the pairs, for `inference_features="pair"`.
+            base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+                Predictions of the base module, for `inference_features="logits"`.
+        """
+        if self.config.inference_features == "logits":
+            return self.feature_projection(base_logits - base_logits[:, :1])
+        return self.feature_projection(features)
 
     def layout(self, pairs: EntityPairs) -> PairLayout:
         """Returns which pairs attend to which."""
@@ -268,7 +287,7 @@ class InferenceModule(nn.Module):
 
     def forward(
         self,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
         output_attentions: bool = False,
@@ -281,8 +300,8 @@ class InferenceModule(nn.Module):
         all iterations and computed once.
 
         Args:
-            features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`):
-                F_0 of the candidate pairs.
+            features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`, *optional*):
+                Feature vectors of the candidate pairs, for `inference_features="pair"`.
             base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
                 Predictions of the base module.
             pairs ([`EntityPairs`]):
@@ -294,8 +313,8 @@ class InferenceModule(nn.Module):
             [`InferenceOutput`].
         """
         layout, first_layer = self.layout(pairs), self.layers[0]
-        projected = first_layer.project_features(self.feature_projection(features))
-        table = first_layer.project_relations(self.relation_embeddings.table(features.device))
+        projected = first_layer.project_features(self.project_inputs(features, base_logits))
+        table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device))
         logits = base_logits
         relations: torch.Tensor | None = None
         update, probabilities = None, None
@@ -320,7 +339,7 @@ class InferenceModule(nn.Module):
         return InferenceOutput(tuple(all_logits), tuple(all_attentions) if output_attentions else None)
 
     def noisy_pass(
-        self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, labels: torch.Tensor
+        self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, labels: torch.Tensor
     ) -> NoisyPass:
         """
         Runs the layers once over a relation matrix with noise (section 2.3).
@@ -348,7 +367,7 @@ class InferenceModule(nn.Module):
             rates = draw_noise_rates(pairs.num_documents, config, labels.device)
             return corrupt_relations(relations, labels, pairs.document, rates, exposed)
 
-        first_layer, feature_vectors = self.layers[0], self.feature_projection(features)
+        first_layer, feature_vectors = self.layers[0], self.project_inputs(features, base_logits)
         noisy = corrupted()
         table = first_layer.project_relations(embeddings.table(labels.device))
         encoded, _ = self.encode(

@@ -296,6 +296,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         output_attentions: bool | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         output_hidden_states: bool | list[int] | None = None,
+        base_logits: torch.FloatTensor | None = None,
     ) -> tuple | DocREIIOutput:
         r"""
         Args:
@@ -322,30 +323,42 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             output_hidden_states (`bool` or `list[int]`, *optional*):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
+            base_logits (`torch.FloatTensor`, *optional*):
+                Predictions of another base module, of shape `(batch_size, num_entities, num_entities, num_labels)`,
+                which the inference module reads in place of those of this one. Encoder and base module do not run.
+                Needs `inference_features="logits"`.
             return_dict (`bool`, *optional*):
                 Whether to return a [`DocREIIOutput`] or a tuple.
 
         Raises:
-            `ValueError`: an input is missing, or a token is not in the vocabulary.
+            `ValueError`: an input is missing, a token is not in the vocabulary, or there are `base_logits` but no
+                inference module that reads only logits.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         _, _, pair_mask = require_pair_inputs(mention_positions, mention_entities, pair_mask)
         pairs = EntityPairs.from_mask(pair_mask)
-        base = self.docre_ii(
-            input_ids,
-            attention_mask,
-            mention_positions,
-            mention_entities,
-            pair_mask,
-            inputs_embeds=inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            pairs=pairs,
-            return_dict=True,
-        )
-        rows = (base.pair_features, base.pair_logits, pairs)
-        of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
+        rows: tuple[torch.Tensor | None, torch.Tensor, EntityPairs]
+        of_encoder: dict[str, Any] = {}
+        if base_logits is not None:
+            if self.inference_module is None or self.config.inference_features != "logits":
+                raise ValueError("`base_logits` need an inference module with `inference_features='logits'`")
+            rows = (None, pairs.to_rows(base_logits), pairs)
+        else:
+            base = self.docre_ii(
+                input_ids,
+                attention_mask,
+                mention_positions,
+                mention_entities,
+                pair_mask,
+                inputs_embeds=inputs_embeds,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                pairs=pairs,
+                return_dict=True,
+            )
+            rows = (base.pair_features, base.pair_logits, pairs)
+            of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
         if labels is None:
             return DocREIIOutput(**self.infer(*rows, output_attentions), **of_encoder)
         dense = pairs.to_rows(dense_labels(labels, pairs.num_entities, self.config.num_labels))
@@ -353,12 +366,12 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         if self.training and self.inference_module is not None:
             return DocREIIOutput(**self._train(self.inference_module, *rows, dense, num_pairs), **of_encoder)
         inferred = self._iterate(*rows, output_attentions)
-        losses = self._losses(base.pair_logits, inferred and inferred.logits[-1], dense, num_pairs)
-        return DocREIIOutput(**losses, **_as_matrices(base.pair_logits, inferred, pairs), **of_encoder)
+        losses = self._losses(rows[1], inferred and inferred.logits[-1], dense, num_pairs)
+        return DocREIIOutput(**losses, **_as_matrices(rows[1], inferred, pairs), **of_encoder)
 
     def infer(
         self,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
         output_attentions: bool = False,
@@ -367,8 +380,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         Refines the predictions of a base module, this or any other.
 
         Args:
-            features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`):
-                Feature vectors of the candidate pairs.
+            features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`, *optional*):
+                Feature vectors of the candidate pairs, for `inference_features="pair"`.
             base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
                 Relation logits of the base module.
             pairs ([`EntityPairs`]):
@@ -382,7 +395,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         return _as_matrices(base_logits, self._iterate(features, base_logits, pairs, output_attentions), pairs)
 
     def _iterate(
-        self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
+        self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
     ) -> InferenceOutput | None:
         if self.inference_module is None:
             return None
@@ -392,7 +405,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     def _train(
         self,
         inference_module: InferenceModule,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
         labels: torch.Tensor,

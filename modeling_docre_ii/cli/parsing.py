@@ -194,11 +194,26 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
         # Both concern stage 2, also if they are given for both stages.
         training[1].freeze_base = training[1].push_to_hub = False
+    if stage_args.cross_fit_folds > 1 and training_args.do_train:
+        _check_cross_fit(model_args, training)
+        training[2].freeze_base = True
     for args in training.values():
         if not args.do_train:
             # With an `eval_strategy`, which is for training, transformers switches `do_eval` on.
             args.do_eval, args.eval_strategy = given.do_eval, IntervalStrategy.NO
-    return Arguments(model_args, data_args, card_args, training, stage_args.overwrite_output_dir)
+    return Arguments(
+        model_args, data_args, card_args, training, stage_args.overwrite_output_dir, stage_args.cross_fit_folds
+    )
+
+
+def _check_cross_fit(model_args: ModelArguments, training: dict[int, DocREIITrainingArguments]) -> None:
+    if len(training) != 2:
+        raise ValueError("`cross_fit_folds` needs both stages, set `stages: [1, 2]`")
+    if model_args.config_fields.get("inference_features") != "logits":
+        raise ValueError(
+            "`cross_fit_folds`: the bases of different folds have different features, so that the inference module "
+            'can read only their logits: set `"inference_features": "logits"` in `model_kwargs`'
+        )
 
 
 def parse_data_arguments(argv: list[str], description: str | None = None, prog: str = "docre-ii") -> DataArguments:
