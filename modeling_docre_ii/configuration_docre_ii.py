@@ -120,6 +120,10 @@ class DocREIIConfig(PreTrainedConfig):
             Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
             module's. With a `contrastive_loss_weight` of 0 (Table 4, "w/o contrastive loss") the second view of the
             pairs is not computed.
+        evidence_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the evidence loss in both stages: it draws the localized context of a pair (equation 1) to the
+            sentences that are annotated as evidence of its facts (DREEAM, Ma et al., 2023). Above 0, the model also
+            says which sentences state a fact. 0.1 is a good value.
         contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
             - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
             - `"simclr"`: pushes different pairs apart as well (Table 4, "w/ negative pairs").
@@ -212,6 +216,7 @@ class DocREIIConfig(PreTrainedConfig):
     max_noise_rate: float | int = 0.4
     base_loss_weight: float | int = 1.0
     contrastive_loss_weight: float | int = 1.0
+    evidence_loss_weight: float | int = 0.0
     contrastive_loss: Literal["simsiam", "simclr"] = "simsiam"
     contrastive_temperature: float | int = 0.1
     contrastive_hidden_size: int = 256
@@ -364,7 +369,7 @@ class DocREIIConfig(PreTrainedConfig):
         for name in ("contrastive_temperature", "relation_temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
-        for name in ("base_loss_weight", "contrastive_loss_weight"):
+        for name in ("base_loss_weight", "contrastive_loss_weight", "evidence_loss_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 

@@ -227,7 +227,7 @@ class InferenceModule(nn.Module):
         self.classifier = nn.Linear(2 * width, config.num_labels)
 
     def read_relations(self, logits: torch.Tensor) -> torch.Tensor:
-        """Reads the relation matrix from logits, `(num_pairs, num_labels)` each, as [`read_relations`]."""
+        """Reads the relation matrix from logits, as [`read_relations`]."""
         return read_relations(logits, self.config.relation_embedding, self.config.relation_temperature)
 
     def project_inputs(self, features: torch.Tensor | None, base_logits: torch.Tensor) -> torch.Tensor:
@@ -384,6 +384,17 @@ class InferenceModule(nn.Module):
             layout,
         )
         return NoisyPass(logits, (encoded, reversed_encoded), sample)
+
+
+def check_reads_logits(module: InferenceModule | None) -> None:
+    """
+    Checks that an inference module can read the logits of another base module.
+
+    Raises:
+        `ValueError`: it reads the features of its own, or there is none.
+    """
+    if module is None or module.config.inference_features != "logits":
+        raise ValueError("`base_logits` need an inference module with `inference_features='logits'`")
 
 
 @torch.no_grad()

@@ -19,8 +19,7 @@ from .process_setup import logger
 _METRICS = [
     "loss",
     "calibrated_f1",
-    # The model predicts no evidence.
-    *(f"{group}{score}" for group in SCORE_GROUPS if group != "evidence_" for score in ("f1", "precision", "recall")),
+    *(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")),
 ]
 
 

@@ -56,7 +56,9 @@ def training_documents(encoded: EncodedDocuments, stage: Stage, arguments: Argum
 
 def finish_fold(trainer: DocREIITrainer, encoded: EncodedDocuments, fold: int, num_folds: int) -> None:
     """
-    Predicts the documents of a fold and removes its checkpoints, which nothing needs any more.
+    Predicts the documents of a fold and removes its checkpoints.
+
+    Nothing needs them any more.
 
     Args:
         trainer ([`DocREIITrainer`]):

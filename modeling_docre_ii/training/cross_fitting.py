@@ -1,4 +1,4 @@
-"""Cross-fitting: stage 2 learns from the predictions of bases on documents that they have not seen."""
+"""Cross-fitting: stage 2 learns from predictions on unseen documents."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -45,9 +45,9 @@ def split_fold(num_documents: int, num_folds: int, fold: int) -> tuple[list[int]
 @torch.no_grad()
 def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, path: str | Path) -> None:
     """
-    Predicts held-out documents with a base module and writes the logits of their candidate pairs.
+    Predicts held-out documents with a base module and writes the logits.
 
-    The file is in the safetensors format and holds, for each document, a float16 tensor of shape `(num_pairs,
+    They are those of the candidate pairs. The file is in the safetensors format and holds, for each document, a float16 tensor of shape `(num_pairs,
     num_labels)` under its `document_index`. Pairs are in the order of `pair_mask`. Only the main process writes.
 
     Args:
@@ -84,7 +84,9 @@ def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, pa
 
 class CrossFittedDocuments(EncodedDocuments):
     """
-    Encoded training documents with the logits of bases that have not seen them, as `base_logits`.
+    Training documents with the logits of bases that have not seen them.
+
+    An encoded document has them as `base_logits`.
 
     Args:
         encoded ([`EncodedDocuments`]):
