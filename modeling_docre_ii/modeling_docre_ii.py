@@ -11,7 +11,7 @@ from .configuration_docre_ii import DocREIIConfig, check_fields
 from .configuration_loading import load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
-from .evidence import evidence_loss, sentence_shares
+from .evidence import evidence_loss, sentence_shares, should_output_evidence
 from .inference_module import InferenceModule, InferenceOutput
 from .loaded_weights import CheckedPreTrainedModel
 from .losses import ContrastivePredictor, contrastive_loss, threshold_losses
@@ -160,8 +160,6 @@ class DocREIIModel(DocREIIPreTrainedModel):
         mention_positions, mention_entities, pair_mask = require_pair_inputs(
             mention_positions, mention_entities, pair_mask
         )
-        if output_evidence and sentence_ids is None:
-            raise ValueError("`output_evidence` needs `sentence_ids`: pass all that the processor returns")
         if attention_mask is None:
             tokens = input_ids if inputs_embeds is None else inputs_embeds[..., 0]
             attention_mask = torch.ones_like(tokens, dtype=torch.long)
@@ -345,10 +343,11 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         _, _, pair_mask = require_pair_inputs(mention_positions, mention_entities, pair_mask)
         pairs = EntityPairs.from_mask(pair_mask)
         learns_evidence = self.training and labels is not None and self.config.evidence_loss_weight > 0
-        if learns_evidence and (sentence_ids is None or evidence is None):
-            raise ValueError("training with an `evidence_loss_weight` needs `sentence_ids` and `evidence`")
-        if output_evidence is None:
-            output_evidence = self.config.evidence_loss_weight > 0 and sentence_ids is not None and not self.training
+        if learns_evidence and evidence is None:
+            raise ValueError("training with an `evidence_loss_weight` needs `evidence`, which comes with the labels")
+        if output_evidence is None and self.training:
+            output_evidence = False
+        output_evidence = should_output_evidence(output_evidence, sentence_ids, self.config)
         base = self.docre_ii(
             input_ids,
             attention_mask,
