@@ -48,9 +48,10 @@ from modeling_docre_ii.cli.stages import Stage, stages_of
 from modeling_docre_ii.cli.starting_model import load_config, load_model
 from modeling_docre_ii.decoding import NonFiniteLogitsError
 from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
+from modeling_docre_ii.evidence import evidence_source
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
-from modeling_docre_ii.training.predictions import unpack_facts
+from modeling_docre_ii.training.predictions import unpack_with_evidence
 from modeling_docre_ii.training.stage_record import record_stage
 from modeling_docre_ii.utils.folder_lock import lock_folder
 from modeling_docre_ii.utils.wording import counted
@@ -106,6 +107,7 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
             set_seed(args.seed)
             model, processor = load_model(arguments, stage, corpus)
+            evidence_source(data_args.evidence, model.config)
             trainer = make_trainer(model, processor, corpus, arguments, stage)
         with one_line_errors(prog, OSError, NonFiniteLogitsError):
             if args.do_train:
@@ -119,10 +121,10 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
             if record is not None and args.should_save:
                 record.finish_stage(stage.number, stage.args.output_dir, args.output_dir)
             if args.do_eval:
-                evaluate(trainer, corpus)
+                evaluate(trainer, corpus, data_args.evidence)
     with one_line_errors(prog, OSError, DocumentError, NonFiniteLogitsError):
         if args.do_predict and data_args.triples_dir is not None:
-            extract(trainer, corpus, processor, data_args.triples_dir, data_args.documents_per_shard)
+            extract(trainer, corpus, processor, data_args)
         elif args.do_predict:
             predict(trainer, corpus, processor, data_args)
         if args.do_train or args.push_to_hub:
@@ -186,7 +188,7 @@ def cross_fit(
         record.finish_fold(stage.fold, arguments.last.output_dir)
 
 
-def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
+def evaluate(trainer: DocREIITrainer, corpus: Corpus, evidence: str | None = None) -> None:
     """
     Scores the model on the validation documents and writes a report of its triples.
 
@@ -201,7 +203,7 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     trainer.record.add_scores("validation", metrics, prefix="eval_")
     if not trainer.is_world_process_zero():
         return
-    path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions)
+    path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions, evidence)
     table = iteration_table(metrics, iteration_names(len(predictions)))
     print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{table}")
     print(f"\nCorrect, wrong and missed triples by document: {path}")
@@ -219,7 +221,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     if not trainer.is_world_process_zero():
         return
     documents = dataset.documents
-    facts = unpack_facts(packed[-1], corpus.relations, len(documents))
+    facts = unpack_with_evidence(packed[-1], corpus.relations, documents, data_args.evidence)
     predictions = [
         {"title": document["title"], "triples": processor.name_facts(of_document, document)}
         for document, of_document in zip(documents, facts)
@@ -237,18 +239,25 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     triples = counted(len(result), "triple")
     print(f"\n{triples} of the {split} documents: {output_dir}/predictions.json, for scoring: result.json")
     if split == "test" or not trainer.args.do_eval:
-        print(f"Triples beside their text: {write_report(output_dir, corpus, split, documents, packed)}")
+        report = write_report(output_dir, corpus, split, documents, packed, data_args.evidence)
+        print(f"Triples beside their text: {report}")
 
 
-def extract(
-    trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, folder: str, documents_per_shard: int
-) -> None:
+def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """Predicts the same documents shard by shard into Parquet files."""
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
-    settings = (documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
-    found = extract_to_parquet(model, processor, corpus.splits[corpus.predicted_split], folder, *settings)
+    found = extract_to_parquet(
+        model,
+        processor,
+        corpus.splits[corpus.predicted_split],
+        data_args.triples_dir,
+        documents_per_shard=data_args.documents_per_shard,
+        batch_size=args.per_device_eval_batch_size,
+        bf16=args.requested_precision.bf16,
+        evidence=data_args.evidence,
+    )
     if trainer.is_world_process_zero():
-        print(f"\n{folder}: {found}")
+        print(f"\n{data_args.triples_dir}: {found}")
 
 
 def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:

@@ -19,7 +19,7 @@ EVIDENCE_SOURCES = ("model", "rule", "none")
 EVIDENCE_THRESHOLD = 0.2
 
 
-def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor) -> torch.Tensor:
+def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor | None) -> torch.Tensor:
     r"""
     Sums the weights of equation 1 by sentence: where each pair looks.
 
@@ -36,7 +36,12 @@ def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor) 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)` in float32. The shares
         of a pair sum up to 1 less what special tokens have.
+
+    Raises:
+        `ValueError`: there are no `sentence_ids`.
     """
+    if sentence_ids is None:
+        raise ValueError("evidence needs `sentence_ids`: pass all that the processor returns to the model")
     num_sentences = max(int(sentence_ids.max()) + 1, 1)
     indicator = nn.functional.one_hot(sentence_ids + 1, num_sentences + 1)[..., 1:]
     with torch.autocast(sentence_ids.device.type, enabled=False):
@@ -103,7 +108,8 @@ def read_evidence(shares: torch.Tensor, threshold: float) -> torch.Tensor:
     """
     most_evidence = max(math.ceil(1 / threshold) - 1, 1)
     shares = nn.functional.pad(shares, (0, max(most_evidence - shares.shape[-1], 0)))
-    largest, sentences = shares.topk(most_evidence, dim=-1)
+    # Of equal shares the first sentence, also if a pair has no share at all.
+    largest, sentences = (values[:, :most_evidence] for values in shares.sort(dim=-1, descending=True, stable=True))
     is_evidence = largest > threshold
     is_evidence[:, 0] = True
     return torch.where(is_evidence, sentences, -1)
@@ -186,6 +192,21 @@ def add_evidence(
     if shares is None:
         raise ValueError("the output has no `sentence_shares`: call the model with `output_evidence=True`")
     return [with_model_evidence(rows, share, threshold) for rows, share in zip(facts, shares)]
+
+
+def should_output_evidence(asked: bool | None, sentence_ids: torch.Tensor | None, config: DocREIIConfig) -> bool:
+    """
+    Returns whether a model that is not in training returns `sentence_shares`.
+
+    Args:
+        asked (`bool`, *optional*):
+            Its argument `output_evidence`. By default it returns them if it was trained to find evidence.
+        sentence_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Its input, which they need.
+        config ([`DocREIIConfig`]):
+            Its configuration.
+    """
+    return config.evidence_loss_weight > 0 and sentence_ids is not None if asked is None else asked
 
 
 def evidence_source(evidence: str | None, config: DocREIIConfig) -> str:

@@ -11,7 +11,7 @@ from .configuration_docre_ii import DocREIIConfig, check_fields
 from .configuration_loading import load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
-from .evidence import evidence_loss, sentence_shares
+from .evidence import evidence_loss, sentence_shares, should_output_evidence
 from .inference_module import InferenceModule, InferenceOutput, check_reads_logits
 from .loaded_weights import CheckedPreTrainedModel
 from .losses import ContrastivePredictor, contrastive_loss, threshold_losses
@@ -160,8 +160,6 @@ class DocREIIModel(DocREIIPreTrainedModel):
         mention_positions, mention_entities, pair_mask = require_pair_inputs(
             mention_positions, mention_entities, pair_mask
         )
-        if output_evidence and sentence_ids is None:
-            raise ValueError("`output_evidence` needs `sentence_ids`: pass all that the processor returns")
         if attention_mask is None:
             tokens = input_ids if inputs_embeds is None else inputs_embeds[..., 0]
             attention_mask = torch.ones_like(tokens, dtype=torch.long)
@@ -346,12 +344,12 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         _, _, pair_mask = require_pair_inputs(mention_positions, mention_entities, pair_mask)
         pairs = EntityPairs.from_mask(pair_mask)
-        weight = self.config.evidence_loss_weight if base_logits is None else 0.0
-        learns_evidence = self.training and labels is not None and weight > 0
-        if learns_evidence and (sentence_ids is None or evidence is None):
-            raise ValueError("training with an `evidence_loss_weight` needs `sentence_ids` and `evidence`")
-        by_default = weight > 0 and sentence_ids is not None and not self.training
-        output_evidence = by_default if output_evidence is None else output_evidence
+        is_encoded = base_logits is None
+        learns_evidence = self.training and is_encoded and labels is not None and self.config.evidence_loss_weight > 0
+        if learns_evidence and evidence is None:
+            raise ValueError("training with an `evidence_loss_weight` needs `evidence`, which comes with the labels")
+        asked = False if output_evidence is None and (self.training or not is_encoded) else output_evidence
+        output_evidence = should_output_evidence(asked, sentence_ids, self.config)
         if base_logits is not None:
             check_reads_logits(self.inference_module)
             base = DocREIIModelOutput(pair_logits=pairs.to_rows(base_logits))
@@ -386,7 +384,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             output |= threshold_losses(base.pair_logits, last, dense, num_pairs, self.config)
         if learns_evidence:
             loss = evidence_loss(base.sentence_shares, labels, evidence, num_evidence_in_batch)
-            output |= {"loss": output["loss"] + weight * loss, "evidence_loss": loss}
+            output |= {"loss": output["loss"] + self.config.evidence_loss_weight * loss, "evidence_loss": loss}
         return DocREIIOutput(**output, **beside)
 
     def infer(

@@ -201,6 +201,14 @@ class DataArguments:
             "help": "Documents to predict on. Without them, `do_predict` takes the validation documents.",
         },
     )
+    evidence: Literal["model", "rule", "none"] | None = field(
+        default=None,
+        metadata={
+            "help": "Where the evidence of predicted triples comes from. Default: the model if it was trained with an "
+            "`evidence_loss_weight`, otherwise a rule: the sentences that mention both entities, or else the first "
+            "one that mentions each."
+        },
+    )
     triples_dir: str | None = field(
         default=None,
         metadata={

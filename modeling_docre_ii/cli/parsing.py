@@ -232,13 +232,33 @@ def parse_data_arguments(argv: list[str], description: str | None = None, prog: 
         `ValueError`: the file cannot be read, a name is unknown, a value is malformed or out of range, or a path does
             not exist.
     """
-    parser = ArgumentParser((DataArguments,), description, prog)
+    return parse_some_arguments((DataArguments,), argv, description, prog)[0]
+
+
+def parse_some_arguments(
+    classes: tuple[type, ...], argv: list[str], description: str | None = None, prog: str = "docre-ii"
+) -> tuple[Any, ...]:
+    """
+    Reads the arguments of a command that is not a run.
+
+    Args:
+        classes (`tuple[type]`):
+            The dataclasses of the arguments.
+        argv, description, prog: As for [`parse_data_arguments`].
+
+    Returns:
+        `tuple`: an instance of each class.
+
+    Raises:
+        `ValueError`: as for [`parse_data_arguments`].
+    """
+    parser = ArgumentParser(classes, description, prog)
     if argv and not argv[0].startswith("-"):
-        of_data = {field.name for field in fields(DataArguments)}
-        values = {name: value for name, value in _read_configuration(argv[0]).items() if name in of_data}
+        known = {field.name for kind in classes for field in fields(kind)}
+        values = {name: value for name, value in _read_configuration(argv[0]).items() if name in known}
         argv = _as_arguments(values) + argv[1:]
     parser.parse_args(argv)  # suggests a name for an unknown argument
-    return parser.parse_args_into_dataclasses(argv)[0]
+    return parser.parse_args_into_dataclasses(argv)
 
 
 def short_usage(prog: str) -> str:

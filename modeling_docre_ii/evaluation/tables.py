@@ -125,6 +125,26 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
     return _layout(rows)
 
 
+def evidence_table(title: str, num_facts: int, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """
+    Returns a table of the evidence that several ways find on the same facts.
+
+    Args:
+        title (`str`):
+            Which facts.
+        num_facts (`int`):
+            How many facts with annotated evidence.
+        rows (`dict[str, dict[str, float]]`):
+            Scores by the name of the way, from [`score_evidence`].
+    """
+    head = (f"evidence, {title}: {counted(num_facts, 'annotated fact')}", "F1", "precision", "recall")
+    named = (
+        (name, *_percent(*(scores.get(score) for score in ("f1", "precision", "recall"))))
+        for name, scores in rows.items()
+    )
+    return _layout([head, *named])
+
+
 def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:
     """
     Returns a table of F1: base module, every iteration and type baseline.

@@ -47,8 +47,9 @@ def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, pa
     """
     Predicts held-out documents with a base module and writes the logits.
 
-    They are those of the candidate pairs. The file is in the safetensors format and holds, for each document, a float16 tensor of shape `(num_pairs,
-    num_labels)` under its `document_index`. Pairs are in the order of `pair_mask`. Only the main process writes.
+    They are those of the candidate pairs, in the order of `pair_mask`. The file is in the safetensors format and
+    holds, for each document, a float16 tensor of shape `(num_pairs, num_labels)` under its `document_index`. Only the
+    main process writes.
 
     Args:
         trainer ([`DocREIITrainer`]):
