@@ -47,11 +47,12 @@ from modeling_docre_ii.cli.scoring import print_scores
 from modeling_docre_ii.cli.stages import Stage, stages_of
 from modeling_docre_ii.cli.starting_model import load_config, load_model
 from modeling_docre_ii.decoding import NonFiniteLogitsError
-from modeling_docre_ii.evaluation.tables import iteration_names, iteration_table, score_table
+from modeling_docre_ii.evaluation.tables import comparison_table, iteration_names, iteration_table, score_table
 from modeling_docre_ii.evidence import evidence_source
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
-from modeling_docre_ii.training.predictions import unpack_with_evidence
+from modeling_docre_ii.training.metrics import gain_over_base
+from modeling_docre_ii.training.predictions import save_predictions, unpack_with_evidence
 from modeling_docre_ii.training.stage_record import record_stage
 from modeling_docre_ii.utils.folder_lock import lock_folder
 from modeling_docre_ii.utils.wording import counted
@@ -192,20 +193,29 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus, evidence: str | None = Non
     """
     Scores the model on the validation documents and writes a report of its triples.
 
-    A baseline that only knows the entity types is scored beside it.
+    A baseline that only knows the entity types is scored beside it, and the gain of the last iteration over the base
+    module is tested, each at its held-out thresholds.
     """
     documents = trainer.eval_dataset.documents
     predictions, _, metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
     if "train" in corpus.splits:
         scores = score_facts(TypePairBaseline(corpus.documents("train")).predict(documents), documents)
         metrics |= {f"eval_type_baseline_{name}": scores[name] for name in ("f1", "filtered_f1") if name in scores}
+    gains = gain_over_base(predictions, documents, corpus.relations) if len(predictions) > 1 else {}
+    for name, gain in gains.items():
+        prefix = f"eval_{name.removesuffix('f1')}gain"
+        metrics |= {prefix: gain["difference"]}
+        metrics |= {f"{prefix}_{key}": gain[key] for key in ("low", "high", "p_value")}
     trainer.save_metrics("eval", metrics)
     trainer.record.add_scores("validation", metrics, prefix="eval_")
     if not trainer.is_world_process_zero():
         return
+    save_predictions(Path(trainer.args.output_dir) / "validation_predictions.npz", predictions)
     path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions, evidence)
     table = iteration_table(metrics, iteration_names(len(predictions)))
     print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{table}")
+    if gains:
+        print(f"\nLast iteration and base module at held-out thresholds, 1,000 resamples\n{comparison_table(gains)}")
     print(f"\nCorrect, wrong and missed triples by document: {path}")
 
 
@@ -232,6 +242,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         write_submission(output_dir / name, result)
     if split == "test" and dataset.has_labels:
         trainer.save_metrics("predict", metrics)
+        save_predictions(output_dir / "test_predictions.npz", packed)
         trainer.record.add_scores("test", metrics, prefix="predict_")
         print(f"\nThe test documents\n{score_table(trainer.record.scores['test'])}")
     print_triples(predictions, data_args.num_printed_documents, data_args.num_printed_triples)

@@ -245,6 +245,8 @@ def test_arguments_are_parsed(command, working_folder, monkeypatch, request):
         parse_arguments(argv)
     elif script == "modeling_docre_ii.cli" and argv[0] in ("train", "score"):
         (parse_arguments if argv[0] == "train" else parse_data_arguments)(argv[1:])
+    elif script == "modeling_docre_ii.cli" and argv[0] == "experiments":
+        run_script(script, [*argv, "--dry_run"], monkeypatch)
     else:
         request.getfixturevalue("parse_only")
         with pytest.raises(Parsed):

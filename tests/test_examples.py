@@ -211,48 +211,6 @@ def test_both_stages_take_less_than_twenty_lines():
     assert len([line for line in body.splitlines() if line.strip()]) < 20
 
 
-SCORES = ("ign_f1", "f1", "intra_f1", "inter_f1", "infer_f1")
-
-
-@pytest.mark.slow
-def test_row_of_the_paper_is_printed_beside_that_of_the_run(run, encoder, sample_documents, tmp_path):
-    folder = tmp_path / "row"
-    for split, documents in sample_documents.items():
-        shortest = sorted(documents, key=lambda document: len(document["vertexSet"]))[2:5]
-        (tmp_path / f"{split}.json").write_text(json.dumps(shortest), encoding="utf-8")
-    widths = ["pair_hidden_size", "pair_intermediate_size", "pair_feature_size", "inference_hidden_size"]
-    model_kwargs = json.dumps({"pair_encoder": "concat"} | dict.fromkeys(widths, 16))
-    printed, _ = run(
-        "reproduce_paper_row.py",
-        *("--train_file", tmp_path / "train.json", "--validation_file", tmp_path / "dev.json"),
-        *("--seeds", "1", "2", "--model_name_or_path", encoder, "--model_kwargs", model_kwargs),
-        *("--bf16", "false", "--do_predict", "false", *SMALL, folder),
-    )
-
-    table = [line.split("  ") for line in printed[-5:]]
-    rows = [[cell.strip() for cell in line if cell.strip()] for line in table]
-    assert rows[0] == ["Validation documents, 2 seeds", "Ign F1", "F1", "Intra F1", "Inter F1", "Infer F1"]
-    assert rows[1] == ["base module, paper", "59.22", "61.09", "-", "-", "46.76"]
-    assert rows[3] == ["DocRE-II, paper", "60.75 ±0.12", "62.74 ±0.15", "69.14 ±0.10", "55.54 ±0.19", "48.75"]
-    for row, name, stage in ((rows[2], "base module, this run", "stage_1"), (rows[4], "DocRE-II, this run", ".")):
-        runs = [json.loads((folder / f"seed_{seed}" / stage / "eval_results.json").read_text()) for seed in (1, 2)]
-        means = [sum(scores[f"eval_{score}"] for scores in runs) / 2 for score in SCORES]
-        assert row[0] == name
-        assert [float(cell.split(" ")[0]) for cell in row[1:]] == pytest.approx(means, abs=0.005)
-    for seed in (1, 2):
-        config = json.loads((folder / f"seed_{seed}" / "config.json").read_text())
-        assert config["pair_encoder"] == "concat" and config["num_iterations"] == 3
-        assert json.loads((folder / f"seed_{seed}" / "trainer_state.json").read_text())["global_step"] == 2
-
-
-def test_scores_of_the_paper_are_summarized_over_seeds():
-    summarize = runpy.run_path(str(EXAMPLES / "reproduce_paper_row.py"))["summarize"]
-    runs = [dict.fromkeys(SCORES, 60.0), dict.fromkeys(SCORES, 63.0)]
-
-    assert summarize(runs)["f1"] == "61.50 ±2.12"  # 3 / sqrt(2)
-    assert summarize(runs[:1])["f1"] == "60.00"
-
-
 def test_every_script_is_in_the_index():
     index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 

@@ -55,7 +55,8 @@ def test_every_imported_package_is_declared(setup):
                 imported |= {name.name.split(".")[0] for name in node.names}
     imported -= {*sys.stdlib_module_names, "modeling_docre_ii", "dataset_scripts", "run_docre"}
     imported = {DISTRIBUTIONS.get(name, name) for name in imported} | USED_BY_OTHERS
-    extra = requirements(setup["options.extras_require"]["onnx"])
+    extras = setup["options.extras_require"]
+    extra = requirements(extras["onnx"]) | requirements(extras["experiments"])
 
     assert requirements(setup["options"]["install_requires"]) == imported - extra - CHOSEN_BY_OTHERS
 

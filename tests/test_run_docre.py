@@ -14,7 +14,9 @@ import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.cli.run_record import open_run
+from modeling_docre_ii.training.metrics import gain_over_base
 from modeling_docre_ii.training.precision import PrecisionRecord
+from modeling_docre_ii.training.predictions import load_predictions
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_card import validate_card
 from tests.hub_client import Client, ClientError
@@ -123,7 +125,8 @@ def test_training_does_not_look_like_a_failure(small_run):
 def test_evaluation_prints_its_scores_as_a_table(small_run):
     folder, printed = small_run
     results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
-    last = printed[printed.rindex("\nall facts") :]
+    end = printed.rindex("\nLast iteration and base module")
+    last = printed[printed.rindex("\nall facts", 0, end) : end]
     expected = [f"{results[f'eval_{score}']:.2f}" for score in ("f1", "precision", "recall")]
     assert table_row(last, "all facts") == expected
     assert not [name for name in results if "evidence" in name] and "evidence" not in printed
@@ -177,9 +180,28 @@ def test_base_and_every_iteration_are_printed_side_by_side(small_run):
     results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
     lines = [line.split() for line in printed.splitlines()]
     for name in ("base", "iteration_1", "iteration_2", "iteration_3"):
-        f1, calibrated = results[f"eval_{name}_f1"], results[f"eval_{name}_calibrated_f1"]
-        assert [name, f"{f1:.2f}", f"{calibrated:.2f}"] in lines
+        columns = ("f1", "calibrated_f1", "cross_calibrated_f1", "infer_cross_calibrated_f1")
+        assert [name, *(f"{results[f'eval_{name}_{column}']:.2f}" for column in columns)] in lines
     assert results["eval_f1"] == results["eval_iteration_3_f1"]
+
+
+def test_gain_over_the_base_is_that_of_the_saved_predictions(small_run):
+    """At held-out thresholds, with its interval and its p."""
+    folder, printed = small_run
+    results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
+    documents = json.loads((ROOT / "examples/re_docred_sample/dev.json").read_text(encoding="utf-8"))[:3]
+    predictions = load_predictions(folder / "validation_predictions.npz")
+    relations = DocREIIProcessor.from_pretrained(folder).relations
+    assert len(predictions) == 4
+    for name, gain in gain_over_base(predictions, documents, relations).items():
+        prefix = f"eval_{name.removesuffix('f1')}"
+        assert results[f"{prefix}gain"] == pytest.approx(gain["difference"])
+        assert [results[f"{prefix}gain_{key}"] for key in ("low", "high", "p_value")] == pytest.approx(
+            [gain["low"], gain["high"], gain["p_value"]]
+        )
+        scores = [results[f"eval_{iteration}_{name[:-2]}cross_calibrated_f1"] for iteration in ("iteration_3", "base")]
+        assert scores == pytest.approx([gain["score"], gain["other_score"]])
+    assert "Last iteration and base module at held-out thresholds" in printed
 
 
 def test_run_leaves_scores_as_the_trainer_writes_them(small_run):
@@ -270,6 +292,7 @@ def test_run_leaves_a_model_card_of_both_stages_and_its_scores(small_run):
     assert scores["F1"] == round(results["eval_f1"], 2)
     assert scores["Ign F1"] == round(results["eval_ign_f1"], 2)
     assert f"| base | {results['eval_base_f1']:.2f} | {results['eval_base_calibrated_f1']:.2f} |" in card.text
+    assert "Held-out threshold: each quarter of the documents" in card.text
     assert card.data.eval_results[0].dataset_name == "Re-DocRED, 3 validation documents"
     assert (card.data.datasets, card.data.license) == (["tonytan48/Re-DocRED"], "apache-2.0")
     assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"

@@ -19,6 +19,8 @@ from .process_setup import logger
 _METRICS = [
     "loss",
     "calibrated_f1",
+    "cross_calibrated_f1",
+    "infer_cross_calibrated_f1",
     *(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")),
 ]
 

@@ -165,10 +165,10 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
             if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
-        values, command_line = _read_configuration(argv[0]), argv[1:]
-        before, after = (parser.parse_args(_as_arguments(values) + rest) for rest in ([], command_line))
+        values, command_line = read_configuration(argv[0]), argv[1:]
+        before, after = (parser.parse_args(as_arguments(values) + rest) for rest in ([], command_line))
         overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
-        argv = _as_arguments(without_stale_statements(values, overridden)) + command_line
+        argv = as_arguments(without_stale_statements(values, overridden)) + command_line
     given = parser.parse_args(argv)
     if given.output_dir is None and given.triples_dir is not None and not (given.do_train or given.do_eval):
         # An extraction writes nothing but triples.
@@ -188,7 +188,7 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
     changes = stage_args.stage_2_changes
     if 2 in training and changes:
         check_names("stage_2", changes, DocREIITrainingArguments.__dataclass_fields__)
-        *_, training[2] = parser.parse_args_into_dataclasses([*argv, *_as_arguments(changes)])
+        *_, training[2] = parser.parse_args_into_dataclasses([*argv, *as_arguments(changes)])
     if len(training) == 2:
         stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
@@ -255,8 +255,8 @@ def parse_some_arguments(
     parser = ArgumentParser(classes, description, prog)
     if argv and not argv[0].startswith("-"):
         known = {field.name for kind in classes for field in fields(kind)}
-        values = {name: value for name, value in _read_configuration(argv[0]).items() if name in known}
-        argv = _as_arguments(values) + argv[1:]
+        values = {name: value for name, value in read_configuration(argv[0]).items() if name in known}
+        argv = as_arguments(values) + argv[1:]
     parser.parse_args(argv)  # suggests a name for an unknown argument
     return parser.parse_args_into_dataclasses(argv)
 
@@ -277,7 +277,20 @@ def short_usage(prog: str) -> str:
     )
 
 
-def _read_configuration(path: str) -> dict[str, Any]:
+def read_configuration(path: str) -> dict[str, Any]:
+    """
+    Reads a configuration file, and checks the names in it.
+
+    Args:
+        path (`str`):
+            A YAML or JSON file.
+
+    Returns:
+        `dict[str, Any]`: the arguments by name, not yet parsed.
+
+    Raises:
+        `ValueError`: the file cannot be read, is not a mapping, or has an unknown name.
+    """
     if not os.path.exists(path):
         raise ValueError(f"there is no configuration file {path!r}{did_you_mean_path(path)}")
     try:
@@ -293,8 +306,14 @@ def _read_configuration(path: str) -> dict[str, Any]:
     return values
 
 
-def _as_arguments(values: dict[str, Any]) -> list[str]:
-    """Turns values into command-line arguments, so that one parser reads both."""
+def as_arguments(values: dict[str, Any]) -> list[str]:
+    """
+    Turns values into command-line arguments, so that one parser reads both.
+
+    Args:
+        values (`dict[str, Any]`):
+            Arguments by name. Those that are `None` are left out.
+    """
     arguments: list[str] = []
     for name, value in values.items():
         if value is None:

@@ -51,7 +51,7 @@ _WITHOUT_EFFECT = {
     "trackio_space_id",
     "use_cpu",
 }
-_PREFIXES_WITHOUT_EFFECT = ("hub_", "push_to_hub", "logging_")
+_PREFIXES_WITHOUT_EFFECT = ("hub_", "push_to_hub", "logging_", "num_printed_", "preprocessing_")
 # Data arguments that a training depends on. Files are compared by their contents.
 _DATA_NAMES = ("dataset_name", "dataset_config_name", "candidate_types", "max_train_documents", "max_eval_documents")
 _DATA_FILES = ("train_file", "validation_file", "distant_file", "mesh_tree_file", "train_pmids_file", "relations_file")
@@ -153,12 +153,13 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
     return identity
 
 
+def has_effect(name: str) -> bool:
+    """Returns whether an argument may change what a run learns or predicts."""
+    return name not in _WITHOUT_EFFECT and not name.startswith(_PREFIXES_WITHOUT_EFFECT)
+
+
 def _effective(args: DocREIITrainingArguments) -> dict[str, Any]:
-    values = {
-        name: value
-        for name, value in args.to_dict().items()
-        if name not in _WITHOUT_EFFECT and not name.startswith(_PREFIXES_WITHOUT_EFFECT)
-    }
+    values = {name: value for name, value in args.to_dict().items() if has_effect(name)}
     # What was requested: where bf16 does not work, the precision used is another on each machine.
     return values | args.requested_precision._asdict()
 
@@ -270,4 +271,4 @@ def _is_filled(path: Path) -> bool:
     return not path.is_dir() or any(path.iterdir())
 
 
-__all__ = ["RECORD_FILE", "RunRecord", "identity_of", "open_run", "remove_training"]
+__all__ = ["RECORD_FILE", "RunRecord", "has_effect", "identity_of", "open_run", "remove_training"]

@@ -66,21 +66,62 @@ def paired_bootstrap(
             neither `"error"` nor `"wrong"`.
         [`PredictionError`]: As [`count_facts`].
     """
+    return paired_bootstrap_of_runs(
+        [predictions], [other_predictions], documents, score, num_resamples, seed, train_facts, unknown_titles
+    )
+
+
+def paired_bootstrap_of_runs(
+    runs: Sequence[Iterable[Mapping[str, Any]]],
+    other_runs: Sequence[Iterable[Mapping[str, Any]]],
+    documents: Sequence[Mapping[str, Any]],
+    score: str = "f1",
+    num_resamples: int = 1000,
+    seed: int = 42,
+    train_facts: set[NamedFact] | None = None,
+    unknown_titles: str = "error",
+) -> dict[str, float]:
+    r"""
+    Compares two systems, each trained several times, by a paired bootstrap.
+
+    As [`paired_bootstrap`], with the mean score of the runs of a system in place of its score:
+
+        d_b = 1 / n sum_i (score of run i on resample b - score of other run i on resample b)
+
+    The runs stay the same in every resample, so the interval is about the choice of the documents, not of the seeds.
+    The spread over the seeds is in [`summarize_runs`].
+
+    Args:
+        runs (`Sequence[Iterable[dict]]`):
+            The predictions of each run of one system.
+        other_runs (`Sequence[Iterable[dict]]`):
+            The same of the other system, as many.
+        documents, score, num_resamples, seed, train_facts, unknown_titles: As for [`paired_bootstrap`].
+
+    Returns:
+        `dict[str, float]`: as [`paired_bootstrap`], with mean scores.
+
+    Raises:
+        `ValueError`: As [`paired_bootstrap`], or the systems do not have equally many runs.
+        [`PredictionError`]: As [`count_facts`].
+    """
     if num_resamples < 1 or not len(documents):
         raise ValueError(f"{num_resamples} resamples of {len(documents)} documents, expected at least one of each")
+    if len(runs) != len(other_runs) or not runs:
+        raise ValueError(f"{len(runs)} runs against {len(other_runs)}, expected equally many, and at least one")
     counts = [
-        count_facts(facts, documents, train_facts, unknown_titles=unknown_titles)
-        for facts in (predictions, other_predictions)
+        [count_facts(facts, documents, train_facts, unknown_titles=unknown_titles) for facts in system]
+        for system in (runs, other_runs)
     ]
-    shared = [name for name in counts[0] if name in counts[1]]
+    shared = [name for name in counts[0][0] if all(name in of_run for system in counts for of_run in system)]
     if score not in shared:
         raise ValueError(
             f"no score {score!r} on these documents for both systems, expected one of {', '.join(shared)}"
         )
-    # Shape (num_documents, 2, 4), so that the same documents are drawn for both systems; with unknown titles, one row
-    # more.
-    paired = np.stack([counts_of_system[score] for counts_of_system in counts], axis=1)
-    observed, other = _f1(paired.sum(axis=0))
+    # Shape (num_documents, 2, num_runs, 4), so that the same documents are drawn for all; with unknown titles, one
+    # row more.
+    paired = np.stack([np.stack([of_run[score] for of_run in system], axis=1) for system in counts], axis=1)
+    observed, other = _mean_f1(paired.sum(axis=0))
     in_every_resample = paired[len(documents) :].sum(axis=0)
     differences = _resampled_differences(
         paired[: len(documents)], in_every_resample, num_resamples, np.random.default_rng(seed)
@@ -122,11 +163,11 @@ def _resampled_differences(
     paired: np.ndarray, in_every_resample: np.ndarray, num_resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
     """
-    Computes the difference of the F1s on each resample.
+    Computes the difference of the mean F1s on each resample.
 
     Args:
-        paired: Counts of both systems by document, of shape `(num_documents, 2, 4)`.
-        in_every_resample: Counts that are added to each resample, of shape `(2, 4)`.
+        paired: Counts of both systems by document, of shape `(num_documents, 2, num_runs, 4)`.
+        in_every_resample: Counts that are added to each resample, of shape `(2, num_runs, 4)`.
     """
     num_documents = len(paired)
     differences = []
@@ -134,11 +175,11 @@ def _resampled_differences(
         size = min(_BLOCK, num_resamples - start)
         # How often each document is drawn.
         weights = generator.multinomial(num_documents, np.full(num_documents, 1 / num_documents), size=size)
-        f1 = _f1(np.tensordot(weights, paired, axes=1) + in_every_resample)
+        f1 = _mean_f1(np.tensordot(weights, paired, axes=1) + in_every_resample)
         differences.append(f1[:, 0] - f1[:, 1])
     return np.concatenate(differences)
 
 
-def _f1(counts: np.ndarray) -> np.ndarray:
-    """Returns the F1 of counts of shape `(..., 4)`."""
-    return micro_scores(*np.moveaxis(counts, -1, 0))[0]
+def _mean_f1(counts: np.ndarray) -> np.ndarray:
+    """Returns the F1 of counts of shape `(..., num_runs, 4)`, averaged over the runs."""
+    return micro_scores(*np.moveaxis(counts, -1, 0))[0].mean(axis=-1)

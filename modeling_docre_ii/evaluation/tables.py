@@ -176,6 +176,8 @@ def iteration_rows(scores: Mapping[str, float], names: Sequence[str]) -> list[tu
         "f1": "own threshold",
         "filtered_f1": "filtered",
         "calibrated_f1": "filtered, best threshold" if is_filtered else "best threshold",
+        "cross_calibrated_f1": "filtered, held-out threshold" if is_filtered else "held-out threshold",
+        "infer_cross_calibrated_f1": "Infer, held-out threshold",
     }
     titles = {column: title for column, title in titles.items() if prefixes[names[-1]] + column in scores}
     rows = [("F1", *titles.values())]

@@ -11,6 +11,8 @@ EXCLUDED = (
     "/report.html",
     "/report_test.html",
     "/predictions.json",
+    "/validation_predictions.npz",
+    "/test_predictions.npz",
     "/result.json",
     "/result.zip",
     "/run.json",

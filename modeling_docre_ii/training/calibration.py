@@ -10,6 +10,10 @@ from ..evaluation.scores import micro_scores
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 
 
+# Number of parts of the documents, each scored at the threshold that is best on the others.
+NUM_FOLDS = 4
+
+
 class ScoredPredictions(NamedTuple):
     """
     Predictions to find a threshold for.
@@ -96,9 +100,8 @@ def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) ->
     if not is_correct.any():
         return 0.0, 0.0
     order = np.argsort(-scores, kind="stable")
-    scores = scores[order].clip(1e-7, 1 - 1e-7)
-    margins = np.log(scores / (1 - scores))
-    f1, _, _ = micro_scores(np.cumsum(is_correct[order]), np.arange(1, len(scores) + 1), num_gold)
+    margins = _margins(scores[order])
+    f1, _, _ = micro_scores(np.cumsum(is_correct[order]), np.arange(1, len(margins) + 1), num_gold)
     # Predictions of one score, up to rounding, are kept or left out together.
     f1[:-1][margins[:-1] - margins[1:] < 1e-5] = 0.0
     last = int(np.argmax(f1))
@@ -118,4 +121,58 @@ def f1_at_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -
     return float(micro_scores((is_predicted & is_correct).sum(), is_predicted.sum(), num_gold)[0])
 
 
-__all__ = ["ScoredPredictions", "best_threshold", "f1_at_threshold", "move_threshold"]
+def held_out_shifts(scored: ScoredPredictions, folds: np.ndarray, gold_by_fold: np.ndarray) -> np.ndarray:
+    """
+    Finds a threshold for each part of the documents that is best on the others.
+
+    A threshold that is fitted on the documents that it is scored on flatters the model. Here every document is scored
+    at a threshold that it had no part in.
+
+    Args:
+        scored ([`ScoredPredictions`]):
+            Predictions on all documents, including those below the threshold.
+        folds (`np.ndarray` of shape `(num_predictions,)`):
+            The part of the documents that each prediction is in, from 0.
+        gold_by_fold (`np.ndarray` of shape `(num_folds,)`):
+            Number of facts of each part.
+
+    Returns:
+        `np.ndarray` of shape `(num_folds,)`: what to add to logit_TH of the documents of each part, see
+        [`best_threshold`].
+    """
+    num_gold = int(gold_by_fold.sum())
+    shifts = [
+        best_threshold(scored.scores[folds != fold], scored.is_correct[folds != fold], num_gold - int(gold))[0]
+        for fold, gold in enumerate(gold_by_fold)
+    ]
+    return np.array(shifts)
+
+
+def shifted_scores(scores: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """
+    Returns scores sigmoid(logit_r - logit_TH) after a shift of logit_TH.
+
+    Args:
+        scores (`np.ndarray` of shape `(num_predictions,)`):
+            The scores before.
+        shifts (`np.ndarray` of shape `(num_predictions,)`):
+            What is added to logit_TH, for each prediction.
+    """
+    return 1 / (1 + np.exp(shifts - _margins(scores)))
+
+
+def _margins(scores: np.ndarray) -> np.ndarray:
+    """Returns logit_r - logit_TH of scores, finite also for scores of 0 and 1."""
+    scores = scores.clip(1e-7, 1 - 1e-7)
+    return np.log(scores / (1 - scores))
+
+
+__all__ = [
+    "NUM_FOLDS",
+    "ScoredPredictions",
+    "best_threshold",
+    "f1_at_threshold",
+    "held_out_shifts",
+    "move_threshold",
+    "shifted_scores",
+]

@@ -8,16 +8,26 @@ from typing import Any
 import numpy as np
 from transformers import EvalPrediction
 
-from ..evaluation.matching import ignored_pairs
+from ..evaluation.matching import gold_facts, ignored_pairs
 from ..evaluation.scores import NamedFact, score_facts
+from ..evaluation.significance import paired_bootstrap
 from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
 from ..utils.atomic_write import atomic_write
-from .calibration import ScoredPredictions, best_threshold
-from .predictions import has_model_evidence, unpack_with_evidence
+from .calibration import NUM_FOLDS, ScoredPredictions, best_threshold, held_out_shifts, shifted_scores
+from .predictions import has_model_evidence, unpack_facts, unpack_with_evidence
 
 
-_SCORES_OF_ITERATIONS = ("f1", "filtered_f1", "infer_f1", "calibrated_f1")
+_SCORES_OF_ITERATIONS = (
+    "f1",
+    "filtered_f1",
+    "infer_f1",
+    "calibrated_f1",
+    "cross_calibrated_f1",
+    "infer_cross_calibrated_f1",
+)
+# The scores whose gain over the base module is tested. With `filtered_f1`, `f1` is left out.
+_SCORES_OF_GAIN = ("filtered_f1", "f1", "infer_f1")
 
 
 def make_compute_metrics(
@@ -31,8 +41,10 @@ def make_compute_metrics(
 
     It computes the scores of [`score_facts`] for the last predictions and, with an inference module, `base_f1`,
     `iteration_1_f1` and so on. Every F1 comes with a `calibrated_f1`: the F1 at the threshold that is best on these
-    documents, if relations below the threshold were gathered. If documents have `uncounted` pairs, every F1 also comes
-    with a `filtered_f1` without them, and the best threshold is the best without them.
+    documents, if relations below the threshold were gathered. That threshold has seen the documents that it is scored
+    on, so there is a `cross_calibrated_f1` beside it, and an `infer_cross_calibrated_f1`: F1 and Infer F1 at the
+    thresholds of [`held_out_predictions`]. If documents have `uncounted` pairs, every F1 also comes with a
+    `filtered_f1` without them, and both calibrated ones are the filtered ones.
 
     If labels have evidence, so have predictions: from the model if it was trained to find evidence, and then
     `rule_correct_evidence_f1` is the score of the rule on the same facts; otherwise from the rule.
@@ -54,6 +66,11 @@ def make_compute_metrics(
         facts = unpack_with_evidence(packed, relations, documents, None if has_evidence else "none")
         scores = score_facts(to_submission(facts, documents), documents, train_facts, distant_facts)
         _, scores["calibrated_f1"] = best_threshold(*scored_predictions(packed, label_ids, ignored))
+        held_out = unpack_facts(held_out_predictions(packed, documents, relations), relations, len(documents))
+        of_held_out = score_facts(to_submission(held_out, documents), documents)
+        scores["cross_calibrated_f1"] = of_held_out.get("filtered_f1", of_held_out["f1"])
+        if "infer_f1" in of_held_out:
+            scores["infer_cross_calibrated_f1"] = of_held_out["infer_f1"]
         return scores
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -72,6 +89,72 @@ def make_compute_metrics(
         return metrics
 
     return compute_metrics
+
+
+def held_out_predictions(
+    packed: np.ndarray, documents: Sequence[Mapping[str, Any]], relations: Sequence[str]
+) -> np.ndarray:
+    """
+    Moves the scores of predictions to held-out thresholds.
+
+    Document i is in part i mod 4. Each part gets the threshold with the best F1 on the three others, so that the
+    predictions above 0.5 can be scored together without flattery.
+
+    Args:
+        packed (`np.ndarray` of shape `(..., 5)`):
+            Predictions of [`DocREIITrainer`], of the base module or of one iteration, with those below the threshold.
+        documents (`Sequence[dict]`):
+            The documents with labels, by document index. Pairs that are `uncounted` do not influence the thresholds.
+        relations (`Sequence[str]`):
+            Relation ids in the order of the model's classes.
+
+    Returns:
+        `np.ndarray`: the predictions with other scores, of the same shape.
+    """
+    index_of = {relation: index for index, relation in enumerate(relations)}
+    gold = [
+        {(index, head, tail, index_of.get(relation, -1)) for head, tail, relation in gold_facts(document)}
+        for index, document in enumerate(documents)
+    ]
+    gold_by_fold = np.array([sum(map(len, gold[fold::NUM_FOLDS])) for fold in range(NUM_FOLDS)])
+    is_fact, ignored = packed[..., 0] >= 0, ignored_pairs(documents)
+    facts = [tuple(row) for row in packed[is_fact][:, :4].astype(np.int64).tolist()]
+    is_correct = np.array([fact in gold[fact[0]] for fact in facts], dtype=bool)
+    is_counted = np.array([fact[:3] not in ignored for fact in facts], dtype=bool)
+    scores, folds = packed[is_fact][:, 4], packed[is_fact][:, 0].astype(np.int64) % NUM_FOLDS
+    scored = ScoredPredictions(scores[is_counted], is_correct[is_counted], int(gold_by_fold.sum()))
+    shifts = held_out_shifts(scored, folds[is_counted], gold_by_fold)
+    moved = packed.copy()
+    moved[is_fact, 4] = shifted_scores(scores, shifts[folds])
+    return moved
+
+
+def gain_over_base(
+    predictions: Sequence[np.ndarray], documents: Sequence[Mapping[str, Any]], relations: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """
+    Compares the last iteration with the base module, at held-out thresholds.
+
+    Args:
+        predictions (`Sequence[np.ndarray]`):
+            Predictions of [`DocREIITrainer`], of the base module and of every iteration.
+        documents, relations: As for [`held_out_predictions`].
+
+    Returns:
+        `dict[str, dict[str, float]]`: results of [`paired_bootstrap`] by the name of the score: `f1`, or `filtered_f1`
+        if documents have `uncounted` pairs, and `infer_f1`, if a gold fact follows from others.
+    """
+    base, last = (
+        to_submission(
+            unpack_facts(held_out_predictions(packed, documents, relations), relations, len(documents)), documents
+        )
+        for packed in (predictions[0], predictions[-1])
+    )
+    known = score_facts(last, documents)
+    names = [name for name in _SCORES_OF_GAIN if name in known]
+    if "filtered_f1" in names:
+        names.remove("f1")
+    return {name: paired_bootstrap(last, base, documents, name) for name in names}
 
 
 def save_results(folder: Path, split: str, metrics: Mapping[str, float], combined: bool = True) -> None:

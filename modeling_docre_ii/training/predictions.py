@@ -1,6 +1,8 @@
 """Predictions packed into arrays for gathering across processes, and unpacked."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from ..decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
 from ..evidence import EVIDENCE_THRESHOLD, add_evidence, read_evidence
 from ..processing_docre_ii import DocREIIProcessor
+from ..utils.atomic_write import atomic_write
 
 
 _PADDING = -100.0
@@ -141,3 +144,41 @@ def pack_predictions(
         threshold = getattr(processor, "evidence_threshold", EVIDENCE_THRESHOLD)
         evidence = read_evidence(shares[document, head, tail], threshold)
     return pack_facts(facts, scores, document_index, evidence)
+
+
+def save_predictions(path: Path, predictions: Sequence[np.ndarray]) -> None:
+    """
+    Saves gathered predictions with their scores as a compressed `.npz`.
+
+    The padding is left out.
+
+    Args:
+        path (`Path`):
+            The file. It is written atomically.
+        predictions (`Sequence[np.ndarray]`):
+            Predictions of [`DocREIITrainer`], of the base module and of every iteration.
+    """
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, *(packed[packed[..., 0] >= 0] for packed in predictions))
+
+
+def load_predictions(path: Path) -> list[np.ndarray]:
+    """
+    Loads what [`save_predictions`] has saved.
+
+    Args:
+        path (`Path`):
+            The file.
+
+    Returns:
+        `list[np.ndarray]`: the predictions of the base module and of every iteration, each of shape `(num_facts, 5)`,
+        or with more columns for evidence from the model.
+
+    Raises:
+        `ValueError`: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[name] for name in arrays.files]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"the predictions {str(path)!r} cannot be read: {error}") from error

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "hub": {"evaluation", "utils"},
     "training": {"evaluation", "hub", "utils"},
     "deployment": {"utils"},
-    "cli": {"deployment", "evaluation", "hub", "training", "utils"},
+    "experiments": {"evaluation", "training", "utils"},
+    "cli": {"deployment", "evaluation", "experiments", "hub", "training", "utils"},
 }
 # The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {

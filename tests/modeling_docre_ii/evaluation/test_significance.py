@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from modeling_docre_ii import PredictionError, named_facts, paired_bootstrap, score_facts, summarize_runs
+from modeling_docre_ii.evaluation.significance import paired_bootstrap_of_runs
 
 
 def some_predictions(documents, share, seed):
@@ -73,6 +74,28 @@ def test_bootstrap_scores_the_drawn_documents(sample_documents, systems, score):
     found = paired_bootstrap(*systems, gold, score, num_resamples=40, seed=3, train_facts=train_facts)
     assert found == pytest.approx(expected_of(observed, other, differences))
     assert found["low"] < found["difference"] < found["high"]
+
+
+@pytest.mark.parametrize("score", ["f1", "infer_f1"])
+def test_mean_of_several_runs_is_compared_on_the_same_documents(sample_documents, score):
+    gold = sample_documents["dev"]
+    runs, others = ([some_predictions(gold, share, seed) for seed in (5, 6, 7)] for share in (0.53, 0.5))
+
+    def mean_difference(draws):
+        scores = [[score_facts(*resampled(run, gold, draws))[score] for run in system] for system in (runs, others)]
+        return sum(scores[0]) / 3 - sum(scores[1]) / 3
+
+    differences = [mean_difference(draws) for draws in draws_of(len(gold), 25, seed=3)]
+    observed, other = (sum(score_facts(run, gold)[score] for run in system) / 3 for system in (runs, others))
+    found = paired_bootstrap_of_runs(runs, others, gold, score, num_resamples=25, seed=3)
+    assert found == pytest.approx(expected_of(observed, other, differences))
+
+
+def test_systems_need_equally_many_runs(sample_documents, systems):
+    first, second = systems
+    for runs, others in (([first], [second, second]), ([], [])):
+        with pytest.raises(ValueError, match=f"{len(runs)} runs against {len(others)}, expected equally many"):
+            paired_bootstrap_of_runs(runs, others, sample_documents["dev"])
 
 
 @pytest.mark.parametrize("score", ["f1", "ign_f1", "inter_f1"])

@@ -84,10 +84,13 @@ def test_iterations_stand_side_by_side_with_the_filter_and_the_baseline():
     for name, start in (("base", 50.0), ("iteration_1", 53.0)):
         metrics |= {f"eval_{name}_f1": start, f"eval_{name}_filtered_f1": start + 1}
         metrics[f"eval_{name}_calibrated_f1"] = start + 2
+        metrics[f"eval_{name}_cross_calibrated_f1"] = start + 1.5
+        metrics[f"eval_{name}_infer_cross_calibrated_f1"] = start - 9
+    titles = ["own threshold", "filtered", "filtered, best threshold", "filtered, held-out threshold"]
     assert cells(iteration_table(metrics, ["base", "iteration_1"])) == [
-        ["F1 on the validation documents", "own threshold", "filtered", "filtered, best threshold"],
-        ["base", "50.00", "51.00", "52.00"],
-        ["iteration_1", "53.00", "54.00", "55.00"],
+        ["F1 on the validation documents", *titles, "Infer, held-out threshold"],
+        ["base", "50.00", "51.00", "52.00", "51.50", "41.00"],
+        ["iteration_1", "53.00", "54.00", "55.00", "54.50", "44.00"],
         ["relations frequent for the entity types", "30.00", "31.00"],
     ]
 

@@ -17,6 +17,8 @@ def test_what_is_beside_the_model_stays_off_the_hub(tmp_path):
         "report.html",
         "report_test.html",
         "predictions.json",
+        "validation_predictions.npz",
+        "test_predictions.npz",
         "result.json",
         "result.zip",
         "run.json",

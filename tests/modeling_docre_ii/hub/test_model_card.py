@@ -400,6 +400,7 @@ def test_trainer_writes_the_card_of_its_run(make_trainer, tiny_model, related, d
     (by_iteration,) = tables(folded(card, "F1 of the base module and of every iteration, validation documents"))
     # The best threshold of relations that were not gathered is not known.
     assert by_iteration[0] == ["F1", "own threshold"]
+    assert "held-out" not in card.text.lower()
     assert ["iteration_2", f"{metrics['eval_iteration_2_f1']:.2f}"] in by_iteration
     assert not (tmp_path / ".eval_results").exists(), "the corpus is not on the Hub"
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_docre_ii.training.calibration import ScoredPredictions, best_threshold, f1_at_threshold, move_threshold
+from modeling_docre_ii.training.calibration import (
+    ScoredPredictions,
+    best_threshold,
+    f1_at_threshold,
+    held_out_shifts,
+    move_threshold,
+    shifted_scores,
+)
 
 
 def sigmoid(value):
@@ -101,6 +108,33 @@ def test_saturated_scores_are_finite():
 @pytest.mark.parametrize("is_correct", [[], [False, False]])
 def test_nothing_correct_moves_nothing(is_correct):
     assert best_threshold(np.full(len(is_correct), 0.7), np.array(is_correct, dtype=bool), 3) == (0.0, 0.0)
+
+
+def test_held_out_thresholds_by_hand():
+    # Part 0 has margins 2 (correct) and 1 (wrong), part 1 has 3 (wrong) and -1 (correct); each part has one fact.
+    scores = np.array([sigmoid(margin) for margin in (2.0, 3.0, 1.0, -1.0)])
+    scored = ScoredPredictions(scores, np.array([True, False, False, True]), 2)
+    shifts = held_out_shifts(scored, np.array([0, 1, 0, 1]), np.array([1, 1]))
+    # In part 1, keeping both is best (2/3); in part 0, keeping the first (1).
+    assert shifts == pytest.approx([-1.05, 1.5])
+
+
+def test_a_part_does_not_influence_its_threshold():
+    generator = np.random.default_rng(4)
+    scores, folds, is_correct = generator.random(80), np.arange(80) % 4, generator.random(80) < 0.4
+    before = held_out_shifts(ScoredPredictions(scores, is_correct, 50), folds, np.array([11, 12, 13, 14]))
+    changed = np.where(folds == 2, ~is_correct, is_correct)
+    after = held_out_shifts(ScoredPredictions(scores, changed, 57), folds, np.array([11, 12, 20, 14]))
+    assert before[2] == after[2]
+    assert (before != after).sum() == 3
+
+
+def test_shifted_scores_are_those_of_a_moved_threshold():
+    margins, shifts = np.array([3.0, 0.5, 0.5, -2.0]), np.array([1.0, 0.5, 0.4, -3.0])
+    scores = np.array([sigmoid(margin) for margin in margins])
+    expected = [sigmoid(2.0), sigmoid(0.0), sigmoid(0.1), sigmoid(1.0)]
+    assert shifted_scores(scores, shifts) == pytest.approx(expected)
+    assert np.isfinite(shifted_scores(np.array([0.0, 1.0]), np.array([2.0, -2.0]))).all()
 
 
 def predictions_at(bias, margins, is_correct, num_gold):

@@ -1,14 +1,21 @@
 """The metrics of the Trainer against loops over packed predictions and documents."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 from transformers import EvalPrediction
 
-from modeling_docre_ii import make_compute_metrics, score_facts
+from modeling_docre_ii import make_compute_metrics, paired_bootstrap, score_facts
 from modeling_docre_ii.evaluation.matching import ignored_pairs
-from modeling_docre_ii.training.metrics import save_results, scored_predictions
+from modeling_docre_ii.training.metrics import (
+    gain_over_base,
+    held_out_predictions,
+    save_results,
+    scored_predictions,
+)
+from tests.held_out_thresholds import naive_held_out
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -76,6 +83,23 @@ def gold_of(documents, indices):
     }
 
 
+def margins_of(packed):
+    return {fact: math.log(score / (1 - score)) for fact, score in facts_and_scores(packed).items()}
+
+
+def uncounted_of(documents):
+    return {
+        (index, pair["h"], pair["t"]) for index, document in enumerate(documents) for pair in document["uncounted"]
+    }
+
+
+def submission_of(facts, documents):
+    return [
+        {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": RELATIONS[relation]}
+        for index, head, tail, relation in facts
+    ]
+
+
 def is_ignored(documents, fact):
     return {"h": fact[1], "t": fact[2]} in documents[fact[0]]["uncounted"]
 
@@ -120,14 +144,16 @@ def test_metrics_of_iterations_by_loops(evaluated):
         expected[f"{name}_calibrated_f1"] = max(
             f1_of({fact for fact, score in counted.items() if score >= cut}, gold) for cut in counted.values()
         )
+        held_out = naive_held_out(margins_of(packed), gold, uncounted_of(documents))
+        expected[f"{name}_cross_calibrated_f1"] = f1_of({fact for fact in held_out if fact in counted}, gold)
+        of_held_out = score_facts(submission_of(held_out, documents), documents)
+        expected[f"{name}_infer_cross_calibrated_f1"] = of_held_out["infer_f1"]
+        assert expected[f"{name}_cross_calibrated_f1"] < expected[f"{name}_calibrated_f1"]
     last = facts_and_scores(predictions[-1])
-    submitted = [
-        {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": RELATIONS[relation]}
-        for (index, head, tail, relation), score in last.items()
-        if score > 0.5
-    ]
+    submitted = submission_of([fact for fact, score in last.items() if score > 0.5], documents)
     expected |= score_facts(submitted, documents, {("entity 0", "entity 1", "P1")})
-    expected["calibrated_f1"] = expected["iteration_2_calibrated_f1"]
+    for score in ("calibrated_f1", "cross_calibrated_f1", "infer_cross_calibrated_f1"):
+        expected[score] = expected[f"iteration_2_{score}"]
     assert "infer_f1" in expected
     compute_metrics = make_compute_metrics(documents, RELATIONS, {("entity 0", "entity 1", "P1")})
     metrics = compute_metrics(EvalPrediction(predictions, label_ids))
@@ -142,6 +168,50 @@ def test_a_base_module_has_no_scores_by_iteration(evaluated):
     metrics = make_compute_metrics(documents, RELATIONS)(EvalPrediction(predictions[:1], label_ids))
     assert not any(name.startswith(("base", "iteration")) for name in metrics)
     assert {"f1", "filtered_f1", "calibrated_f1"} <= metrics.keys()
+
+
+@pytest.mark.parametrize("num_documents", [8, 3, 1])
+@pytest.mark.parametrize("has_filter", [False, True])
+def test_held_out_thresholds_by_loops(evaluated, num_documents, has_filter):
+    """Also with parts that are empty, and with predictions in any order and without padding."""
+    all_documents, (_, packed, _), _ = evaluated
+    documents = all_documents[-num_documents:]
+    if not has_filter:
+        documents = [{**document, "uncounted": []} for document in documents]
+    facts = packed[packed[..., 0] >= 8 - num_documents][::-1].copy()
+    facts[:, 0] -= 8 - num_documents
+    before = facts.copy()
+    moved = held_out_predictions(facts, documents, RELATIONS)
+    expected = naive_held_out(
+        margins_of(facts[None]), gold_of(documents, range(num_documents)), uncounted_of(documents)
+    )
+    assert {fact for fact, score in facts_and_scores(moved[None]).items() if score > 0.5} == expected
+    assert np.array_equal(facts, before) and np.array_equal(moved[:, :4], facts[:, :4])
+    if num_documents == 1:
+        # There is nothing to fit on, and the threshold stays.
+        assert moved[:, 4] == pytest.approx(facts[:, 4])
+
+
+def test_held_out_thresholds_without_predictions(evaluated):
+    documents, _, _ = evaluated
+    nothing = np.full((2, 1, 5), -100.0)
+    assert np.array_equal(held_out_predictions(nothing, documents, RELATIONS), nothing)
+
+
+@pytest.mark.parametrize("has_filter", [False, True])
+def test_gain_over_the_base_is_tested_at_held_out_thresholds(evaluated, has_filter):
+    documents, predictions, _ = evaluated
+    if not has_filter:
+        documents = [{name: document[name] for name in ("title", "vertexSet", "labels")} for document in documents]
+    gold = gold_of(documents, range(8))
+    uncounted = uncounted_of(documents) if has_filter else set()
+    base, last = (
+        submission_of(naive_held_out(margins_of(predictions[place]), gold, uncounted), documents) for place in (0, -1)
+    )
+    names = ["filtered_f1" if has_filter else "f1", "infer_f1"]
+    gains = gain_over_base(predictions, documents, RELATIONS)
+    assert gains == {name: paired_bootstrap(last, base, documents, name) for name in names}
+    assert list(gains) == names and gains[names[0]]["difference"] != 0
 
 
 @pytest.mark.parametrize("earlier", [None, '{"train_loss": 1.5, "eval_f1": 1.0}', '{"train_l', "", "[1]"])

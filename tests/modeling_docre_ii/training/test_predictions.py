@@ -6,7 +6,13 @@ import torch
 
 from modeling_docre_ii import PredictedFact
 from modeling_docre_ii.decoding import predicted_facts
-from modeling_docre_ii.training.predictions import pack_facts, unpack_facts, unpack_with_evidence
+from modeling_docre_ii.training.predictions import (
+    load_predictions,
+    pack_facts,
+    save_predictions,
+    unpack_facts,
+    unpack_with_evidence,
+)
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -114,3 +120,26 @@ def test_there_and_back(dtype, margin):
     assert found == expected
     assert sum(map(len, facts)) == len(expected) > 50
     assert (gathered[..., 0] >= 0).sum() > len(expected) or not margin
+
+
+def test_saved_predictions_are_loaded_without_padding(tmp_path):
+    base = np.array([[[3, 0, 1, 2, 0.75], PADDING], [[1, 2, 0, 3, 1 / 3], [1, 2, 1, 3, 0.5]]])
+    nothing = np.array([[PADDING]])
+    save_predictions(tmp_path / "saved.npz", [base, nothing])
+    found = load_predictions(tmp_path / "saved.npz")
+    assert [array.tolist() for array in found] == [
+        [[3, 0, 1, 2, 0.75], [1, 2, 0, 3, 1 / 3], [1, 2, 1, 3, 0.5]],
+        [],
+    ]
+    assert unpack_facts(found[0], RELATIONS, 4) == unpack_facts(base, RELATIONS, 4)
+    assert unpack_facts(found[1], RELATIONS, 4) == [[]] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["saved.npz"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut", b"no archive"])
+def test_saved_predictions_that_are_damaged_are_named(tmp_path, content):
+    path = tmp_path / "saved.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="the predictions '.*saved.npz' cannot be read"):
+        load_predictions(path)

@@ -9,6 +9,7 @@ import torch
 from modeling_docre_ii import score_facts
 from modeling_docre_ii.evaluation.matching import ignored_pairs
 from modeling_docre_ii.training.predictions import unpack_facts
+from tests.held_out_thresholds import naive_held_out
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -97,7 +98,15 @@ def test_every_iteration_is_scored_at_its_threshold_and_at_the_best(scored, docu
         expected[f"eval_{name}_f1"] = naive_f1(found, gold)
         expected[f"eval_{name}_infer_f1"] = score_facts(facts, documents)["infer_f1"]
         expected[f"eval_{name}_calibrated_f1"] = naive_best_f1(found, gold)
-    expected["eval_calibrated_f1"] = expected["eval_iteration_2_calibrated_f1"]
+        gathered = {fact: margin for fact, margin in found.items() if margin > -4.0}
+        held_out = [
+            {"title": documents[index]["title"], "h_idx": head, "t_idx": tail, "r": RELATIONS[relation]}
+            for index, head, tail, relation in naive_held_out(gathered, gold)
+        ]
+        expected[f"eval_{name}_cross_calibrated_f1"] = score_facts(held_out, documents)["f1"]
+        expected[f"eval_{name}_infer_cross_calibrated_f1"] = score_facts(held_out, documents)["infer_f1"]
+    for score in ("calibrated_f1", "cross_calibrated_f1", "infer_cross_calibrated_f1"):
+        expected[f"eval_{score}"] = expected[f"eval_iteration_2_{score}"]
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     assert {name for name in metrics if "f1" in name} == {name for name in expected if "f1" in name}
     assert metrics["eval_f1"] == pytest.approx(naive_f1(margins[-1], gold))

@@ -1,0 +1,307 @@
+"""Runs the experiments of the paper, and your own: `docre-ii experiments`."""
+
+import argparse
+import gc
+import json
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from dataset_scripts.corpus import Corpus
+
+from ..configuration_docre_ii import DocREIIConfig
+from ..experiments.definition import WEIGHTS, Experiment, read_experiment
+from ..experiments.planning import ArgumentKinds, PlannedRun, distinct_runs, plan_runs
+from ..experiments.plots import write_plot
+from ..experiments.reports import Setting, markdown_report, runs_csv, summary_csv, write_text
+from ..experiments.scoring import EvaluatedRun, evaluate_predictions, summarize_row
+from ..inference_module import classifier_weights
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+from ..training.predictions import load_predictions
+from ..utils.wording import counted
+from .arguments import Arguments
+from .corpora import read_corpus
+from .experiment_arguments import TRAINING_ARGUMENTS, check_experiment, given_arguments
+from .parsing import as_arguments, parse_arguments, read_configuration
+from .process_setup import logger, one_line_errors, setup_logging
+from .run_record import RunRecord, has_effect, open_run
+
+
+DESCRIPTION = """\
+Trains what a table of runs needs and writes the table: mean and deviation over seeds, and the gain over the base
+module with a paired bootstrap. The same command resumes where it was stopped.
+
+    docre-ii experiments configuration/paper/table_4.yaml --output_dir outputs/paper \\
+      --train_file TRAIN.json --validation_file DEV.json
+    docre-ii experiments configuration/paper/table_4.yaml --output_dir outputs/paper_small \\
+      --train_file TRAIN.json --validation_file DEV.json \\
+      --base configuration/redocred_minilm.yaml --max_train_documents 100 --seeds 1 2 --dry_run
+
+All other arguments are those of `docre-ii train`. They change the configuration of all runs.
+"""
+
+
+def main(argv: list[str], prog: str = "docre-ii experiments") -> None:
+    """
+    Runs the command.
+
+    Args:
+        argv (`list[str]`):
+            The command line, without the name of the program.
+        prog (`str`, *optional*, defaults to `"docre-ii experiments"`):
+            How the user calls the program.
+
+    Raises:
+        `SystemExit`: the experiment or an argument is malformed, or a run ends with an error, with a message that
+            says which.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=DESCRIPTION,
+        usage=f"{prog} EXPERIMENT.yaml --output_dir FOLDER [--argument value ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT.yaml", help="The experiment.")
+    parser.add_argument("--output_dir", required=True, help="Folder for the runs and the tables.")
+    parser.add_argument("--base", metavar="CONFIGURATION.yaml", help="Configuration in place of the experiment's own.")
+    parser.add_argument("--seeds", type=int, nargs="+", help="Seeds in place of the experiment's own.")
+    parser.add_argument("--dry_run", action="store_true", help="Only check everything and print the runs.")
+    args, others = parser.parse_known_args(argv)
+    with one_line_errors(prog, ValueError, OSError):
+        setup_logging()
+        experiment = read_experiment(args.experiment)
+        runner = Runner(experiment, args.base, args.seeds, Path(args.output_dir), others)
+        print(runner.describe())
+    if not args.dry_run:
+        runner.run(prog)
+
+
+class Runner:
+    """
+    The runs of an experiment with a configuration, and their tables.
+
+    Args:
+        experiment ([`Experiment`]):
+            The experiment.
+        configuration (`str`, *optional*):
+            Configuration in place of the experiment's own.
+        seeds (`list[int]`, *optional*):
+            Seeds in place of the experiment's own.
+        output_dir (`Path`):
+            Folder for the runs and the tables.
+        overrides (`list[str]`, *optional*):
+            Arguments of `run_docre.py` for all runs, as on its command line.
+
+    Raises:
+        `ValueError`: an argument is unknown or malformed, in the experiment or on the command line, or two rows are
+            the same runs.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        configuration: str | None,
+        seeds: list[int] | None,
+        output_dir: Path,
+        overrides: Sequence[str] = (),
+    ):
+        self.experiment, self.output_dir, self.overrides = experiment, output_dir, list(overrides)
+        self.configuration = configuration or str(experiment.configuration)
+        self.seeds = list(dict.fromkeys(seeds or experiment.seeds))
+        check_experiment(experiment)
+        self.given = given_arguments(self.overrides)
+        values = read_configuration(self.configuration) | self.given
+        kinds = ArgumentKinds(TRAINING_ARGUMENTS, {name for name in values if not has_effect(name)})
+        self.rows = plan_runs(experiment, values, self.seeds, output_dir, kinds)
+        self.runs = distinct_runs(self.rows)
+        # By the folder of all seeds: the arguments differ in the seed alone.
+        self._parsed: dict[Path, Arguments] = {}
+        self._corpora: dict[str, Corpus] = {}
+        self._evaluated_runs: dict[Path, EvaluatedRun] = {}
+        for row in self.rows:
+            for run in (*row.bases[:1], *row.runs[:1]):
+                self._parsed.setdefault(run.folder.parent, self._parse(run, row.row.name))
+
+    def command(self, run: PlannedRun) -> list[str]:
+        """Returns the arguments of `docre-ii train` of a run."""
+        start = {} if run.start is None else {"model_name_or_path": str(run.start.folder)}
+        own = {"stages": [run.stage], "seed": run.seed, "output_dir": str(run.folder), "do_train": True}
+        changes = as_arguments(run.arguments | start | own | {"do_eval": True})
+        return [self.configuration, *self.overrides, *changes]
+
+    def describe(self) -> str:
+        """Returns the plan: what is shared, and the commands that are left to run."""
+        states = {run.folder: _state(run) for run in self.runs}
+        of_stage_1 = [run for run in self.runs if run.stage == 1]
+        alone = sum(len(row.runs) for row in self.rows if 1 in row.row.stages)
+        done, begun = (sum(state == name for state in states.values()) for name in ("finished", "unfinished"))
+        epochs = sum(self._epochs(run) for run in self.runs)
+        without = sum(self._epochs(run) for row in self.rows for run in row.runs)
+        without += sum(self._epochs(base) for row in self.rows if 1 in row.row.stages for base in row.bases)
+        lines = [
+            f"{self.experiment.title}: {self.experiment.path} on {self.configuration}",
+            f"{counted(len(self.rows), 'row')} and {counted(len(self.seeds), 'seed')}: "
+            f"{counted(len(self.runs), 'run')}, {done} finished, {begun} to resume",
+            f"stage 1: {counted(len(of_stage_1), 'run')} instead of {alone}, since rows share it; {epochs:g} epochs "
+            f"instead of {without:g}",
+        ]
+        for run in self.runs:
+            if states[run.folder] != "finished":
+                lines.append(f"  docre-ii train {shlex.join(self.command(run))}")
+        return "\n".join(lines)
+
+    def run(self, prog: str) -> None:
+        """
+        Trains what is missing, and writes the tables after every run.
+
+        Args:
+            prog (`str`):
+                How the user calls the program.
+
+        Raises:
+            `SystemExit`: a run ends with an error, or the folder of a finished run holds another run.
+        """
+        finished: set[Path] = set()
+        for place, run in enumerate(self.runs, start=1):
+            state, label = _state(run), f"stage {run.stage}, seed {run.seed}"
+            resume = [] if state == "missing" else ["--resume_from_checkpoint", "last"]
+            if state == "finished":
+                with one_line_errors(f"{prog}: {label}", ValueError, OSError):
+                    open_run(parse_arguments([*self.command(run), *resume]), self._corpus(run))
+            else:
+                logger.info("\nrun %d of %d: %s, %s", place, len(self.runs), label, run.folder)
+                _train([*self.command(run), *resume], f"{prog}: {label}")
+                _remove_checkpoints(run.folder)
+            finished.add(run.folder)
+            if state != "finished" or place == len(self.runs):
+                with one_line_errors(prog, ValueError, OSError):
+                    self.write_tables(finished)
+        page = self.output_dir / f"{self.experiment.path.stem}.md"
+        print(f"\n{page}:\n\n{page.read_text(encoding='utf-8')}")
+
+    def write_tables(self, finished: set[Path]) -> None:
+        """
+        Writes Markdown, CSV and the plot of the finished runs.
+
+        Args:
+            finished (`set[Path]`):
+                Their folders.
+        """
+        results = []
+        for row in self.rows:
+            runs, bases = (
+                {run.seed: self._evaluated(run) for run in of_kind if run.folder in finished}
+                for of_kind in (row.runs, row.bases)
+            )
+            if runs:
+                columns, gain = self.experiment.columns, self.experiment.gain
+                results.append(summarize_row(row.row.name, runs, bases, columns, gain))
+        if not results:
+            return
+        stem = self.output_dir / self.experiment.path.stem
+        write_text(stem.with_name(f"{stem.name}_runs.csv"), runs_csv(self.experiment, results))
+        write_text(stem.with_suffix(".csv"), summary_csv(self.experiment, results))
+        plot: str | None = f"{stem.name}.svg"
+        try:
+            write_plot(stem.with_suffix(".svg"), self.experiment, results)
+        except ImportError as error:
+            logger.warning("%s", error)
+            plot = None
+        report = markdown_report(self.experiment, self._setting(), results, plot)
+        write_text(stem.with_suffix(".md"), report)
+
+    def _parse(self, run: PlannedRun, row: str) -> Arguments:
+        where = f"{self.experiment.path}: row {row!r}: stage {run.stage}"
+        try:
+            arguments = parse_arguments(self.command(run))
+            DocREIIConfig(**arguments.model.config_fields)
+        except (ValueError, StrictDataclassError) as error:
+            raise ValueError(f"{where}: {error}") from error
+        return arguments
+
+    def _epochs(self, run: PlannedRun) -> float:
+        return self._parsed[run.folder.parent].last.num_train_epochs
+
+    def _corpus(self, run: PlannedRun) -> Corpus:
+        data_args = self._parsed[run.folder.parent].data
+        key = json.dumps(asdict(data_args))
+        if key not in self._corpora:
+            self._corpora[key] = read_corpus(data_args)
+        return self._corpora[key]
+
+    def _is_held_out(self, run: PlannedRun, split: str) -> bool:
+        return split == "validation" and self._parsed[run.folder.parent].last.calibrate_threshold
+
+    def _evaluated(self, run: PlannedRun) -> EvaluatedRun:
+        if run.folder not in self._evaluated_runs:
+            corpus = self._corpus(run)
+            split = _scored_split(corpus)
+            self._evaluated_runs[run.folder] = evaluate_predictions(
+                load_predictions(run.folder / f"{split}_predictions.npz"),
+                list(corpus.documents(split)),
+                corpus.relations,
+                self._is_held_out(run, split),
+                corpus.train_facts,
+                corpus.distant_facts,
+                self._weights(run),
+            )
+        return self._evaluated_runs[run.folder]
+
+    def _weights(self, run: PlannedRun) -> dict[str, float]:
+        if run.stage == 1 or not any(column.score in WEIGHTS for column in self.experiment.columns.values()):
+            return {}
+        model = DocREIIForRelationExtraction.from_pretrained(run.folder)
+        return {f"{name}_weight": weight for name, weight in classifier_weights(model.inference_module).items()}
+
+    def _setting(self) -> Setting:
+        corpora = [self._corpus(row.runs[0]) for row in self.rows]
+        split = _scored_split(corpora[0])
+        is_held_out = self._is_held_out(self.rows[0].runs[0], split)
+        sizes = list(dict.fromkeys(len(corpus.splits["train"]) for corpus in corpora))
+        return Setting(
+            configuration=self.configuration,
+            overrides=shlex.join(as_arguments({name: v for name, v in self.given.items() if not _is_file(name)})),
+            seeds=self.seeds,
+            documents=f"{len(corpora[0].splits[split]):,} {split} documents",
+            train_documents=" or ".join(f"{size:,}" for size in sizes),
+            thresholds="at held-out thresholds" if is_held_out else "at the thresholds of the models",
+        )
+
+
+def _train(argv: list[str], prog: str) -> None:
+    # Loaded here: `run_docre` is the command of another name, and takes seconds to import.
+    from run_docre import main as train
+
+    train(argv, prog)
+    gc.collect()
+
+
+def _scored_split(corpus: Corpus) -> str:
+    """Returns the test documents, if there are labeled ones, or else the validation documents."""
+    has_labels = "test" in corpus.splits and any(row.get("labels") for row in corpus.splits["test"])
+    return "test" if has_labels else "validation"
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """Removes what only an unfinished run needs: with the state of the optimizer, thrice the size of the model."""
+    for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        shutil.rmtree(path)
+
+
+def _is_file(name: str) -> bool:
+    """Returns whether an argument names documents, which an experiment leaves to the command line."""
+    return name.endswith("_file") or name == "data_dir"
+
+
+def _state(run: PlannedRun) -> str:
+    record = RunRecord.read(run.folder)
+    return "missing" if record is None else "finished" if record.is_finished else "unfinished"
+
+
+__all__ = ["Runner", "main"]

@@ -1,0 +1,1 @@
+"""Experiments: tables of runs that differ in some arguments, over several seeds."""

@@ -1,0 +1,195 @@
+"""The runs of an experiment, and which rows share them."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..configuration_docre_ii import DocREIIConfig
+from .definition import Experiment, Row, merge_arguments
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """
+    A run: one stage of one row with one seed.
+
+    Args:
+        stage (`int`): 1 or 2.
+        seed (`int`): Its seed.
+        folder (`Path`): Its output folder. Runs with the same arguments have the same one.
+        arguments (`dict[str, Any]`): Its arguments over those of the configuration.
+        start (`PlannedRun`, *optional*): The run of stage 1 whose model it starts from.
+    """
+
+    stage: int
+    seed: int
+    folder: Path
+    arguments: dict[str, Any]
+    start: "PlannedRun | None" = None
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """
+    A row and its runs.
+
+    Args:
+        row (`Row`): The row.
+        runs (`list[PlannedRun]`): Its model with each seed.
+        bases (`list[PlannedRun]`): The base module with each seed that the row is compared with. They are empty for
+            the base module itself.
+    """
+
+    row: Row
+    runs: list[PlannedRun]
+    bases: list[PlannedRun]
+
+
+@dataclass(frozen=True)
+class ArgumentKinds:
+    """
+    What a plan needs to know about the names of arguments.
+
+    Args:
+        training (`Collection[str]`): Training arguments, which a configuration sets for each stage.
+        without_effect (`Collection[str]`): Arguments that do not change what is learned.
+    """
+
+    training: Collection[str]
+    without_effect: Collection[str]
+
+
+def plan_runs(
+    experiment: Experiment,
+    configuration: Mapping[str, Any],
+    seeds: Collection[int],
+    output_dir: Path,
+    kinds: ArgumentKinds,
+) -> list[PlannedRow]:
+    """
+    Plans the runs of an experiment.
+
+    Stage 1 and stage 2 are runs of their own, so that rows that differ in stage 2 alone share stage 1. The folder of a
+    run is named after a digest of its arguments: tables in one output folder share runs as well.
+
+    Args:
+        experiment ([`Experiment`]):
+            The experiment.
+        configuration (`dict[str, Any]`):
+            The arguments of its configuration, and those of the command line.
+        seeds (`Collection[int]`):
+            The seeds.
+        output_dir (`Path`):
+            The folder of all runs.
+        kinds ([`ArgumentKinds`]):
+            What is known about the names of arguments.
+
+    Returns:
+        `list[PlannedRow]`: the rows in order.
+
+    Raises:
+        `ValueError`: two rows are the same runs.
+    """
+    planned = []
+    by_runs: dict[tuple[Path, ...], str] = {}
+    for row in experiment.rows:
+        of_stage_1 = _arguments_of_stage_1(row, configuration)
+        bases = [_planned(1, seed, output_dir, configuration, of_stage_1, kinds) for seed in seeds]
+        runs = bases
+        if 2 in row.stages:
+            of_stage_2 = _arguments_of_stage_2(row, configuration, kinds)
+            starts = bases if 1 in row.stages else [None] * len(bases)
+            runs = [
+                _planned(2, seed, output_dir, configuration, of_stage_2, kinds, start)
+                for seed, start in zip(seeds, starts)
+            ]
+        folders = tuple(run.folder for run in runs)
+        if folders in by_runs:
+            raise ValueError(
+                f"{experiment.path}: rows {by_runs[folders]!r} and {row.name!r} have the same arguments on this "
+                "configuration"
+            )
+        by_runs[folders] = row.name
+        planned.append(PlannedRow(row, runs, bases if runs is not bases else []))
+    return _with_planned_bases(planned)
+
+
+def distinct_runs(rows: Collection[PlannedRow]) -> list[PlannedRun]:
+    """Returns every run once: seed after seed, stage 1 before stage 2."""
+    runs: dict[Path, PlannedRun] = {}
+    for row in rows:
+        for run in (*row.bases, *row.runs):
+            runs.setdefault(run.folder, run)
+    seeds = list(dict.fromkeys(run.seed for run in runs.values()))
+    return sorted(runs.values(), key=lambda run: (seeds.index(run.seed), run.stage))
+
+
+def _with_planned_bases(rows: list[PlannedRow]) -> list[PlannedRow]:
+    """A row without stage 1 is compared with a base module that other rows train, if there is one."""
+    trained = {run.folder for row in rows if 1 in row.row.stages for run in row.bases or row.runs}
+    return [
+        row if all(base.folder in trained for base in row.bases) else PlannedRow(row.row, row.runs, []) for row in rows
+    ]
+
+
+def _arguments_of_stage_1(row: Row, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = _merged(configuration, row.both, row.stage_1)
+    return {name: value for name, value in arguments.items() if name != "stage_2"}
+
+
+def _arguments_of_stage_2(row: Row, configuration: Mapping[str, Any], kinds: ArgumentKinds) -> dict[str, Any]:
+    """Training arguments of stage 2 go into `stage_2`, where they override those of the configuration."""
+    if row.stages == [2]:
+        # The whole model is trained at once, for as long and as fast as the base module is otherwise.
+        whole = merge_arguments(configuration, row.both)
+        configuration = {**configuration, "stage_2": {}}
+        if "encoder_learning_rate" in whole:
+            configuration["stage_2"] = {"base_learning_rate": whole["encoder_learning_rate"]}
+    of_training = {name: value for name, value in row.stage_2.items() if name in kinds.training}
+    others = {name: value for name, value in row.stage_2.items() if name not in kinds.training}
+    arguments = _merged(configuration, row.both, others, {"stage_2": of_training})
+    if row.stages == [2]:
+        arguments["stage_2"] = merge_arguments(configuration["stage_2"], arguments.get("stage_2", {}))
+    return arguments
+
+
+def _merged(configuration: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges layers, with those mappings of the configuration that they change."""
+    changed = merge_arguments(*layers)
+    return {
+        name: merge_arguments({name: configuration.get(name)}, {name: value})[name]
+        for name, value in changed.items()
+        if value != {}
+    }
+
+
+def _planned(
+    stage: int,
+    seed: int,
+    output_dir: Path,
+    configuration: Mapping[str, Any],
+    arguments: dict[str, Any],
+    kinds: ArgumentKinds,
+    start: PlannedRun | None = None,
+) -> PlannedRun:
+    effective = {
+        name: value
+        for name, value in {**configuration, **arguments}.items()
+        if name not in kinds.without_effect and not (stage == 1 and name == "stage_2")
+    }
+    defaults = DocREIIConfig.__dataclass_fields__
+    effective["model_kwargs"] = {
+        name: value
+        for name, value in (effective.get("model_kwargs") or {}).items()
+        if name not in defaults or value != defaults[name].default
+    }
+    identity = [stage, effective, None if start is None else start.folder.parent.name]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    folder = output_dir / "runs" / f"stage_{stage}_{digest}" / f"seed_{seed}"
+    return PlannedRun(stage, seed, folder, arguments, start)
+
+
+__all__ = ["ArgumentKinds", "PlannedRow", "PlannedRun", "distinct_runs", "plan_runs"]

@@ -1,0 +1,366 @@
+"""`docre-ii experiments`: the files of the paper, the plan, and a real table of tiny runs, interrupted and resumed."""
+
+import csv
+import json
+import re
+import shlex
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
+
+from modeling_docre_ii import DocREIITrainer
+from modeling_docre_ii.cli import main
+from modeling_docre_ii.cli.experiments import Runner
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.experiments.definition import read_experiment
+from tests.documentation import blocks_of
+from tests.hub_model import make_tokenizer
+
+
+ROOT = Path(__file__).parents[3]
+PAPER = sorted((ROOT / "configuration" / "paper").glob("*.yaml"))
+SMALL = {"docred": "redocred_minilm", "cdr": "cdr_minilm", "gda": "gda_minilm"}
+TINY = {
+    "pair_hidden_size": 16,
+    "pair_intermediate_size": 16,
+    "pair_bilinear_rank": 8,
+    "pair_feature_size": 16,
+    "inference_hidden_size": 16,
+    "inference_intermediate_size": 16,
+    "contrastive_hidden_size": 8,
+    "initializer_range": 0.5,
+}
+each_file = pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+
+
+def command_of(runner, name, seed=0):
+    """The parsed arguments of a row: of its stage 1, if it has one, and of its model."""
+    (row,) = [row for row in runner.rows if row.row.name == name]
+    run = row.runs[seed]
+    return (run.start and parse_arguments(runner.command(run.start))), parse_arguments(runner.command(run))
+
+
+def config_of(arguments):
+    return arguments.model.config_fields
+
+
+# The files of the paper
+
+
+def test_every_table_of_the_paper_has_a_file():
+    names = ["figure_5", *(f"table_{n}" for n in ("1", "2", "3_cdr", "3_gda", "4", "5", "6", "8_cdr", "8_gda"))]
+    assert [path.stem for path in PAPER] == names
+
+
+@each_file
+@pytest.mark.parametrize("is_small", [False, True])
+def test_every_argument_of_a_file_is_an_argument_of_a_run(path, is_small, tmp_path, in_the_repository):
+    """Also on the small configuration of the corpus, on which no two rows are the same either."""
+    experiment = read_experiment(str(path))
+    corpus = yaml.safe_load(experiment.configuration.read_text(encoding="utf-8"))["dataset_name"]
+    base = f"configuration/{SMALL[corpus]}.yaml" if is_small else None
+    runner = Runner(experiment, base, None, tmp_path)
+    assert [row.row.name for row in runner.rows] == [row.name for row in experiment.rows]
+    assert all(len(row.runs) == 5 for row in runner.rows) and experiment.seeds == [1, 2, 3, 4, 5]
+    # All rows that have a stage 1 share it.
+    assert len({run.folder.parent for run in runner.runs if run.stage == 1}) == 1
+    for row in runner.rows:
+        stage_1, last = command_of(runner, row.row.name, seed=2)
+        assert last.last.seed == 3 and last.last.do_train and last.last.do_eval
+        assert list(last.training) == row.row.stages[-1:]
+        if stage_1 is not None:
+            assert last.model.model_name_or_path == stage_1.last.output_dir
+
+
+def test_rows_of_training_documents_train_both_stages_on_as_many(tmp_path, in_the_repository):
+    experiment = read_experiment("configuration/experiments/training_documents.yaml")
+    runner = Runner(experiment, None, None, tmp_path)
+    for row, number in zip(runner.rows, (100, 200, 400), strict=True):
+        arguments = command_of(runner, row.row.name)
+        assert [of_stage.data.max_train_documents for of_stage in arguments] == [number] * 2
+
+
+def test_rows_of_table_4_change_what_their_names_say(tmp_path, in_the_repository):
+    runner = Runner(read_experiment("configuration/paper/table_4.yaml"), None, None, tmp_path)
+    full = config_of(command_of(runner, "DocRE-II")[1])
+    assert full == {"pair_encoder": "concat", "contrastive_loss_weight": 1.0}
+    changed = {
+        "w/o fusion sub-layer": {"use_fusion": False},
+        "w/o ECA": {"cross_attention": "full"},
+        "w/o contrastive loss": {"contrastive_loss_weight": 0.0},
+        "w/ negative pairs": {"contrastive_loss": "simclr"},
+    }
+    for name, changes in changed.items():
+        assert config_of(command_of(runner, name)[1]) == full | changes
+    _, frozen = command_of(runner, "w/ frozen base module")
+    assert frozen.last.freeze_base and frozen.last.num_train_epochs == 15
+    none, whole = command_of(runner, "w/o pre-training")
+    assert none is None and whole.model.model_name_or_path == "google-bert/bert-base-cased"
+    # As long and as fast as stage 1, in stage 2 of the others 15 epochs at 1e-5.
+    assert (whole.last.num_train_epochs, whole.last.base_learning_rate) == (30, 5e-5)
+    stage_1, full = command_of(runner, "DocRE-II")
+    assert (stage_1.last.num_train_epochs, stage_1.last.encoder_learning_rate) == (30, 5e-5)
+    assert (full.last.num_train_epochs, full.last.base_learning_rate) == (15, 1e-5)
+
+
+def test_experiment_in_the_documentation_is_one(tmp_path, in_the_repository):
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "reproduce.md") if block.language == "yaml"]
+    path = tmp_path / "experiment.yaml"
+    text = block.text.replace("../redocred_minilm.yaml", str(ROOT / "configuration" / "redocred_minilm.yaml"))
+    path.write_text(text, encoding="utf-8")
+    runner = Runner(read_experiment(str(path)), None, None, tmp_path)
+    _, two = command_of(runner, "two layers")
+    _, one = command_of(runner, "one layer")
+    assert config_of(one) == config_of(two) | {"num_inference_layers": 1}
+    assert (one.last.num_train_epochs, one.last.weight_decay, config_of(one)["max_noise_rate"]) == (8, 0.02, 0.2)
+    assert len({run.folder.parent for run in runner.runs if run.stage == 1}) == 2
+
+
+def test_tables_of_the_paper_share_their_runs(tmp_path, in_the_repository):
+    of_table = {}
+    for name in ("table_1", "table_4", "table_6", "figure_5"):
+        runner = Runner(read_experiment(f"configuration/paper/{name}.yaml"), None, None, tmp_path)
+        of_table[name] = {run.folder for run in runner.runs}
+    assert of_table["table_1"] < of_table["table_4"]
+    assert of_table["table_6"] < of_table["table_4"]
+    assert of_table["figure_5"] < of_table["table_4"]
+
+
+# A table of tiny runs
+
+
+@pytest.fixture(scope="module")
+def folder(sample_documents, tmp_path_factory):
+    """A tiny encoder, a few short documents, a configuration, and an experiment of two rows and two seeds."""
+    folder = tmp_path_factory.mktemp("experiment")
+    documents = {
+        split: sorted(of_split, key=lambda document: len(document["vertexSet"]))[1:6]
+        for split, of_split in sample_documents.items()
+    }
+    for split, of_split in documents.items():
+        (folder / f"{split}.json").write_text(json.dumps(of_split[: 4 if split == "train" else 5]), encoding="utf-8")
+    tokenizer = make_tokenizer(sum(documents.values(), []))
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    configuration = {
+        "model_name_or_path": str(folder / "encoder"),
+        "model_kwargs": TINY,
+        "dataset_name": "re_docred",
+        "output_dir": "unused",
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 0.01,
+        "calibrate_threshold": True,
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "use_cpu": True,
+    }
+    experiment = {
+        "title": "Tiny",
+        "configuration": "tiny.yaml",
+        "seeds": [1, 2],
+        "columns": [
+            {"name": "F1", "score": "f1"},
+            {"name": "base", "score": "f1", "iteration": 0},
+            {"name": "W", "score": "relation_weight"},
+        ],
+        "gain": "f1",
+        "rows": [
+            {"name": "base", "stages": [1]},
+            {"name": "w/o fusion", "stage_2": {"model_kwargs": {"use_fusion": False}}},
+        ],
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def argv(folder):
+    files = ["--train_file", str(folder / "train.json"), "--validation_file", str(folder / "dev.json")]
+    return ["experiments", str(folder / "experiment.yaml"), "--output_dir", str(folder / "out"), *files]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(argv, folder, tmp_path, capsys):
+    main([*argv, "--output_dir", str(tmp_path / "out"), "--dry_run", "--seeds", "3", "--num_train_epochs", "4"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "2 rows and 1 seed: 2 runs, 0 finished, 0 to resume"
+    # Of each row: 4 epochs of stage 1, and 4 of stage 2.
+    assert lines[2] == "stage 1: 1 run instead of 2, since rows share it; 8 epochs instead of 12"
+    commands = [shlex.split(line) for line in lines[3:]]
+    assert [command[:2] for command in commands] == [["docre-ii", "train"]] * 2
+    first, second = (parse_arguments(command[2:]) for command in commands)
+    assert list(first.training) == [1] and list(second.training) == [2]
+    assert second.model.model_name_or_path == first.last.output_dir
+    assert config_of(second) == TINY | {"use_fusion": False} and config_of(first) == TINY
+    assert (second.last.seed, second.last.num_train_epochs) == (3, 4)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(argv, folder):
+    """
+    The experiment, interrupted in the second epoch of its second run and resumed. Gives its folder, and the number of
+    steps of training in both calls.
+    """
+    step, steps = DocREIITrainer.training_step, []
+
+    def training_step(*args, **kwargs):
+        # Two steps an epoch, two epochs a run: the first step of the second epoch of the second run.
+        if len(steps) == 4 + 2 and not (folder / "interrupted").exists():
+            (folder / "interrupted").touch()
+            raise KeyboardInterrupt
+        steps.append(1)
+        return step(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DocREIITrainer, "training_step", training_step)
+        with pytest.raises(KeyboardInterrupt):
+            main(argv)
+        table = (folder / "out" / "experiment.md").read_text(encoding="utf-8")
+        main(argv)
+    return folder / "out", len(steps), table
+
+
+def results_of(folder, stage):
+    (of_stage,) = (folder / "runs").glob(f"stage_{stage}_*")
+    results = [json.loads((of_stage / f"seed_{seed}" / "eval_results.json").read_text()) for seed in (1, 2)]
+    return of_stage, results
+
+
+def test_interrupted_table_has_the_finished_rows_and_resumes_without_repeating_a_step(finished):
+    _, num_steps, interrupted = finished
+    assert "- No finished run yet: w/o fusion." in interrupted
+    assert re.search(r"^\| base \| [\d.]+ \| [\d.]+ \|  \| 1 \|$", interrupted, re.MULTILINE)
+    assert num_steps == 4 * 4
+
+
+def test_table_has_mean_deviation_and_gain_at_held_out_thresholds(finished):
+    folder, _, _ = finished
+    page = (folder / "experiment.md").read_text(encoding="utf-8")
+    assert "Not as in" not in page, "an experiment leaves its documents to the command line"
+    assert "Training documents: 4. Scored on 5 validation documents, at held-out thresholds." in page
+    rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in page.splitlines() if line}
+    base, full = (
+        [results[f"eval_{prefix}cross_calibrated_f1"] for results in results_of(folder, stage)[1]]
+        for stage, prefix in ((1, ""), (2, "iteration_3_"))
+    )
+    assert max(base + full) > 0
+    for name, values in (("base", base), ("w/o fusion", full)):
+        assert rows[name][1] == f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        assert rows[name][-1] == "2"
+    gain = statistics.mean(full) - statistics.mean(base)
+    assert rows["w/o fusion"][4] == f"{gain:+.2f}"
+    low, high = map(float, rows["w/o fusion"][5].split(" to "))
+    assert low <= gain + 0.01 and gain - 0.01 <= high and 0 <= float(rows["w/o fusion"][6]) <= 1
+    # The base module inside the full model, after stage 2.
+    inside = [results["eval_base_cross_calibrated_f1"] for results in results_of(folder, 2)[1]]
+    assert rows["w/o fusion"][2] == f"{statistics.mean(inside):.2f} ± {statistics.stdev(inside):.2f}"
+
+
+def test_weights_are_those_of_the_classifier(finished):
+    """Its second half reads the relation matrix."""
+    folder, _, _ = finished
+    of_stage, _ = results_of(folder, 2)
+    expected = []
+    for seed in (1, 2):
+        weights = load_file(of_stage / f"seed_{seed}" / "model.safetensors")["inference_module.classifier.weight"]
+        expected.append(weights[:, weights.shape[1] // 2 :].abs().mean().item())
+    with (folder / "experiment.csv").open(newline="") as file:
+        base, full = csv.DictReader(file)
+    assert float(full["W, mean"]) == pytest.approx(statistics.mean(expected))
+    assert float(full["W, deviation"]) == pytest.approx(statistics.stdev(expected), rel=1e-3)
+    assert base["W, mean"] == ""
+
+
+def test_labeled_test_documents_are_scored_at_the_thresholds_of_the_models(folder, argv, tmp_path):
+    definition = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    path = folder / "test_documents.yaml"
+    path.write_text(yaml.safe_dump(definition | {"rows": definition["rows"][:1], "seeds": [4]}), encoding="utf-8")
+    arguments = ["--output_dir", str(tmp_path), "--test_file", str(folder / "train.json"), "--do_predict", "true"]
+    main(["experiments", str(path), *argv[2:], *arguments])
+    page = (tmp_path / "test_documents.md").read_text(encoding="utf-8")
+    assert "Scored on 4 test documents, at the thresholds of the models." in page
+    (results,) = tmp_path.glob("runs/*/seed_4/predict_results.json")
+    assert f"| base | {json.loads(results.read_text())['predict_f1']:.2f} |" in page
+
+
+def test_csv_has_the_scores_of_every_run(finished):
+    folder, _, _ = finished
+    with (folder / "experiment_runs.csv").open(newline="") as file:
+        found = {(line["row"], line["seed"]): float(line["F1"]) for line in csv.DictReader(file)}
+    expected = {}
+    for name, stage in (("base", 1), ("w/o fusion", 2)):
+        for seed, results in zip("12", results_of(folder, stage)[1]):
+            expected[name, seed] = results["eval_cross_calibrated_f1"]
+    assert found == pytest.approx(expected)
+    assert (folder / "experiment.csv").exists()
+
+
+def test_finished_runs_are_not_trained_again(finished, argv, capsys):
+    folder, _, _ = finished
+    times = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*/model.safetensors")}
+    main(argv)
+    printed = capsys.readouterr().out
+    assert "2 rows and 2 seeds: 4 runs, 4 finished, 0 to resume" in printed and "docre-ii train" not in printed
+    assert not list(folder.glob("runs/*/*/checkpoint-*")), "a finished run keeps its model alone"
+    assert len(times) == 4 and times == {path: path.stat().st_mtime_ns for path in times}
+    assert (folder / "experiment.md").read_text(encoding="utf-8") in printed
+
+
+def test_finished_run_on_other_documents_is_refused(finished, argv, folder):
+    """The folder is that of the same arguments, but the file has changed."""
+    path = folder / "train.json"
+    content = path.read_text(encoding="utf-8")
+    path.write_text(content[:-1] + " ]", encoding="utf-8")
+    try:
+        with pytest.raises(SystemExit, match="stage 1, seed 1: .* holds another run: `train_file`"):
+            main(argv)
+    finally:
+        path.write_text(content, encoding="utf-8")
+
+
+ERRORS = [
+    (
+        {"stage_2": {"model_kwargs": {"use_fusoin": False}}},
+        "row 'a': stage_2: model_kwargs: unknown name 'use_fusoin', did",
+    ),
+    ({"stage_2": {"freeze": True}}, "row 'a': stage_2: unknown name 'freeze'"),
+    ({"stage_2": {"model_kwargs": {"use_fusion": 3}}}, "row 'a': stage 2: .*use_fusion"),
+    ({"stage_1": {"num_train_epochs": "many"}}, "row 'a': stage 1: argument --num_train_epochs: invalid float value"),
+    ({"both": {"seed": 3}}, "row 'a': both: `seed` cannot be set here"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), ERRORS, ids=[message for _, message in ERRORS])
+def test_wrong_arguments_are_found_before_the_first_run(folder, argv, changes, message):
+    definition = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    path = folder / "wrong.yaml"
+    path.write_text(yaml.safe_dump(definition | {"rows": [{"name": "a"} | changes]}), encoding="utf-8")
+    with pytest.raises(SystemExit, match=f"^docre-ii experiments: .*wrong.yaml: {message}.*$"):
+        main(["experiments", str(path), *argv[2:]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sed", "1"], "the command line: unknown name 'sed', did you mean 'seed'"),
+        (["--stages", "1"], "the command line: `stages` cannot be set here"),
+        (["--model_kwargs", "{"], "`model_kwargs` is not JSON"),
+        (["--model_kwargs", "[1]"], "`model_kwargs` must be a mapping"),
+        (["--base", "no.yaml"], "there is no configuration file 'no.yaml'"),
+        (["--train_file", "no.json"], "`train_file`: there is no file 'no.json'"),
+    ],
+)
+def test_wrong_command_line_is_one_line(argv, arguments, message):
+    with pytest.raises(SystemExit, match=f"^docre-ii experiments: .*{message}.*$"):
+        main([*argv, *arguments])
