@@ -35,6 +35,7 @@ from modeling_docre_ii import (
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
 from modeling_docre_ii.cli.corpora import check_splits, check_steps, read_corpus
+from modeling_docre_ii.cli.cross_fitting import check_folds, finish_fold, training_documents
 from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
@@ -47,10 +48,11 @@ from modeling_docre_ii.cli.stages import Stage, stages_of
 from modeling_docre_ii.cli.starting_model import load_config, load_model
 from modeling_docre_ii.decoding import NonFiniteLogitsError
 from modeling_docre_ii.evaluation.tables import comparison_table, iteration_names, iteration_table, score_table
+from modeling_docre_ii.evidence import evidence_source
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 from modeling_docre_ii.training.metrics import gain_over_base
-from modeling_docre_ii.training.predictions import save_predictions, unpack_facts
+from modeling_docre_ii.training.predictions import save_predictions, unpack_with_evidence
 from modeling_docre_ii.training.stage_record import record_stage
 from modeling_docre_ii.utils.folder_lock import lock_folder
 from modeling_docre_ii.utils.wording import counted
@@ -86,10 +88,12 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             with args.main_process_first(desc="reading the documents"):
                 corpus = read_corpus(data_args)
                 check_splits(corpus, args)
+                check_folds(arguments, corpus)
                 record = open_run(arguments, corpus) if args.do_train else None
             if record is not None and record.is_finished:
                 return logger.info(FINISHED, args.output_dir, args.output_dir)
-            stages = stages_of(arguments, record.finished_stages if record else ())
+            finished = (record.finished_stages, record.finished_folds) if record else ()
+            stages = stages_of(arguments, *finished)
             if (args.do_train or args.push_to_hub) and args.should_save:
                 keep_off_the_hub(Path(args.output_dir), data_args.triples_dir)
             if args.push_to_hub and args.should_save:
@@ -104,19 +108,24 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
             set_seed(args.seed)
             model, processor = load_model(arguments, stage, corpus)
-            trainer = make_trainer(model, processor, corpus, data_args, stage.args)
+            evidence_source(data_args.evidence, model.config)
+            trainer = make_trainer(model, processor, corpus, arguments, stage)
         with one_line_errors(prog, OSError, NonFiniteLogitsError):
             if args.do_train:
                 num_parameters = model.num_parameters(only_trainable=True)
-                logger.info("stage %d: %s parameters to train", stage.number, f"{num_parameters:,}")
+                logger.info("%s: %s parameters to train", stage, f"{num_parameters:,}")
+            if stage.fold is not None:
+                cross_fit(trainer, corpus, arguments, stage, record)
+                continue
+            if args.do_train:
                 train(trainer, stage.checkpoint)
             if record is not None and args.should_save:
                 record.finish_stage(stage.number, stage.args.output_dir, args.output_dir)
             if args.do_eval:
-                evaluate(trainer, corpus)
+                evaluate(trainer, corpus, data_args.evidence)
     with one_line_errors(prog, OSError, DocumentError, NonFiniteLogitsError):
         if args.do_predict and data_args.triples_dir is not None:
-            extract(trainer, corpus, processor, data_args.triples_dir, data_args.documents_per_shard)
+            extract(trainer, corpus, processor, data_args)
         elif args.do_predict:
             predict(trainer, corpus, processor, data_args)
         if args.do_train or args.push_to_hub:
@@ -142,14 +151,16 @@ def make_trainer(
     model: DocREIIForRelationExtraction,
     processor: DocREIIProcessor,
     corpus: Corpus,
-    data_args: DataArguments,
-    training_args: DocREIITrainingArguments,
+    arguments: Arguments,
+    stage: Stage,
 ) -> DocREIITrainer:
     """Makes the Trainer of a stage, with its encoded documents."""
+    data_args, training_args = arguments.data, stage.args
     data: dict[str, Any] = {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
     if training_args.do_train:
-        data["train_dataset"] = encode(corpus, "train", processor, data_args, training_args)
-    if "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
+        encoded = encode(corpus, "train", processor, data_args, training_args)
+        data["train_dataset"] = training_documents(encoded, stage, arguments)
+    if stage.fold is None and "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
         data["eval_dataset"] = encode(corpus, "validation", processor, data_args, training_args)
     trainer = DocREIITrainer(model=model, args=training_args, processing_class=processor, **data)
     shorten_logs(trainer)
@@ -167,7 +178,18 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
+def cross_fit(
+    trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments, stage: Stage, record: RunRecord | None
+) -> None:
+    """Trains the base of a fold and predicts the documents that it has not seen."""
+    trainer.train(resume_from_checkpoint=stage.checkpoint)
+    encoded = encode(corpus, "train", trainer.processing_class, arguments.data, stage.args)
+    finish_fold(trainer, encoded, stage.fold, arguments.cross_fit_folds)
+    if record is not None and stage.args.should_save:
+        record.finish_fold(stage.fold, arguments.last.output_dir)
+
+
+def evaluate(trainer: DocREIITrainer, corpus: Corpus, evidence: str | None = None) -> None:
     """
     Scores the model on the validation documents and writes a report of its triples.
 
@@ -189,7 +211,7 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus) -> None:
     if not trainer.is_world_process_zero():
         return
     save_predictions(Path(trainer.args.output_dir) / "validation_predictions.npz", predictions)
-    path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions)
+    path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions, evidence)
     table = iteration_table(metrics, iteration_names(len(predictions)))
     print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{table}")
     if gains:
@@ -209,7 +231,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     if not trainer.is_world_process_zero():
         return
     documents = dataset.documents
-    facts = unpack_facts(packed[-1], corpus.relations, len(documents))
+    facts = unpack_with_evidence(packed[-1], corpus.relations, documents, data_args.evidence)
     predictions = [
         {"title": document["title"], "triples": processor.name_facts(of_document, document)}
         for document, of_document in zip(documents, facts)
@@ -228,18 +250,25 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
     triples = counted(len(result), "triple")
     print(f"\n{triples} of the {split} documents: {output_dir}/predictions.json, for scoring: result.json")
     if split == "test" or not trainer.args.do_eval:
-        print(f"Triples beside their text: {write_report(output_dir, corpus, split, documents, packed)}")
+        report = write_report(output_dir, corpus, split, documents, packed, data_args.evidence)
+        print(f"Triples beside their text: {report}")
 
 
-def extract(
-    trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, folder: str, documents_per_shard: int
-) -> None:
+def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
     """Predicts the same documents shard by shard into Parquet files."""
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
-    settings = (documents_per_shard, args.per_device_eval_batch_size, args.requested_precision.bf16)
-    found = extract_to_parquet(model, processor, corpus.splits[corpus.predicted_split], folder, *settings)
+    found = extract_to_parquet(
+        model,
+        processor,
+        corpus.splits[corpus.predicted_split],
+        data_args.triples_dir,
+        documents_per_shard=data_args.documents_per_shard,
+        batch_size=args.per_device_eval_batch_size,
+        bf16=args.requested_precision.bf16,
+        evidence=data_args.evidence,
+    )
     if trainer.is_world_process_zero():
-        print(f"\n{folder}: {found}")
+        print(f"\n{data_args.triples_dir}: {found}")
 
 
 def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:

@@ -120,6 +120,10 @@ class DocREIIConfig(PreTrainedConfig):
             Weights of the base module's and of the contrastive loss in the second stage, beside 1 for the inference
             module's. With a `contrastive_loss_weight` of 0 (Table 4, "w/o contrastive loss") the second view of the
             pairs is not computed.
+        evidence_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the evidence loss in both stages: it draws the localized context of a pair (equation 1) to the
+            sentences that are annotated as evidence of its facts (DREEAM, Ma et al., 2023). Above 0, the model also
+            says which sentences state a fact. 0.1 is a good value.
         contrastive_loss (`str`, *optional*, defaults to `"simsiam"`):
             - `"simsiam"`: equation 14, which only pulls the two views of a pair together;
             - `"simclr"`: pushes different pairs apart as well (Table 4, "w/ negative pairs").
@@ -127,12 +131,23 @@ class DocREIIConfig(PreTrainedConfig):
             Temperature of `"simclr"`.
         contrastive_hidden_size (`int`, *optional*, defaults to 256):
             Width inside the MLP of equation 14.
+        inference_features (`str`, *optional*, defaults to `"pair"`):
+            What the inference module reads of a pair beside its relations, F_0:
+
+            - `"pair"`: its feature vector from the base module, as in the paper;
+            - `"logits"`: its logits from the base module, relative to that of the threshold class. Such a module can
+              learn from the predictions of other base modules, as `cross_fit_folds` of `run_docre.py` does.
         relation_embedding (`str`, *optional*, defaults to `"argmax"`):
             What the relation matrix holds for a pair:
 
             - `"argmax"`: the embedding of its most probable class, as in the paper;
             - `"multi_label"`: the sum of the embeddings of its predicted relations, the 4 most probable at most, as in
-              the released code.
+              the released code;
+            - `"soft"`: the sum of the embeddings of all relations, each with the weight sigmoid((logit_r - logit_TH) /
+              `relation_temperature`), and of class 0 with what the highest weight leaves to 1. The next iteration
+              sees how sure a prediction is.
+        relation_temperature (`float`, *optional*, defaults to 1.0):
+            Temperature of `"soft"`. Towards 0 it becomes `"multi_label"`, without its limit.
         iteration_update (`str`, *optional*, defaults to `"replace"`):
             - `"replace"`: the logits of an iteration replace those before, as in the paper;
             - `"accumulate"`: they are added to those before, the base module's first, as in the released code.
@@ -201,12 +216,16 @@ class DocREIIConfig(PreTrainedConfig):
     max_noise_rate: float | int = 0.4
     base_loss_weight: float | int = 1.0
     contrastive_loss_weight: float | int = 1.0
+    evidence_loss_weight: float | int = 0.0
     contrastive_loss: Literal["simsiam", "simclr"] = "simsiam"
     contrastive_temperature: float | int = 0.1
     contrastive_hidden_size: int = 256
 
+    inference_features: Literal["pair", "logits"] = "pair"
+
     # Variants of the authors' released code; the defaults are the paper's.
-    relation_embedding: Literal["argmax", "multi_label"] = "argmax"
+    relation_embedding: Literal["argmax", "multi_label", "soft"] = "argmax"
+    relation_temperature: float | int = 1.0
     iteration_update: Literal["replace", "accumulate"] = "replace"
     training_relations: Literal["predicted", "gold"] = "predicted"
     relation_noise: Literal["uniform", "by_label"] = "uniform"
@@ -347,9 +366,10 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError(f"`negatives_per_positive` must be at least 1, got {self.negatives_per_positive}")
         if not 0 <= self.max_noise_rate <= 1:
             raise ValueError(f"`max_noise_rate` must lie in [0, 1], got {self.max_noise_rate}")
-        if not self.contrastive_temperature > 0:
-            raise ValueError(f"`contrastive_temperature` must be positive, got {self.contrastive_temperature}")
-        for name in ("base_loss_weight", "contrastive_loss_weight"):
+        for name in ("contrastive_temperature", "relation_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
+        for name in ("base_loss_weight", "contrastive_loss_weight", "evidence_loss_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
 

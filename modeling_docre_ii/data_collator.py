@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .entity_pairs import EntityPairs
+
 
 @dataclass
 class DataCollatorForRelationExtraction:
@@ -23,11 +25,15 @@ class DataCollatorForRelationExtraction:
     - `input_ids`, `attention_mask` of shape `(batch_size, sequence_length)`;
     - `mention_positions`, `mention_entities` of shape `(batch_size, num_mentions)`, -1 for padding;
     - `pair_mask` of shape `(batch_size, num_entities, num_entities)`, `False` for padding;
+    - `sentence_ids` of shape `(batch_size, sequence_length)`, -1 for padding, if the features have them;
     - `labels` of shape `(batch_size, num_facts, 3)`, -100 for padding, if the features have them;
+    - `base_logits` of shape `(batch_size, num_entities, num_entities, num_labels)`, 0 outside the candidate pairs, if
+      the features have the rows of the candidate pairs, in the order of `pair_mask`;
+    - `evidence` of shape `(batch_size, num_facts, num_evidence)`, -100 for padding, if the features have it;
     - `document_index` of shape `(batch_size,)`, if the features have it.
 
     Raises:
-        `ValueError`: some documents have `labels` or `document_index` and others do not.
+        `ValueError`: some documents have one of the optional features and others do not.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -40,8 +46,15 @@ class DataCollatorForRelationExtraction:
             "mention_entities": _pad([feature["mention_entities"] for feature in features], -1),
             "pair_mask": _pad_matrices([feature["pair_mask"] for feature in features]),
         }
+        if _all_have("sentence_ids", features):
+            batch["sentence_ids"] = _pad([feature["sentence_ids"] for feature in features], -1)
         if _all_have("labels", features):
             batch["labels"] = _pad([feature["labels"] for feature in features], -100, row_shape=(3,))
+        if _all_have("base_logits", features):
+            rows = torch.cat([torch.as_tensor(feature["base_logits"]) for feature in features]).float()
+            batch["base_logits"] = EntityPairs.from_mask(batch["pair_mask"]).to_matrix(rows)
+        if _all_have("evidence", features):
+            batch["evidence"] = _pad_evidence([feature["evidence"] for feature in features])
         if _all_have("document_index", features):
             batch["document_index"] = torch.tensor([feature["document_index"] for feature in features])
         return batch
@@ -61,6 +74,16 @@ def _pad(rows: Sequence[Sequence], value: int, row_shape: tuple[int, ...] = ()) 
     for index, row in enumerate(rows):
         if len(row):
             padded[index, : len(row)] = row
+    return torch.from_numpy(padded)
+
+
+def _pad_evidence(evidence: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
+    sizes = [len(sentences) for facts in evidence for sentences in facts]
+    shape = (len(evidence), max(1, *map(len, evidence)), max([1, *sizes]))
+    padded: np.ndarray = np.full(shape, -100, dtype=np.int64)
+    for index, facts in enumerate(evidence):
+        for fact, sentences in enumerate(facts):
+            padded[index, fact, : len(sentences)] = sentences
     return torch.from_numpy(padded)
 
 

@@ -1,9 +1,12 @@
 """Decodes relation logits to predicted facts."""
 
+import numbers
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
+
+from .quoting import quote
 
 
 # Largest number of relations decoded for one pair, as in ATLOP on DocRED.
@@ -22,7 +25,7 @@ class PredictedFact(NamedTuple):
         score (`float`, *optional*, defaults to 1.0):
             Probability of the relation against the threshold class, sigmoid(logit_r - logit_TH).
         evidence (`tuple[int, ...]`, *optional*):
-            Indices of the sentences that state the fact. DocRE-II predicts no evidence.
+            Indices of the sentences that state the fact, in rising order.
     """
 
     head: int
@@ -30,6 +33,20 @@ class PredictedFact(NamedTuple):
     relation: str
     score: float = 1.0
     evidence: tuple[int, ...] = ()
+
+
+def check_selection(threshold: float, top_k: int | None) -> None:
+    """
+    Checks `threshold` and `top_k`.
+
+    Raises:
+        `ValueError`: one of them is no number or out of range.
+    """
+    # A bool is a number in Python.
+    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 <= threshold < 1:
+        raise ValueError(f"`threshold` must be a number from 0 to below 1, got {quote(threshold)}")
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, numbers.Integral) or top_k < 1):
+        raise ValueError(f"`top_k` must be an integer of at least 1, got {quote(top_k)}")
 
 
 class NonFiniteLogitsError(ValueError):

@@ -8,7 +8,12 @@ from transformers import pipeline
 
 
 _REQUEST = '{"inputs": {"text": "...", "entities": [{"mentions": [[0, 5]], "type": "PER"}]}, "parameters": {}}'
-_PARAMETERS: dict[str, type | tuple[type, ...]] = {"threshold": (int, float), "top_k": int, "explain": bool}
+_PARAMETERS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "threshold": ((int, float), "a number"),
+    "top_k": (int, "a whole number"),
+    "explain": (bool, "true or false"),
+    "evidence": (str, "'model', 'rule' or 'none'"),
+}
 
 
 class EndpointHandler:
@@ -41,7 +46,8 @@ class EndpointHandler:
         Args:
             data (`dict`):
                 The request: `inputs`, a document or a list of documents as [`DocumentRelationExtractionPipeline`]
-                takes them, and optionally `parameters`, its `threshold`, `top_k` and `explain`.
+                takes them, and optionally `parameters`, its `threshold`, `top_k`, `explain` and
+                `evidence`.
 
         Returns:
             `list[dict]` for one document, a list of them for a list.
@@ -66,10 +72,10 @@ def _read_parameters(parameters: Any) -> dict[str, Any]:
     for name, value in given.items():
         if name not in _PARAMETERS:
             raise ValueError(f"unknown parameter {name!r}, expected some of {', '.join(_PARAMETERS)}")
+        kind, expected = _PARAMETERS[name]
         # A bool is an int in Python.
-        if not isinstance(value, _PARAMETERS[name]) or (isinstance(value, bool) and name != "explain"):
-            kind = "true or false" if name == "explain" else "a whole number" if name == "top_k" else "a number"
-            raise ValueError(f"parameter {name!r} is {reprlib.repr(value)}, expected {kind}")
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"parameter {name!r} is {reprlib.repr(value)}, expected {expected}")
     return given
 
 

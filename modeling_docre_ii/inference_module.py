@@ -10,7 +10,7 @@ from .configuration_docre_ii import DocREIIConfig
 from .cross_attention import ExtendedCrossAttention, PairLayout
 from .entity_pairs import EntityPairs
 from .losses import sample_pairs
-from .relation_matrix import RelationEmbeddings, read_relations
+from .relation_matrix import RelationEmbeddings, have_changed, read_relations, sure_logits
 from .relation_noise import corrupt_relations, draw_noise_rates
 
 
@@ -202,7 +202,8 @@ class InferenceModule(nn.Module):
     r"""
     Refines predictions iteratively, from features and predictions (section 2.2).
 
-    It takes only feature vectors and logits from the base module, so it works on top of any.
+    It takes only feature vectors and logits from the base module, so it works on top of any. With
+    `config.inference_features="logits"`, it takes only the logits.
 
     Args:
         config ([`DocREIIConfig`]):
@@ -215,11 +216,33 @@ class InferenceModule(nn.Module):
         super().__init__()
         width = config.inference_hidden_size
         self.config = config
-        self.feature_projection = nn.Identity() if feature_size == width else nn.Linear(feature_size, width)
+        self.feature_projection: nn.Module = nn.Linear(feature_size, width)
+        if config.inference_features == "logits":
+            self.feature_projection = nn.Linear(config.num_labels, width)
+        elif feature_size == width:
+            self.feature_projection = nn.Identity()
         self.relation_embeddings = RelationEmbeddings(config)
         self.layers = nn.ModuleList([InferenceLayer(config) for _ in range(config.num_inference_layers)])
         self.dropout = nn.Dropout(config.inference_dropout)
         self.classifier = nn.Linear(2 * width, config.num_labels)
+
+    def read_relations(self, logits: torch.Tensor) -> torch.Tensor:
+        """Reads the relation matrix from logits, as [`read_relations`]."""
+        return read_relations(logits, self.config.relation_embedding, self.config.relation_temperature)
+
+    def project_inputs(self, features: torch.Tensor | None, base_logits: torch.Tensor) -> torch.Tensor:
+        """
+        Computes F_0, of shape `(num_pairs, width)`.
+
+        Args:
+            features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`, *optional*):
+                Feature vectors of the pairs, for `inference_features="pair"`.
+            base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+                Predictions of the base module, for `inference_features="logits"`.
+        """
+        if self.config.inference_features == "logits":
+            return self.feature_projection(base_logits - base_logits[:, :1])
+        return self.feature_projection(features)
 
     def layout(self, pairs: EntityPairs) -> PairLayout:
         """Returns which pairs attend to which."""
@@ -264,7 +287,7 @@ class InferenceModule(nn.Module):
 
     def forward(
         self,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
         output_attentions: bool = False,
@@ -277,8 +300,8 @@ class InferenceModule(nn.Module):
         all iterations and computed once.
 
         Args:
-            features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`):
-                F_0 of the candidate pairs.
+            features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`, *optional*):
+                Feature vectors of the candidate pairs, for `inference_features="pair"`.
             base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
                 Predictions of the base module.
             pairs ([`EntityPairs`]):
@@ -290,14 +313,14 @@ class InferenceModule(nn.Module):
             [`InferenceOutput`].
         """
         layout, first_layer = self.layout(pairs), self.layers[0]
-        projected = first_layer.project_features(self.feature_projection(features))
-        table = first_layer.project_relations(self.relation_embeddings.table(features.device))
+        projected = first_layer.project_features(self.project_inputs(features, base_logits))
+        table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device))
         logits = base_logits
         relations: torch.Tensor | None = None
         update, probabilities = None, None
         all_logits, all_attentions = [], []
         for _ in range(self.config.num_iterations):
-            previous, relations = relations, read_relations(logits, self.config.relation_embedding)
+            previous, relations = relations, self.read_relations(logits)
             documents, rows = _changed_documents(previous, relations, pairs)
             if isinstance(documents, slice) or documents.any():
                 found = relations[rows]
@@ -316,7 +339,7 @@ class InferenceModule(nn.Module):
         return InferenceOutput(tuple(all_logits), tuple(all_attentions) if output_attentions else None)
 
     def noisy_pass(
-        self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, labels: torch.Tensor
+        self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, labels: torch.Tensor
     ) -> NoisyPass:
         """
         Runs the layers once over a relation matrix with noise (section 2.3).
@@ -335,8 +358,8 @@ class InferenceModule(nn.Module):
         """
         config, layout, embeddings = self.config, self.layout(pairs), self.relation_embeddings
         sample = sample_pairs(labels, config.negatives_per_positive) if config.negatives_per_positive else None
-        source = labels.float() if config.training_relations == "gold" else base_logits.detach()
-        relations = read_relations(source, config.relation_embedding)
+        source = sure_logits(labels) if config.training_relations == "gold" else base_logits.detach()
+        relations = self.read_relations(source)
         # The released code corrupts only pairs of its sample.
         exposed = sample if config.relation_noise == "by_label" else None
 
@@ -344,7 +367,7 @@ class InferenceModule(nn.Module):
             rates = draw_noise_rates(pairs.num_documents, config, labels.device)
             return corrupt_relations(relations, labels, pairs.document, rates, exposed)
 
-        first_layer, feature_vectors = self.layers[0], self.feature_projection(features)
+        first_layer, feature_vectors = self.layers[0], self.project_inputs(features, base_logits)
         noisy = corrupted()
         table = first_layer.project_relations(embeddings.table(labels.device))
         encoded, _ = self.encode(
@@ -361,6 +384,17 @@ class InferenceModule(nn.Module):
             layout,
         )
         return NoisyPass(logits, (encoded, reversed_encoded), sample)
+
+
+def check_reads_logits(module: InferenceModule | None) -> None:
+    """
+    Checks that an inference module can read the logits of another base module.
+
+    Raises:
+        `ValueError`: it reads the features of its own, or there is none.
+    """
+    if module is None or module.config.inference_features != "logits":
+        raise ValueError("`base_logits` need an inference module with `inference_features='logits'`")
 
 
 @torch.no_grad()
@@ -394,7 +428,7 @@ def _changed_documents(
     if previous is None or torch.compiler.is_compiling():
         return everything
     changed = torch.zeros(pairs.num_documents, dtype=torch.bool, device=relations.device)
-    changed[pairs.document[(previous != relations).any(-1)]] = True
+    changed[pairs.document[have_changed(relations, previous)]] = True
     return everything if changed.all() else (changed, changed[pairs.document])
 
 

@@ -63,6 +63,36 @@ def mean_threshold_loss(
     return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
 
 
+def threshold_losses(
+    base_logits: torch.Tensor,
+    logits: torch.Tensor | None,
+    labels: torch.Tensor,
+    num_pairs: torch.Tensor | int,
+    config: DocREIIConfig,
+    sample: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """
+    Computes the adaptive threshold losses of both modules and their sum.
+
+    Args:
+        base_logits, logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            Relation logits of the base module and of the inference module, `None` without one.
+        labels, num_pairs, sample:
+            As for [`mean_threshold_loss`].
+        config ([`DocREIIConfig`]):
+            Weight of the base module's loss.
+
+    Returns:
+        `dict[str, torch.FloatTensor]`: `loss`, `base_loss` and, with an inference module, `inference_loss`.
+    """
+    base_loss = mean_threshold_loss(base_logits, labels, num_pairs, sample)
+    if logits is None:
+        return {"loss": base_loss, "base_loss": base_loss}
+    inference_loss = mean_threshold_loss(logits, labels, num_pairs, sample)
+    loss = config.base_loss_weight * base_loss + inference_loss
+    return {"loss": loss, "base_loss": base_loss, "inference_loss": inference_loss}
+
+
 def sample_pairs(labels: torch.Tensor, negatives_per_positive: int) -> torch.Tensor:
     """
     Draws pairs for the loss: all with a relation, and some without.

@@ -1,15 +1,38 @@
-"""Marks the mentions of a document in the text that the encoder reads."""
+"""Marks the mentions of a document; finds mentions and sentences among tokens."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from transformers import BatchEncoding
 
 
 MENTION_ANCHORS = ("marker", "token")
 
 
+class MarkedText(NamedTuple):
+    """
+    The text of a document with its mentions marked.
+
+    Args:
+        text (`str`):
+            The text.
+        anchors (`list[int]`):
+            Character where every mention is anchored, entity by entity.
+        entities (`list[int]`):
+            Entity of every mention.
+        sentences (`list[int]`):
+            Character where every sentence begins, or would begin if it is empty.
+    """
+
+    text: str
+    anchors: list[int]
+    entities: list[int]
+    sentences: list[int]
+
+
 def mark_mentions(
     document: Mapping[str, Any], marker: str, mark_types: bool = False, mention_anchor: str = "marker"
-) -> tuple[str, list[int], list[int]]:
+) -> MarkedText:
     """
     Writes a document as plain text with its mentions marked.
 
@@ -24,8 +47,7 @@ def mark_mentions(
             Anchor of a mention: its opening `"marker"`, or the first `"token"` of its text.
 
     Returns:
-        `tuple(str, list[int], list[int])`: the text; the character where every mention is anchored, entity by entity;
-        and the entity of every mention.
+        [`MarkedText`]
     """
     type_of_span: dict[tuple[int, int, int], str] = {}
     for mentions in document["vertexSet"]:
@@ -39,8 +61,10 @@ def mark_mentions(
 
     pieces: list[str] = []
     character_of_span, character_of_token = {}, {}
+    sentences = []
     character = 0
     for sentence, tokens in enumerate(document["sents"]):
+        sentences.append(character)
         for position in range(len(tokens) + 1):
             for _ in range(closed.get((sentence, position), 0)):
                 pieces.append(marker)
@@ -56,10 +80,51 @@ def mark_mentions(
                 pieces.append(tokens[position])
                 character += len(tokens[position]) + 1
 
-    characters, entities = [], []
+    anchors, entities = [], []
     for entity, mentions in enumerate(document["vertexSet"]):
         for mention in mentions:
             span = (mention["sent_id"], *mention["pos"])
-            characters.append(character_of_token[span[:2]] if mention_anchor == "token" else character_of_span[span])
+            anchors.append(character_of_token[span[:2]] if mention_anchor == "token" else character_of_span[span])
             entities.append(entity)
-    return " ".join(pieces), characters, entities
+    return MarkedText(" ".join(pieces), anchors, entities, sentences)
+
+
+def first_piece(encodings: BatchEncoding, document: int, character: int) -> int:
+    """
+    Returns the token that holds a character of a document, or the next one.
+
+    A token of white space has no piece. The next piece stands for it, at the latest that of the closing marker.
+    """
+    while (position := encodings.char_to_token(document, character)) is None:
+        character += 1
+    return position
+
+
+def sentences_of_tokens(
+    encodings: BatchEncoding, document: int, marked: MarkedText, num_prefix_tokens: int, num_suffix_tokens: int
+) -> list[int]:
+    """
+    Finds the sentence of every token of a document.
+
+    Args:
+        encodings ([`BatchEncoding`]):
+            Output of the tokenizer for several documents.
+        document (`int`):
+            Index of the document.
+        marked ([`MarkedText`]):
+            Its text. Markers belong to the sentence of their mention.
+        num_prefix_tokens, num_suffix_tokens (`int`):
+            Number of special tokens before and after the text.
+
+    Returns:
+        `list[int]`: the sentence of every token, -1 for special tokens.
+    """
+    end = len(encodings["input_ids"][document]) - num_suffix_tokens
+    ids = [-1] * num_prefix_tokens
+    for sentence, character in enumerate([*marked.sentences[1:], len(marked.text)]):
+        # White space at the end of a text has no piece, and nothing comes after it.
+        while character < len(marked.text) and (start := encodings.char_to_token(document, character)) is None:
+            character += 1
+        following = start if character < len(marked.text) else end
+        ids += [sentence] * (following - len(ids))
+    return ids + [-1] * num_suffix_tokens

@@ -1,9 +1,13 @@
 """Outputs of the models."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers.utils import ModelOutput
+
+from .entity_pairs import EntityPairs
+from .inference_module import InferenceOutput
 
 
 @dataclass
@@ -26,6 +30,9 @@ class DocREIIModelOutput(ModelOutput):
             The feature vectors, one row per candidate pair, in place of `feature_matrix`.
         pair_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`, returned with `pairs`):
             The logits, one row per candidate pair, in place of `base_logits`.
+        sentence_shares (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)`,
+        *optional*, returned when `output_evidence=True`):
+            Share of each sentence in the localized context of each pair, candidate or not.
     """
 
     feature_matrix: torch.FloatTensor | None = None
@@ -34,6 +41,7 @@ class DocREIIModelOutput(ModelOutput):
     attentions: tuple[torch.FloatTensor, ...] | None = None
     pair_features: torch.FloatTensor | None = None
     pair_logits: torch.FloatTensor | None = None
+    sentence_shares: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -45,7 +53,8 @@ class DocREIIOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when `labels` is given):
             The loss to train with, averaged over the candidate pairs. Without an inference module it is the adaptive
             threshold loss of the base module. With one it is the weighted sum of that loss, the same loss of the
-            inference module and, in training, the contrastive loss.
+            inference module and, in training, the contrastive loss. With an `evidence_loss_weight` the evidence loss,
+            averaged over the annotated facts, is added in training.
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Final relation logits, the threshold class first, zeros outside the candidate pairs.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
@@ -61,8 +70,12 @@ class DocREIIOutput(ModelOutput):
             Extended Cross Attention of every iteration, of shape `(batch_size, num_inference_layers, 2, 4,
             num_entities, num_entities, num_entities)`: feature- and relation-level unit; row s, column s, row o,
             column o; head s and tail o of the pair; and the other entity of the pair attended to.
-        base_loss, inference_loss, contrastive_loss (`torch.FloatTensor` of shape `(1,)`, *optional*, returned when
-        `labels` is given):
+        sentence_shares (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)`,
+        *optional*, returned when `output_evidence=True`):
+            Share of each sentence in the localized context of each pair, candidate or not: what the evidence of its
+            triples is read from.
+        base_loss, inference_loss, contrastive_loss, evidence_loss (`torch.FloatTensor` of shape `(1,)`, *optional*,
+        returned when `labels` is given):
             The parts of `loss`, without their weights.
         views (`tuple(torch.FloatTensor)`, *optional*, returned in training with a contrastive loss):
             Two views of every candidate pair, `[F, R]` after the top inference layer, of shape `(num_pairs, 2 *
@@ -78,11 +91,40 @@ class DocREIIOutput(ModelOutput):
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
     cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    sentence_shares: torch.FloatTensor | None = None
     base_loss: torch.FloatTensor | None = None
     inference_loss: torch.FloatTensor | None = None
     contrastive_loss: torch.FloatTensor | None = None
+    evidence_loss: torch.FloatTensor | None = None
     views: tuple[torch.FloatTensor, ...] | None = None
     predicted_views: tuple[torch.FloatTensor, ...] | None = None
+
+
+def logit_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs) -> dict[str, Any]:
+    """
+    Converts rows of candidate pairs to the matrices of [`DocREIIOutput`].
+
+    Args:
+        base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            Relation logits of the base module.
+        inferred ([`InferenceOutput`], *optional*):
+            Output of the inference module.
+        pairs ([`EntityPairs`]):
+            Index of the candidate pairs.
+
+    Returns:
+        `dict`: `logits` and `base_logits`, with an inference module also `iteration_logits` and `cross_attentions`.
+    """
+    base_matrix = pairs.to_matrix(base_logits)
+    if inferred is None:
+        return {"logits": base_matrix, "base_logits": base_matrix}
+    logits, attentions = inferred.to_matrices(pairs)
+    return {
+        "logits": logits[-1],
+        "base_logits": base_matrix,
+        "iteration_logits": logits,
+        "cross_attentions": attentions,
+    }
 
 
 __all__ = ["DocREIIModelOutput", "DocREIIOutput"]

@@ -11,11 +11,12 @@ from .configuration_docre_ii import DocREIIConfig, check_fields
 from .configuration_loading import load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
-from .inference_module import InferenceModule, InferenceOutput
+from .evidence import evidence_loss, sentence_shares, should_output_evidence
+from .inference_module import InferenceModule, InferenceOutput, check_reads_logits
 from .loaded_weights import CheckedPreTrainedModel
-from .losses import ContrastivePredictor, contrastive_loss, mean_threshold_loss
-from .model_outputs import DocREIIModelOutput, DocREIIOutput
-from .pair_features import PairFeatures
+from .losses import ContrastivePredictor, contrastive_loss, threshold_losses
+from .model_outputs import DocREIIModelOutput, DocREIIOutput, logit_matrices
+from .pair_features import PairFeatures, pool_attention
 
 
 if TYPE_CHECKING:
@@ -131,30 +132,22 @@ class DocREIIModel(DocREIIPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | list[int] | None = None,
         pairs: EntityPairs | None = None,
+        sentence_ids: torch.LongTensor | None = None,
+        output_evidence: bool = False,
     ) -> tuple | DocREIIModelOutput:
         r"""
         Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                Whole documents with marked mentions, of any length, padded on the right.
-            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-                1 for tokens, 0 for padding. Defaults to no padding.
-            mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-                Position of every mention's opening marker, -1 for padding.
-            mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-                Entity of every mention, -1 for padding.
-            pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
-                Candidate pairs (head, tail).
-            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
-                Embeddings in place of `input_ids`.
+            input_ids, attention_mask, mention_positions, mention_entities, pair_mask, inputs_embeds, sentence_ids,
+            output_hidden_states:
+                As for [`DocREIIForRelationExtraction`].
             output_attentions (`bool`, *optional*):
                 Whether to return the attention of the encoder, if it runs eager attention. Defaults to what the
                 configuration says.
-            output_hidden_states (`bool` or `list[int]`, *optional*):
-                Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
-                what the configuration says.
             pairs ([`EntityPairs`], *optional*):
                 Index of `pair_mask`, to get one row per candidate pair: the output then has `pair_features` and
                 `pair_logits` in place of the matrices.
+            output_evidence (`bool`, *optional*, defaults to `False`):
+                Whether to return `sentence_shares`, which needs `sentence_ids`.
             return_dict (`bool`, *optional*):
                 Whether to return a [`DocREIIModelOutput`] or a tuple.
 
@@ -182,14 +175,17 @@ class DocREIIModel(DocREIIPreTrainedModel):
             ),
             **self.config.windows,
         )
-        of_encoder = {"hidden_states": encoding.hidden_states, "attentions": encoding.attentions}
+        beside = {"hidden_states": encoding.hidden_states, "attentions": encoding.attentions}
+        if output_evidence:
+            attention = pool_attention(encoding.mention_attention, mention_entities, pair_mask.shape[1])
+            beside["sentence_shares"] = sentence_shares(attention, sentence_ids)
         if pairs is not None:
             features, logits = self.encode_pairs(encoding, mention_positions, mention_entities, pairs)
-            return DocREIIModelOutput(pair_features=features, pair_logits=logits, **of_encoder)
+            return DocREIIModelOutput(pair_features=features, pair_logits=logits, **beside)
         pairs = EntityPairs.from_mask(pair_mask)
         features, logits = self.encode_pairs(encoding, mention_positions, mention_entities, pairs)
         return DocREIIModelOutput(
-            feature_matrix=pairs.to_matrix(features), base_logits=pairs.to_matrix(logits), **of_encoder
+            feature_matrix=pairs.to_matrix(features), base_logits=pairs.to_matrix(logits), **beside
         )
 
     def encode_pairs(
@@ -296,6 +292,11 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         output_attentions: bool | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         output_hidden_states: bool | list[int] | None = None,
+        base_logits: torch.FloatTensor | None = None,
+        sentence_ids: torch.LongTensor | None = None,
+        evidence: torch.LongTensor | None = None,
+        num_evidence_in_batch: torch.Tensor | int | None = None,
+        output_evidence: bool | None = None,
     ) -> tuple | DocREIIOutput:
         r"""
         Args:
@@ -312,53 +313,83 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             labels (`torch.LongTensor` of shape `(batch_size, num_facts, 3)`, *optional*):
                 Facts (head, tail, relation), -100 for padding.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):
-                Number of candidate pairs to average the loss over, from all batches of an optimizer step. Defaults to
-                those of this batch.
+                Number of candidate pairs of an optimizer step, to average the loss over. Defaults to this batch's.
             output_attentions (`bool`, *optional*):
-                Whether to return the attention of the inference module and, with eager attention, of the encoder.
+                Whether to return the attention of the inference module and, with eager attention, the encoder's.
                 Defaults to what the configuration says.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings in place of `input_ids`.
             output_hidden_states (`bool` or `list[int]`, *optional*):
                 Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
                 what the configuration says.
+            base_logits (`torch.FloatTensor`, *optional*):
+                Predictions of another base module, like those of the output, for the inference module to read. Encoder
+                and base module do not run. Needs `inference_features="logits"`.
+            sentence_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Sentence of every token, -1 for special tokens and padding.
+            evidence (`torch.LongTensor` of shape `(batch_size, num_facts, num_evidence)`, *optional*):
+                Sentences in the evidence of each of the `labels`, -100 for padding. Facts without any are not
+                annotated. Needed, with `sentence_ids`, to train with an `evidence_loss_weight`.
+            num_evidence_in_batch (`int` or `torch.Tensor`, *optional*):
+                Number of annotated facts to average the evidence loss over, likewise.
+            output_evidence (`bool`, *optional*):
+                Whether to return `sentence_shares`, which needs `sentence_ids`. By default, a model with an
+                `evidence_loss_weight` does so outside of training if they are given.
             return_dict (`bool`, *optional*):
                 Whether to return a [`DocREIIOutput`] or a tuple.
 
         Raises:
-            `ValueError`: an input is missing, or a token is not in the vocabulary.
+            `ValueError`: an input is missing, a token is unknown, or no inference module can read the `base_logits`.
         """
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         _, _, pair_mask = require_pair_inputs(mention_positions, mention_entities, pair_mask)
         pairs = EntityPairs.from_mask(pair_mask)
-        base = self.docre_ii(
-            input_ids,
-            attention_mask,
-            mention_positions,
-            mention_entities,
-            pair_mask,
-            inputs_embeds=inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            pairs=pairs,
-            return_dict=True,
-        )
+        is_encoded = base_logits is None
+        learns_evidence = self.training and is_encoded and labels is not None and self.config.evidence_loss_weight > 0
+        if learns_evidence and evidence is None:
+            raise ValueError("training with an `evidence_loss_weight` needs `evidence`, which comes with the labels")
+        asked = False if output_evidence is None and (self.training or not is_encoded) else output_evidence
+        output_evidence = should_output_evidence(asked, sentence_ids, self.config)
+        if base_logits is not None:
+            check_reads_logits(self.inference_module)
+            base = DocREIIModelOutput(pair_logits=pairs.to_rows(base_logits))
+        else:
+            base = self.docre_ii(
+                input_ids,
+                attention_mask,
+                mention_positions,
+                mention_entities,
+                pair_mask,
+                inputs_embeds=inputs_embeds,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                pairs=pairs,
+                sentence_ids=sentence_ids,
+                output_evidence=output_evidence or learns_evidence,
+                return_dict=True,
+            )
         rows = (base.pair_features, base.pair_logits, pairs)
-        of_encoder = {"hidden_states": base.hidden_states, "attentions": base.attentions}
+        beside = {"hidden_states": base.hidden_states, "attentions": base.attentions}
+        beside |= {"sentence_shares": base.sentence_shares} if output_evidence else {}
         if labels is None:
-            return DocREIIOutput(**self.infer(*rows, output_attentions), **of_encoder)
+            return DocREIIOutput(**self.infer(*rows, output_attentions), **beside)
         dense = pairs.to_rows(dense_labels(labels, pairs.num_entities, self.config.num_labels))
         num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
         if self.training and self.inference_module is not None:
-            return DocREIIOutput(**self._train(self.inference_module, *rows, dense, num_pairs), **of_encoder)
-        inferred = self._iterate(*rows, output_attentions)
-        losses = self._losses(base.pair_logits, inferred and inferred.logits[-1], dense, num_pairs)
-        return DocREIIOutput(**losses, **_as_matrices(base.pair_logits, inferred, pairs), **of_encoder)
+            output = self._train(self.inference_module, *rows, dense, num_pairs)
+        else:
+            inferred = self._iterate(*rows, output_attentions)
+            output = logit_matrices(base.pair_logits, inferred, pairs)
+            last = inferred and inferred.logits[-1]
+            output |= threshold_losses(base.pair_logits, last, dense, num_pairs, self.config)
+        if learns_evidence:
+            loss = evidence_loss(base.sentence_shares, labels, evidence, num_evidence_in_batch)
+            output |= {"loss": output["loss"] + self.config.evidence_loss_weight * loss, "evidence_loss": loss}
+        return DocREIIOutput(**output, **beside)
 
     def infer(
         self,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
         output_attentions: bool = False,
@@ -367,8 +398,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         Refines the predictions of a base module, this or any other.
 
         Args:
-            features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`):
-                Feature vectors of the candidate pairs.
+            features (`torch.FloatTensor` of shape `(num_pairs, pair_feature_size)`, *optional*):
+                Feature vectors of the candidate pairs, for `inference_features="pair"`.
             base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
                 Relation logits of the base module.
             pairs ([`EntityPairs`]):
@@ -379,10 +410,10 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         Returns:
             `dict`: `logits`, `base_logits`, `iteration_logits` and `cross_attentions` as in [`DocREIIOutput`].
         """
-        return _as_matrices(base_logits, self._iterate(features, base_logits, pairs, output_attentions), pairs)
+        return logit_matrices(base_logits, self._iterate(features, base_logits, pairs, output_attentions), pairs)
 
     def _iterate(
-        self, features: torch.Tensor, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
+        self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
     ) -> InferenceOutput | None:
         if self.inference_module is None:
             return None
@@ -392,7 +423,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     def _train(
         self,
         inference_module: InferenceModule,
-        features: torch.Tensor,
+        features: torch.Tensor | None,
         base_logits: torch.Tensor,
         pairs: EntityPairs,
         labels: torch.Tensor,
@@ -402,7 +433,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         noisy = inference_module.noisy_pass(features, base_logits, pairs, labels)
         logits = pairs.to_matrix(noisy.logits)
         output = {"logits": logits, "base_logits": pairs.to_matrix(base_logits), "iteration_logits": (logits,)}
-        output |= self._losses(base_logits, noisy.logits, labels, num_pairs, noisy.sample)
+        output |= threshold_losses(base_logits, noisy.logits, labels, num_pairs, self.config, noisy.sample)
         if noisy.views is not None and self.contrastive_predictor is not None:
             first, second = noisy.views
             predicted_views = (self.contrastive_predictor(first), self.contrastive_predictor(second))
@@ -412,36 +443,6 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             output |= {"views": noisy.views, "predicted_views": predicted_views, "contrastive_loss": loss}
             output["loss"] = output["loss"] + self.config.contrastive_loss_weight * loss
         return output
-
-    def _losses(
-        self,
-        base_logits: torch.Tensor,
-        logits: torch.Tensor | None,
-        labels: torch.Tensor,
-        num_pairs: torch.Tensor | int,
-        sample: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Computes the adaptive threshold losses of both modules and their sum."""
-        base_loss = mean_threshold_loss(base_logits, labels, num_pairs, sample)
-        if logits is None:
-            return {"loss": base_loss, "base_loss": base_loss}
-        inference_loss = mean_threshold_loss(logits, labels, num_pairs, sample)
-        loss = self.config.base_loss_weight * base_loss + inference_loss
-        return {"loss": loss, "base_loss": base_loss, "inference_loss": inference_loss}
-
-
-def _as_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs) -> dict[str, Any]:
-    """Converts rows of candidate pairs to the matrices of [`DocREIIOutput`]."""
-    base_matrix = pairs.to_matrix(base_logits)
-    if inferred is None:
-        return {"logits": base_matrix, "base_logits": base_matrix}
-    logits, attentions = inferred.to_matrices(pairs)
-    return {
-        "logits": logits[-1],
-        "base_logits": base_matrix,
-        "iteration_logits": logits,
-        "cross_attentions": attentions,
-    }
 
 
 __all__ = ["DocREIIForRelationExtraction", "DocREIIModel", "DocREIIPreTrainedModel"]

@@ -11,19 +11,21 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from .data_collator import DataCollatorForRelationExtraction
+from .decoding import check_selection
 from .documents import ENTITIES_HELP, DocumentError, check_document, is_plain_text, name_of
+from .evidence import evidence_source
 from .explanation import check_can_explain
 from .loaded_weights import check_weights
-from .processing_docre_ii import check_selection
 from .quoting import quote
-from .text_documents import check_text, document_of
+from .text_documents import check_text, document_of, sentence_spans
+from .triples import Span, at_characters
 
 
 logger = logging.get_logger(__name__)
 
 # The arguments of a call beside the documents. `Pipeline` reads those that belong to batches.
 _BATCH_ARGUMENTS = ("batch_size", "num_workers")
-_ARGUMENTS = ("threshold", "top_k", "explain", *_BATCH_ARGUMENTS)
+_ARGUMENTS = ("threshold", "top_k", "explain", "evidence", *_BATCH_ARGUMENTS)
 
 # A list has a progress bar if it takes longer than this, in seconds.
 _PROGRESS_BAR_DELAY = 2.0
@@ -37,14 +39,17 @@ class EncodedDocument:
     Args:
         document (`dict`):
             The document in DocRED's form, without its labels.
-        spans (`list[list[tuple[int, int]]]`, *optional*):
+        mention_spans (`list[list[tuple[int, int]]]`, *optional*):
             Characters of every mention of every entity, for a plain text.
+        sentence_spans (`list[tuple[int, int]]`, *optional*):
+            Characters of every sentence, for a plain text.
         features (`dict`, *optional*):
             Model inputs from [`DocREIIProcessor`].
     """
 
     document: dict[str, Any]
-    spans: list[list[tuple[int, int]]] | None = None
+    mention_spans: list[list[Span]] | None = None
+    sentence_spans: list[Span] | None = None
     features: dict[str, Any] | None = None
 
 
@@ -123,6 +128,10 @@ class DocumentRelationExtractionPipeline(Pipeline):
                 Largest number of triples of a document. Defaults to all.
             explain (`bool`, *optional*, defaults to `False`):
                 Whether to say why each triple was predicted. Needs a model with an inference module.
+            evidence (`str`, *optional*):
+                Where the evidence of a triple comes from: the `"model"`, a `"rule"` or `"none"`. Defaults to the model
+                if it was trained with an `evidence_loss_weight`, and to the rule otherwise. See
+                [`~DocREIIProcessor.post_process_relation_extraction`].
             batch_size (`int`, *optional*, defaults to 1):
                 Number of documents that go through the model at once.
             num_workers (`int`, *optional*, defaults to 0):
@@ -135,7 +144,9 @@ class DocumentRelationExtractionPipeline(Pipeline):
             - `head`, `tail`: the `entity`, its index, `name`, `type`, and `mentions`, each with its `name` and its
               place: `sent_id` and `pos` in the sentence, or `start` and `end` in the plain text;
             - `relation`, `relation_name`: id and readable name;
-            - `score`: the probability of the relation against "no relation".
+            - `score`: the probability of the relation against "no relation";
+            - `evidence`: the sentences that state it, as indices into `sents`. A plain text is split into sentences,
+              and the triple also has `evidence_spans`, their [start, end) in characters.
 
             With `explain` also `iteration`, the first that predicted it (0: the base module), and `support`, the pairs
             it was inferred from, see [`DocREIIProcessor.explain`].
@@ -143,8 +154,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
         Raises:
             [`DocumentError`]: a document is malformed. The message names it.
             `TypeError`: an argument is unknown.
-            `ValueError`: `threshold` or `top_k` is out of range, or `explain` is set for a model without an inference
-                module.
+            `ValueError`: `threshold` or `top_k` is out of range, `explain` is set for a model without an inference
+                module, or `evidence="model"` for one that was not trained to find evidence.
         """
         # Checked here and not inside `Pipeline`, so that the traceback is short.
         self._sanitize_parameters(**{name: value for name, value in kwargs.items() if name not in _BATCH_ARGUMENTS})
@@ -174,7 +185,12 @@ class DocumentRelationExtractionPipeline(Pipeline):
         )
 
     def _sanitize_parameters(
-        self, threshold: float | None = None, top_k: int | None = None, explain: bool | None = None, **unknown: Any
+        self,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        explain: bool | None = None,
+        evidence: str | None = None,
+        **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         for name in unknown:
             near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
@@ -188,7 +204,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
             raise ValueError(f"`explain` must be True or False, got {quote(explain)}")
         if explain:
             check_can_explain(self.model.config)
-        given = {"threshold": threshold, "top_k": top_k, "explain": explain}
+        evidence_source(evidence, self.model.config)
+        given = {"threshold": threshold, "top_k": top_k, "explain": explain, "evidence": evidence}
         return {}, {name: value for name, value in given.items() if value is not None}, {}
 
     def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
@@ -197,17 +214,22 @@ class DocumentRelationExtractionPipeline(Pipeline):
         encoded.features = {name: values[0] for name, values in features.items()}
         return {"encoded": encoded}
 
-    def _forward(self, model_inputs: Mapping[str, Any], explain: bool = False, **selection: Any) -> dict[str, Any]:
+    def _forward(
+        self, model_inputs: Mapping[str, Any], explain: bool = False, evidence: str | None = None, **selection: Any
+    ) -> dict[str, Any]:
         # `Pipeline` makes a list of several documents that go through the model at once.
         is_batch = isinstance(model_inputs["encoded"], list)
         batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
         self._warn_without_pairs(batch)
         collate = DataCollatorForRelationExtraction(self.processor.tokenizer)
         inputs = self._ensure_tensor_on_device(collate([encoded.features for encoded in batch]), self.device)
-        outputs = self.model(**inputs, output_attentions=explain)
+        source = evidence_source(evidence, self.model.config)
+        outputs = self.model(**inputs, output_attentions=explain, output_evidence=source == "model")
         decode = self.processor.explain if explain else self.processor.post_process_relation_extraction
-        triples = decode(outputs, [encoded.document for encoded in batch], **selection)
-        triples = [_at_characters(rows, encoded.spans) for rows, encoded in zip(triples, batch)]
+        triples = decode(outputs, [encoded.document for encoded in batch], evidence=source, **selection)
+        for rows, encoded in zip(triples, batch):
+            if encoded.mention_spans is not None and encoded.sentence_spans is not None:
+                at_characters(rows, encoded.mention_spans, encoded.sentence_spans)
         return {"triples": triples if is_batch else triples[0]}
 
     def postprocess(self, model_outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -287,7 +309,7 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
         return EncodedDocument(document)
     converted = document_of(document)
     spans = [[(int(start), int(end)) for start, end in entity["mentions"]] for entity in document["entities"]]
-    return EncodedDocument(converted, spans)
+    return EncodedDocument(converted, spans, sentence_spans(document["text"], converted["sents"]))
 
 
 def check_given(document: Any) -> None:
@@ -361,23 +383,6 @@ def _first_words(text: str, length: int = 40) -> str:
     """Returns a title for a text without one, for error messages."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def _at_characters(triples: list[dict[str, Any]], spans: list[list[tuple[int, int]]] | None) -> list[dict[str, Any]]:
-    """Replaces the places of mentions by their characters in a plain text."""
-    if spans is None:
-        return triples
-    for triple in triples:
-        for pair in (triple, *triple.get("support", ())):
-            for side in ("head", "tail"):
-                entity = pair[side]
-                pair[side] = entity | {
-                    "mentions": [
-                        {"name": mention["name"], "start": start, "end": end}
-                        for mention, (start, end) in zip(entity["mentions"], spans[entity["entity"]])
-                    ]
-                }
-    return triples
 
 
 __all__ = ["DocumentRelationExtractionPipeline"]

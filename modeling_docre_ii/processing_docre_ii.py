@@ -1,7 +1,6 @@
 """Processor of DocRE-II: makes model inputs of documents, and triples of outputs."""
 
 import math
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,13 +9,15 @@ from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedT
 
 from .configuration_loading import load_error
 from .data_collator import DataCollatorForRelationExtraction
-from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, check_finite, predicted_facts
+from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, check_finite, check_selection, predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document, name_of
 from .entity_pairs import candidate_pairs
+from .evidence import EVIDENCE_THRESHOLD, add_evidence
 from .explanation import Support, explain_facts
-from .mention_marking import MENTION_ANCHORS, mark_mentions
+from .mention_marking import MENTION_ANCHORS, first_piece, mark_mentions, sentences_of_tokens
 from .model_outputs import DocREIIOutput
 from .quoting import lone_surrogate, quote
+from .triples import describe_entity, named_triples
 
 
 _ENCODABLE = "text that UTF-8 can encode, without lone surrogates"
@@ -53,11 +54,14 @@ class DocREIIProcessor(ProcessorMixin):
             first `"token"` of its text, which learns faster from few documents.
         max_labels_per_pair (`int`, *optional*, defaults to 4):
             Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
+        evidence_threshold (`float`, *optional*, defaults to 0.2):
+            Share of a sentence in the localized context of a pair above which it is evidence of its triples. Used for
+            models that were trained to find evidence.
 
     Raises:
         `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not name
-            distinct classes, `candidate_types` does not list pairs of types, or `mention_anchor` or
-            `max_labels_per_pair` is out of range.
+            distinct classes, `candidate_types` does not list pairs of types, or `mention_anchor`,
+            `max_labels_per_pair` or `evidence_threshold` is out of range.
 
     Example:
 
@@ -82,6 +86,7 @@ class DocREIIProcessor(ProcessorMixin):
         mark_types: bool = False,
         mention_anchor: Literal["marker", "token"] = "marker",
         max_labels_per_pair: int = MAX_LABELS_PER_PAIR,
+        evidence_threshold: float = EVIDENCE_THRESHOLD,
     ):
         if not tokenizer.is_fast:
             raise ValueError(
@@ -91,6 +96,8 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError(f"`mention_anchor` must be one of {MENTION_ANCHORS}, got {mention_anchor!r}")
         if type(max_labels_per_pair) is not int or max_labels_per_pair < 1:
             raise ValueError(f"`max_labels_per_pair` must be an integer of at least 1, got {max_labels_per_pair!r}")
+        if not isinstance(evidence_threshold, (int, float)) or not 0 < evidence_threshold < 1:
+            raise ValueError(f"`evidence_threshold` must lie between 0 and 1, got {evidence_threshold!r}")
         self.relations = _check_relations(relations)
         super().__init__(tokenizer)
         named = {**(relation_names or {}), **(relations if isinstance(relations, Mapping) else {})}
@@ -103,6 +110,7 @@ class DocREIIProcessor(ProcessorMixin):
         self.mark_types = mark_types
         self.mention_anchor = mention_anchor
         self.max_labels_per_pair = max_labels_per_pair
+        self.evidence_threshold = evidence_threshold
         self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
         self._known_relations = set(self.relations[1:])
         special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
@@ -164,7 +172,7 @@ class DocREIIProcessor(ProcessorMixin):
             documents (`dict` or `list[dict]`):
                 One document or several, in DocRED's form.
             return_labels (`bool`, *optional*, defaults to `False`):
-                Whether to return the facts in `labels`. Documents without labels have no facts.
+                Whether to return the facts in `labels`, and their evidence. Documents without labels have no facts.
             skip_uncounted (`bool`, *optional*, defaults to `False`):
                 Whether to leave the `uncounted` pairs of a document out of the candidates. For training only: labels
                 define them.
@@ -175,8 +183,8 @@ class DocREIIProcessor(ProcessorMixin):
 
         Returns:
             [`BatchFeature`] with `input_ids` (all tokens, any length), `mention_positions` and `mention_entities` (the
-            anchor and the entity of every mention), `pair_mask` (the candidate pairs), and `labels` (facts as
-            head, tail, relation).
+            anchor and the entity of every mention), `pair_mask` (the candidate pairs), `sentence_ids` (the sentence of
+            every token), `labels` (facts as head, tail, relation) and `evidence` (the sentences of every fact).
 
         Raises:
             [`DocumentError`]: a document is malformed, has an unknown relation, or a fact on a pair that is no
@@ -193,19 +201,26 @@ class DocREIIProcessor(ProcessorMixin):
         for document in documents if check_documents else ():
             check_document(document, self._known_relations if return_labels else None)
         marked = [mark_mentions(document, self.marker, self.mark_types, self.mention_anchor) for document in documents]
-        encodings = self._tokenize([text for text, _, _ in marked])
+        encodings = self._tokenize([of_document.text for of_document in marked])
         features = {
             "input_ids": encodings["input_ids"],
             "mention_positions": [
-                [_first_piece(encodings, index, character) for character in characters]
-                for index, (_, characters, _) in enumerate(marked)
+                [first_piece(encodings, index, character) for character in of_document.anchors]
+                for index, of_document in enumerate(marked)
             ],
-            "mention_entities": [entities for _, _, entities in marked],
+            "mention_entities": [of_document.entities for of_document in marked],
             "pair_mask": [candidate_pairs(document, self.candidate_types, skip_uncounted) for document in documents],
+            "sentence_ids": [
+                sentences_of_tokens(encodings, index, of_document, self.num_prefix_tokens, self.num_suffix_tokens)
+                for index, of_document in enumerate(marked)
+            ],
         }
         if return_labels:
             features["labels"] = [
                 self._facts(document, pair_mask) for document, pair_mask in zip(documents, features["pair_mask"])
+            ]
+            features["evidence"] = [
+                [list(label.get("evidence") or ()) for label in document.get("labels") or ()] for document in documents
             ]
         if return_tensors is None:
             return BatchFeature(features)
@@ -242,6 +257,7 @@ class DocREIIProcessor(ProcessorMixin):
         documents: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         threshold: float = 0.5,
         top_k: int | None = None,
+        evidence: str | None = None,
     ) -> list[list[dict[str, Any]]]:
         """
         Turns the output of [`DocREIIForRelationExtraction`] into triples with names.
@@ -256,20 +272,34 @@ class DocREIIProcessor(ProcessorMixin):
                 "no relation", it is what the model predicts. A lower threshold returns more triples.
             top_k (`int`, *optional*):
                 Largest number of triples of a document, the highest scores first. Defaults to all.
+            evidence (`str`, *optional*):
+                Where the evidence of a triple comes from:
+
+                - `"model"`: sentences with a share of the pair's localized context above `evidence_threshold`, at
+                  least the first. Needs `sentence_shares`. The default if the output has them.
+                - `"rule"`: sentences in which both entities have a mention; if there is none, the first sentence of
+                  each that mentions it. Otherwise the default.
+                - `"none"`: triples have no evidence.
 
         Returns:
             `list[list[dict]]`: the triples of each document, as [`~DocREIIProcessor.name_facts`] makes them.
 
         Raises:
             [`NonFiniteLogitsError`]: logits of a document are NaN or infinite. The message names it.
-            `ValueError`: the output is of another number of documents, or `threshold` or `top_k` is out of range.
+            `ValueError`: the output is of another number of documents, `threshold` or `top_k` is out of range, or
+                there is no such evidence.
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
-        facts = self._decode(outputs, documents, threshold, top_k)
+        facts = self._decode(outputs, documents, threshold, top_k, evidence)
         return [self.name_facts(rows, document) for rows, document in zip(facts, documents)]
 
     def _decode(
-        self, outputs: DocREIIOutput, documents: Sequence[Mapping[str, Any]], threshold: float, top_k: int | None
+        self,
+        outputs: DocREIIOutput,
+        documents: Sequence[Mapping[str, Any]],
+        threshold: float,
+        top_k: int | None,
+        evidence: str | None,
     ) -> list[list[PredictedFact]]:
         """Decodes the facts of each document above the threshold, the best first."""
         logits = outputs.logits
@@ -302,7 +332,10 @@ class DocREIIProcessor(ProcessorMixin):
         by_document: list[list[PredictedFact]] = [[] for _ in documents]
         for (document, head, tail, relation), score in zip(facts.tolist(), scores.tolist()):
             by_document[document].append(PredictedFact(head, tail, self.relations[relation], score))
-        return [sorted(rows, key=lambda fact: -fact.score)[:top_k] for rows in by_document]
+        best = [sorted(rows, key=lambda fact: -fact.score)[:top_k] for rows in by_document]
+        if evidence is None:
+            evidence = "rule" if outputs.sentence_shares is None else "model"
+        return add_evidence(best, documents, evidence, outputs.sentence_shares, self.evidence_threshold)
 
     def explain(
         self,
@@ -311,6 +344,7 @@ class DocREIIProcessor(ProcessorMixin):
         threshold: float = 0.5,
         top_k: int | None = None,
         num_support: int = 3,
+        evidence: str | None = None,
     ) -> list[list[dict[str, Any]]]:
         """
         Turns the output of the model into triples, and explains each of them.
@@ -324,6 +358,8 @@ class DocREIIProcessor(ProcessorMixin):
                 Which triples are returned, see [`~DocREIIProcessor.post_process_relation_extraction`].
             num_support (`int`, *optional*, defaults to 3):
                 Largest number of supporting pairs of a triple.
+            evidence (`str`, *optional*):
+                Source of the evidence, see [`~DocREIIProcessor.post_process_relation_extraction`].
 
         Returns:
             `list[list[dict]]`: the triples of each document, each also with `iteration`, the first that predicted it
@@ -337,7 +373,8 @@ class DocREIIProcessor(ProcessorMixin):
         """
         documents = [documents] if isinstance(documents, Mapping) else list(documents)
         all_triples = []
-        for index, (document, facts) in enumerate(zip(documents, self._decode(outputs, documents, threshold, top_k))):
+        decoded = self._decode(outputs, documents, threshold, top_k, evidence)
+        for index, (document, facts) in enumerate(zip(documents, decoded)):
             classes = [(fact.head, fact.tail, self._relation_index[fact.relation]) for fact in facts]
             triples = self.name_facts(facts, document)
             for triple, explanation in zip(triples, explain_facts(outputs, index, classes, num_support)):
@@ -349,10 +386,10 @@ class DocREIIProcessor(ProcessorMixin):
     def _name_support(self, support: Support, document: Mapping[str, Any]) -> dict[str, Any]:
         relations = [self.relations[relation] for relation in support.relations]
         return {
-            "head": _describe_entity(support.head, document["vertexSet"][support.head]),
+            "head": describe_entity(support.head, document["vertexSet"][support.head]),
             "relations": relations,
             "relation_names": [self.relation_names.get(relation, relation) for relation in relations],
-            "tail": _describe_entity(support.tail, document["vertexSet"][support.tail]),
+            "tail": describe_entity(support.tail, document["vertexSet"][support.tail]),
             "weight": support.weight,
         }
 
@@ -369,38 +406,15 @@ class DocREIIProcessor(ProcessorMixin):
         Returns:
             `list[dict]`, the highest score first, with `head` and `tail` (each `entity`, the index, `name` and `type`
             of its first mention, and all `mentions` with `name`, `sent_id` and `pos`), `relation` (id),
-            `relation_name`, and `score`, the probability of the relation against "no relation".
+            `relation_name`, `score`, the probability of the relation against "no relation", and `evidence`, the
+            sentences that state it.
         """
-        entities = [_describe_entity(index, mentions) for index, mentions in enumerate(document["vertexSet"])]
-        return [
-            {
-                "head": entities[fact.head],
-                "relation": fact.relation,
-                "relation_name": self.relation_names.get(fact.relation, fact.relation),
-                "tail": entities[fact.tail],
-                "score": fact.score,
-            }
-            for fact in sorted(facts, key=lambda fact: -fact.score)
-        ]
+        return named_triples(facts, document, self.relation_names)
 
     @property
     def model_input_names(self) -> list[str]:
         """`list[str]`: the inputs of the model."""
-        return ["input_ids", "attention_mask", "mention_positions", "mention_entities", "pair_mask"]
-
-
-def check_selection(threshold: float, top_k: int | None) -> None:
-    """
-    Checks `threshold` and `top_k`.
-
-    Raises:
-        `ValueError`: one of them is no number or out of range.
-    """
-    # A bool is a number in Python.
-    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 <= threshold < 1:
-        raise ValueError(f"`threshold` must be a number from 0 to below 1, got {quote(threshold)}")
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, numbers.Integral) or top_k < 1):
-        raise ValueError(f"`top_k` must be an integer of at least 1, got {quote(top_k)}")
+        return ["input_ids", "attention_mask", "mention_positions", "mention_entities", "pair_mask", "sentence_ids"]
 
 
 def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:
@@ -426,25 +440,6 @@ def _check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> l
         if not is_pair or not all(isinstance(kind, str) and not lone_surrogate(kind) for kind in types):
             raise ValueError(f"`candidate_types` must list pairs of types [head, tail], got {quote(types)}")
     return [list(types) for types in candidate_types]
-
-
-def _first_piece(encodings: BatchEncoding, document: int, character: int) -> int:
-    # A token of white space has no piece. The next piece stands for it, at the latest that of the closing marker.
-    while (position := encodings.char_to_token(document, character)) is None:
-        character += 1
-    return position
-
-
-def _describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "entity": index,
-        "name": mentions[0]["name"],
-        "type": mentions[0]["type"],
-        "mentions": [
-            {"name": mention["name"], "sent_id": mention["sent_id"], "pos": list(mention["pos"])}
-            for mention in mentions
-        ],
-    }
 
 
 __all__ = ["DocREIIProcessor"]

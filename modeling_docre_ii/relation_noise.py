@@ -44,12 +44,13 @@ def corrupt_relations(
     Gives a share of the pairs a wrong relation.
 
     A pair is chosen with the rate of its kind, and gets one class, drawn evenly from all that are wrong for it. Its
-    relations are right for it, or class 0 if it has none. Draws come from torch's global generator, which `set_seed`
-    seeds and a checkpoint keeps.
+    relations are right for it, or class 0 if it has none. Of the weights of `relation_embedding="soft"`, only a share
+    moves to that class, drawn from U(0, 1): such a matrix is seldom sure. Draws come from torch's global generator,
+    which `set_seed` seeds and a checkpoint keeps.
 
     Args:
-        relations (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
-            Entries of the relation matrix, class 0 for no relation.
+        relations (`torch.Tensor` of shape `(num_pairs, num_labels)`):
+            Entries of the relation matrix from [`read_relations`], class 0 for no relation.
         labels (`torch.BoolTensor` of shape `(num_pairs, num_labels)`):
             Relations that hold.
         document (`torch.LongTensor` of shape `(num_pairs,)`):
@@ -60,7 +61,7 @@ def corrupt_relations(
             Pairs that may be corrupted. Defaults to all.
 
     Returns:
-        `torch.BoolTensor` of shape `(num_pairs, num_labels)`. The input does not change.
+        `torch.Tensor` of shape `(num_pairs, num_labels)` and the type of `relations`. The input does not change.
     """
     if not len(relations):
         return relations
@@ -71,5 +72,7 @@ def corrupt_relations(
     is_noisy = torch.rand(len(relations), device=relations.device) < rates[document, is_positive.long()]
     if exposed is not None:
         is_noisy = is_noisy & exposed
-    noise = nn.functional.one_hot(drawn, relations.shape[-1]).bool()
+    noise = nn.functional.one_hot(drawn, relations.shape[-1]).to(relations.dtype)
+    if relations.is_floating_point():
+        noise = relations.lerp(noise, torch.rand_like(relations[:, :1]))
     return torch.where(is_noisy[:, None], noise, relations)

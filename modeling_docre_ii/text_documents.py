@@ -118,6 +118,28 @@ def document_of(given: Any) -> Any:
     return document | {"labels": given.get("labels")}
 
 
+def sentence_spans(text: str, sentences: Sequence[Sequence[str]]) -> list[Span]:
+    """
+    Returns the characters of every sentence of a plain text.
+
+    Args:
+        text (`str`):
+            The text.
+        sentences (`list[list[str]]`):
+            `sents` of its document from [`document_from_text`], which only loses white space.
+
+    Returns:
+        `list[tuple[int, int]]`: [start, end) of each sentence.
+    """
+    spans, end = [], 0
+    for tokens in sentences:
+        start = text.index(tokens[0], end)
+        for token in tokens:
+            end = text.index(token, end) + len(token)
+        spans.append((start, end))
+    return spans
+
+
 def check_text(title: Any, text: Any, entities: Any) -> None:
     """
     Checks a plain text that a model is to read, and its entities.

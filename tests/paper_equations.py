@@ -165,13 +165,21 @@ def inference_layer(layer, features, relations, kind="extended"):
     )
 
 
-def read_relations(logits, relation_embedding):
-    """Returns the classes of one pair that the relation matrix embeds."""
+def read_relations(logits, relation_embedding, temperature=1.0):
+    """Returns the classes of one pair that the relation matrix embeds, each with its weight."""
     logits = logits.tolist()
     if relation_embedding == "argmax":
-        return [logits.index(max(logits))]
+        return {logits.index(max(logits)): 1.0}
+    if relation_embedding == "soft":
+        weights = {r: 1 / (1 + math.exp((logits[0] - logits[r]) / temperature)) for r in range(1, len(logits))}
+        return {0: 1 - max(weights.values()), **weights}
     above = [index for index in range(1, len(logits)) if logits[index] > logits[0]]
-    return sorted(sorted(above, key=lambda index: -logits[index])[:4]) or [0]
+    return dict.fromkeys(sorted(sorted(above, key=lambda index: -logits[index])[:4]) or [0], 1.0)
+
+
+def embed_relations(module, weights):
+    """Sums the embeddings of the classes that are read for one pair."""
+    return sum(weight * module.relation_embeddings.weight[index] for index, weight in weights.items())
 
 
 def classify(module, feature, relation, base_logits, adds_base_logits):
@@ -186,9 +194,10 @@ def iterations(module, config, features, base_logits):
         features = {pair: linear(module.feature_projection, vector) for pair, vector in features.items()}
     logits, all_logits, all_relations = base_logits, [], []
     for _ in range(config.num_iterations):
-        classes = {pair: read_relations(logits[pair], config.relation_embedding) for pair in logits}
+        reading = config.relation_embedding, config.relation_temperature
+        classes = {pair: read_relations(logits[pair], *reading) for pair in logits}
         top_features = features
-        top_relations = {pair: module.relation_embeddings.weight[classes[pair]].sum(0) for pair in classes}
+        top_relations = {pair: embed_relations(module, classes[pair]) for pair in classes}
         for layer in module.layers:
             top_features, top_relations = inference_layer(layer, top_features, top_relations, config.cross_attention)
         previous, logits = logits, {}

@@ -126,7 +126,15 @@ class StageArguments:
             '\'{"num_train_epochs": 15, "learning_rate": 1e-4}\'.',
         },
     )
-
+    cross_fit_folds: int = field(
+        default=1,
+        metadata={
+            "help": "Let stage 2 learn from predictions on unseen documents: stage 1 is trained this many more times, "
+            "each without one share of the documents, and predicts that share. The base module stays as stage 1 left "
+            'it. Needs `"inference_features": "logits"` in `model_kwargs`. With 1, stage 2 learns from predictions on '
+            "the documents that its base was trained on."
+        },
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={
@@ -139,6 +147,7 @@ class StageArguments:
         if self.stages not in ([1], [2], [1, 2]):
             raise ValueError(f"`stages` must be 1, 2, or both, got {self.stages}")
         self.stage_2 = self.stage_2_changes
+        check_at_least(1, self, "cross_fit_folds")
 
     @property
     def stage_2_changes(self) -> dict[str, Any]:
@@ -190,6 +199,14 @@ class DataArguments:
         metadata={
             "metavar": "FILE",
             "help": "Documents to predict on. Without them, `do_predict` takes the validation documents.",
+        },
+    )
+    evidence: Literal["model", "rule", "none"] | None = field(
+        default=None,
+        metadata={
+            "help": "Where the evidence of predicted triples comes from. Default: the model if it was trained with an "
+            "`evidence_loss_weight`, otherwise a rule: the sentences that mention both entities, or else the first "
+            "one that mentions each."
         },
     )
     triples_dir: str | None = field(
@@ -339,6 +356,7 @@ class Arguments:
         card ([`CardArguments`]): Statements of the model card.
         training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in order.
         overwrite_output_dir (`bool`): Whether to remove a training that the output folder holds.
+        cross_fit_folds (`int`): Number of bases that predict documents they have not seen, for stage 2; 1 for none.
     """
 
     model: ModelArguments
@@ -346,6 +364,7 @@ class Arguments:
     card: CardArguments
     training: dict[int, DocREIITrainingArguments]
     overwrite_output_dir: bool = False
+    cross_fit_folds: int = 1
 
     @property
     def last(self) -> DocREIITrainingArguments:

@@ -21,8 +21,7 @@ _METRICS = [
     "calibrated_f1",
     "cross_calibrated_f1",
     "infer_cross_calibrated_f1",
-    # The model predicts no evidence.
-    *(f"{group}{score}" for group in SCORE_GROUPS if group != "evidence_" for score in ("f1", "precision", "recall")),
+    *(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")),
 ]
 
 

@@ -194,11 +194,26 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
         # Both concern stage 2, also if they are given for both stages.
         training[1].freeze_base = training[1].push_to_hub = False
+    if stage_args.cross_fit_folds > 1 and training_args.do_train:
+        _check_cross_fit(model_args, training)
+        training[2].freeze_base = True
     for args in training.values():
         if not args.do_train:
             # With an `eval_strategy`, which is for training, transformers switches `do_eval` on.
             args.do_eval, args.eval_strategy = given.do_eval, IntervalStrategy.NO
-    return Arguments(model_args, data_args, card_args, training, stage_args.overwrite_output_dir)
+    return Arguments(
+        model_args, data_args, card_args, training, stage_args.overwrite_output_dir, stage_args.cross_fit_folds
+    )
+
+
+def _check_cross_fit(model_args: ModelArguments, training: dict[int, DocREIITrainingArguments]) -> None:
+    if len(training) != 2:
+        raise ValueError("`cross_fit_folds` needs both stages, set `stages: [1, 2]`")
+    if model_args.config_fields.get("inference_features") != "logits":
+        raise ValueError(
+            "`cross_fit_folds`: the bases of different folds have different features, so that the inference module "
+            'can read only their logits: set `"inference_features": "logits"` in `model_kwargs`'
+        )
 
 
 def parse_data_arguments(argv: list[str], description: str | None = None, prog: str = "docre-ii") -> DataArguments:
@@ -217,13 +232,33 @@ def parse_data_arguments(argv: list[str], description: str | None = None, prog: 
         `ValueError`: the file cannot be read, a name is unknown, a value is malformed or out of range, or a path does
             not exist.
     """
-    parser = ArgumentParser((DataArguments,), description, prog)
+    return parse_some_arguments((DataArguments,), argv, description, prog)[0]
+
+
+def parse_some_arguments(
+    classes: tuple[type, ...], argv: list[str], description: str | None = None, prog: str = "docre-ii"
+) -> tuple[Any, ...]:
+    """
+    Reads the arguments of a command that is not a run.
+
+    Args:
+        classes (`tuple[type]`):
+            The dataclasses of the arguments.
+        argv, description, prog: As for [`parse_data_arguments`].
+
+    Returns:
+        `tuple`: an instance of each class.
+
+    Raises:
+        `ValueError`: as for [`parse_data_arguments`].
+    """
+    parser = ArgumentParser(classes, description, prog)
     if argv and not argv[0].startswith("-"):
-        of_data = {field.name for field in fields(DataArguments)}
-        values = {name: value for name, value in read_configuration(argv[0]).items() if name in of_data}
+        known = {field.name for kind in classes for field in fields(kind)}
+        values = {name: value for name, value in read_configuration(argv[0]).items() if name in known}
         argv = as_arguments(values) + argv[1:]
     parser.parse_args(argv)  # suggests a name for an unknown argument
-    return parser.parse_args_into_dataclasses(argv)[0]
+    return parser.parse_args_into_dataclasses(argv)
 
 
 def short_usage(prog: str) -> str:

@@ -12,7 +12,7 @@ from dataset_scripts.corpus import Corpus
 from ..evaluation.error_report import write_error_report
 from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
-from ..training.predictions import unpack_facts
+from ..training.predictions import unpack_with_evidence
 
 
 _FILES = {"validation": "report.html", "test": "report_test.html"}
@@ -24,6 +24,7 @@ def write_report(
     split: str,
     documents: Sequence[Mapping[str, Any]],
     predictions: Sequence[np.ndarray],
+    evidence: str | None = None,
 ) -> Path:
     """
     Writes a page with the documents of a split and their predicted triples.
@@ -39,13 +40,15 @@ def write_report(
             The documents of the split, with or without labels.
         predictions (`list[np.ndarray]`):
             Packed predictions of the base module and of every iteration, as [`DocREIITrainer`] returns them.
+        evidence (`str`, *optional*):
+            Where their evidence comes from, see [`unpack_with_evidence`].
 
     Returns:
         `Path`: the file.
     """
     documents = _with_unique_titles(documents)
     path, names = Path(output_dir) / _FILES[split], iteration_names(len(predictions))
-    facts = [unpack_facts(packed, corpus.relations, len(documents)) for packed in predictions]
+    facts = [unpack_with_evidence(packed, corpus.relations, documents, evidence) for packed in predictions]
     write_error_report(
         path,
         documents,

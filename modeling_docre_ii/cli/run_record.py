@@ -70,11 +70,14 @@ class RunRecord:
             The stages whose model is saved.
         is_finished (`bool`, *optional*, defaults to `False`):
             Whether the run has come to its end.
+        finished_folds (`list[int]`):
+            The folds of a cross-fit whose predictions are saved.
     """
 
     identity: dict[str, Any]
     finished_stages: list[int] = field(default_factory=list)
     is_finished: bool = False
+    finished_folds: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> "RunRecord | None":
@@ -93,6 +96,11 @@ class RunRecord:
         """Records in the run's `folder` that the model of a stage is in `stage_dir`."""
         list_files(stage_dir, "*")
         self.finished_stages = sorted({*self.finished_stages, number})
+        self.write(folder)
+
+    def finish_fold(self, fold: int, folder: str) -> None:
+        """Records in the run's `folder` that the predictions of a fold are saved."""
+        self.finished_folds = sorted({*self.finished_folds, fold})
         self.write(folder)
 
     def finish(self, folder: str) -> None:
@@ -141,6 +149,7 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
     for stage_2 in others:
         identity |= {f"stage_2.{name}": value for name, value in stage_2.items() if value != first[name]}
     identity["stages"] = list(arguments.training)
+    identity["cross_fit_folds"] = arguments.cross_fit_folds
     return identity
 
 

@@ -1,9 +1,12 @@
 """The stages that a run trains, and the model or checkpoint that each starts from."""
 
+import copy
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..training.arguments import DocREIITrainingArguments
 from ..training.checkpoints import flaw_of_checkpoint, flaw_of_files, last_whole_checkpoint
@@ -27,15 +30,23 @@ class Stage:
             The encoder or the checkpoint it starts from.
         checkpoint (`str`, *optional*):
             A checkpoint of this stage to resume from.
+        fold (`int`, *optional*):
+            For a base that is trained without one share of the documents: the share, counted from 0.
     """
 
     number: int
     args: DocREIITrainingArguments
     start: str
     checkpoint: str | None = None
+    fold: int | None = None
+
+    def __str__(self) -> str:
+        return f"stage {self.number}" if self.fold is None else f"stage {self.number}, fold {self.fold + 1}"
 
 
-def stages_of(arguments: Arguments, finished: Collection[int] = ()) -> list[Stage]:
+def stages_of(
+    arguments: Arguments, finished: Collection[int] = (), finished_folds: Collection[int] = ()
+) -> list[Stage]:
     """
     Returns the stages of a run, without those that a resumed run has finished.
 
@@ -46,9 +57,11 @@ def stages_of(arguments: Arguments, finished: Collection[int] = ()) -> list[Stag
             All arguments of the run.
         finished (`Collection[int]`, *optional*):
             The stages that the run has finished before.
+        finished_folds (`Collection[int]`, *optional*):
+            The folds of a cross-fit that it has finished before.
 
     Returns:
-        `list[Stage]`
+        `list[Stage]`: with `cross_fit_folds`, the bases of the folds come between stage 1 and stage 2.
 
     Raises:
         `ValueError`: the checkpoint to resume from is not complete, or its precision does not work here.
@@ -64,7 +77,28 @@ def stages_of(arguments: Arguments, finished: Collection[int] = ()) -> list[Stag
     if len(training) == 2:
         # Stage 2 starts from the model of stage 1, of this run or the resumed one.
         stages[-1].start = training[1].output_dir
+    if arguments.cross_fit_folds > 1 and stages[-1].checkpoint is None:
+        folds = [fold for fold in range(arguments.cross_fit_folds) if first == 1 or fold not in finished_folds]
+        is_resumed = first == 2
+        stages[-1:-1] = [_stage_of_fold(training[1], start, fold, is_resumed) for fold in folds]
     return stages
+
+
+def fold_folder(stage_1_dir: str, fold: int) -> str:
+    """Returns the folder of a fold of a cross-fit, `stage_1/fold_1` for fold 0."""
+    return os.path.join(stage_1_dir, f"fold_{fold + 1}")
+
+
+def _stage_of_fold(args: DocREIITrainingArguments, start: str, fold: int, is_resumed: bool) -> Stage:
+    """A stage 1 without evaluation: all of its documents are known, and its last weights are used."""
+    args = copy.copy(args)
+    args.output_dir = fold_folder(args.output_dir, fold)
+    args.do_eval = args.load_best_model_at_end = args.calibrate_threshold = False
+    args.eval_strategy, args.save_total_limit = IntervalStrategy.NO, 1
+    if args.save_strategy == SaveStrategy.BEST:
+        args.save_strategy = SaveStrategy.EPOCH
+    checkpoint = last_whole_checkpoint(args.output_dir)[0] if is_resumed else None
+    return Stage(1, args, start, checkpoint, fold)
 
 
 def reuse_precision_of_stages(

@@ -97,7 +97,7 @@ def load_model(
         **decoding,
     )
     modules = "base module" if stage.number == 1 else "base and inference module"
-    logger.info("stage %d: a new %s on the encoder %s", stage.number, modules, stage.start)
+    logger.info("%s: a new %s on the encoder %s", stage, modules, stage.start)
     config_kwargs = model_args.config_fields | ({"num_iterations": 0} if stage.number == 1 else {})
     model = DocREIIForRelationExtraction.from_encoder_pretrained(
         path, processor=processor, encoder_kwargs=model_args.encoder_changes, **config_kwargs
@@ -145,9 +145,9 @@ def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: A
     if stage.number == 1 and has_inference:
         raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
     if stage.number == 1 or has_inference:
-        logger.info("stage %d: the model of %s, trained further", stage.number, path)
+        logger.info("%s: the model of %s, trained further", stage, path)
         return DocREIIForRelationExtraction.from_pretrained(path, **changes)
-    logger.info("stage %d: a new inference module on the base module of %s", stage.number, path)
+    logger.info("%s: a new inference module on the base module of %s", stage, path)
     return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.config_fields, **changes)
 
 

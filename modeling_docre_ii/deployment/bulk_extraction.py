@@ -1,7 +1,7 @@
 """Bulk extraction: triples of a corpus of any size as Parquet files, resumable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..documents import DocumentError, check_document
+from ..evidence import evidence_source
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
@@ -59,6 +60,7 @@ def extract_to_parquet(
     documents_per_shard: int = 500,
     batch_size: int = 8,
     bf16: bool = False,
+    evidence: str | None = None,
     process_index: int | None = None,
     num_processes: int | None = None,
 ) -> ExtractedTriples:
@@ -90,6 +92,9 @@ def extract_to_parquet(
         bf16 (`bool`, *optional*, defaults to `False`):
             Whether the model runs under autocast to bfloat16. On a CPU it does only if bf16 works there and is faster
             than float32. The first process decides for all shards.
+        evidence (`str`, *optional*):
+            Where the evidence of a triple comes from: the `"model"`, a `"rule"` or `"none"`. Defaults to the model if
+            it was trained with an `evidence_loss_weight`, and to the rule otherwise.
         process_index, num_processes (`int`, *optional*):
             Index of this process and number of processes, as in a job array. Default to those of accelerate.
 
@@ -100,12 +105,12 @@ def extract_to_parquet(
         [`DocumentError`]: a document is malformed. The message has its index and title. The shards before it are
             written.
         `FileExistsError`: the folder holds triples of other documents, of another model, of shards of another size or
-            with another `bf16`, copies of shards, or was started in bf16, which this CPU cannot run.
+            with another `bf16` or `evidence`, copies of shards, or was started in bf16, which this CPU cannot run.
         [`FolderInUseError`]: another extraction is writing into the folder.
         [`NonFiniteLogitsError`]: the model gives NaN or infinite logits. The message names the document.
         `OSError`: a file cannot be read or written. The message names it.
         `ValueError`: there are no documents or only one, the processor is of another model, a number is out of range,
-            or only one of `process_index` and `num_processes` is given.
+            there is no such evidence, or only one of `process_index` and `num_processes` is given.
 
     Example:
 
@@ -133,12 +138,12 @@ def extract_to_parquet(
     # The pipeline finds the device of a model with a device map itself, and raises if one is given.
     device = None if getattr(model, "hf_device_map", None) else model.device
     extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)
-    folder = Path(folder)
+    folder, source = Path(folder), evidence_source(evidence, model.config)
     trial = None
     if bf16 and model.device.type == "cpu":
         # All processes of a launch must take part, so this comes before the folder is read.
         trial = try_bf16_in_all_processes() if is_launched else try_bf16()
-    run = describe_run(model, processor, documents, documents_per_shard, bf16)
+    run = describe_run(model, processor, documents, documents_per_shard, bf16, source)
     with lock_shards(folder, run, process_index, num_processes):
         should_log = process_index == 0
         run = settle_precision(run, folder, description_of_a_shard(folder), trial, should_log)
@@ -156,7 +161,7 @@ def extract_to_parquet(
                 indices = run.documents_of(shard)
                 read = [_read(documents[index], index) for index in indices]
                 with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
-                    triples = _predict(extractor, read, indices, batch_size)
+                    triples = _predict(extractor, read, indices, batch_size, source)
                 finished[shard] = _write_shard(folder, run, shard, read, triples)
                 progress.update(len(indices))
         there = finished_shards(folder, run, known=finished)
@@ -168,9 +173,9 @@ def extract_to_parquet(
     )
 
 
-def _read(given: Mapping[str, Any], index: int) -> dict[str, Any]:
+def _read(given: Mapping[str, Any], index: int) -> EncodedDocument:
     try:
-        return read_document(given).document
+        return read_document(given)
     except DocumentError as error:
         raise DocumentError(f"documents[{index}]: {error}") from None
 
@@ -184,17 +189,18 @@ def _check(document: Mapping[str, Any], index: int) -> None:
 
 def _predict(
     extractor: DocumentRelationExtractionPipeline,
-    documents: list[dict[str, Any]],
+    documents: list[EncodedDocument],
     indices: Sequence[int],
     batch_size: int,
+    evidence: str,
 ) -> list[list[dict[str, Any]]]:
     """Predicts triples of documents, encoded together and batched by length."""
     try:
-        encoded = extractor.processor(documents)
+        encoded = extractor.processor([read.document for read in documents])
     except DocumentError:
         # The processor has named the title. Documents of this run also have an index.
-        for document, index in zip(documents, indices):
-            _check(document, index)
+        for read, index in zip(documents, indices):
+            _check(read.document, index)
         raise
     features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
     # The longest first: documents that are too long for the memory of the device fail at once.
@@ -202,8 +208,8 @@ def _predict(
     triples: list[list[dict[str, Any]]] = [[] for _ in documents]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        inputs = [EncodedDocument(documents[index], features=features[index]) for index in batch]
-        for index, rows in zip(batch, extractor.forward({"encoded": inputs})["triples"]):
+        inputs = [replace(documents[index], features=features[index]) for index in batch]
+        for index, rows in zip(batch, extractor.forward({"encoded": inputs}, evidence=evidence)["triples"]):
             triples[index] = rows
     return triples
 
@@ -212,14 +218,14 @@ def _write_shard(
     folder: Path,
     run: ExtractionRun,
     shard: int,
-    documents: list[dict[str, Any]],
+    documents: list[EncodedDocument],
     triples: list[list[dict[str, Any]]],
 ) -> int:
     indices = run.documents_of(shard)
     rows = [
         {
             "document": index,
-            "title": document["title"],
+            "title": read.document["title"],
             "head": triple["head"]["entity"],
             "head_name": triple["head"]["name"],
             "head_type": triple["head"]["type"],
@@ -229,8 +235,10 @@ def _write_shard(
             "tail_name": triple["tail"]["name"],
             "tail_type": triple["tail"]["type"],
             "score": triple["score"],
+            "evidence": triple["evidence"],
+            "evidence_spans": triple.get("evidence_spans"),
         }
-        for index, document, triples_of_document in zip(indices, documents, triples)
+        for index, read, triples_of_document in zip(indices, documents, triples)
         for triple in triples_of_document
     ]
     write_shard(folder, run, shard, rows)

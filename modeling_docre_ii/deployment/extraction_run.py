@@ -39,6 +39,7 @@ class ExtractionRun:
         documents_per_shard (`int`): Number of documents of a shard; the last may have fewer.
         bf16 (`bool`): Whether the model runs under autocast to bfloat16.
         bf16_requested (`bool`): Whether this was requested. On a CPU, bf16 can be requested and not used.
+        evidence (`str`): Where the evidence of the triples comes from.
     """
 
     model: str
@@ -47,6 +48,7 @@ class ExtractionRun:
     documents_per_shard: int
     bf16: bool
     bf16_requested: bool
+    evidence: str
 
     @property
     def num_shards(self) -> int:
@@ -76,6 +78,7 @@ def describe_run(
     documents: Sequence[Mapping[str, Any]],
     documents_per_shard: int,
     bf16: bool = False,
+    evidence: str = "rule",
 ) -> ExtractionRun:
     """
     Describes a bulk extraction, the same in every process and at every start.
@@ -83,6 +86,8 @@ def describe_run(
     Args:
         model, processor, documents, documents_per_shard, bf16:
             As for [`extract_to_parquet`].
+        evidence (`str`, *optional*, defaults to `"rule"`):
+            Where the evidence of the triples comes from.
 
     Returns:
         [`ExtractionRun`]: with `bf16` as requested, which [`settle_precision`] may change.
@@ -94,6 +99,7 @@ def describe_run(
         documents_per_shard=documents_per_shard,
         bf16=bf16,
         bf16_requested=bf16,
+        evidence=evidence,
     )
 
 

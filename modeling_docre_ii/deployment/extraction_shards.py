@@ -32,6 +32,8 @@ COLUMNS = pa.schema(
         "tail_name": pa.string(),
         "tail_type": pa.string(),
         "score": pa.float32(),
+        "evidence": pa.list_(pa.int32()),
+        "evidence_spans": pa.list_(pa.list_(pa.int64())),
     }
 )
 

@@ -12,7 +12,9 @@ from transformers.utils import CONFIG_NAME
 from ..configuration_docre_ii import DocREIIConfig
 from ..document_encoding import MentionAttention, check_token_ids, encode_documents
 from ..entity_pairs import require_pair_inputs
+from ..evidence import sentence_shares, should_output_evidence
 from ..model_outputs import DocREIIOutput
+from ..pair_features import pool_attention
 
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class DocREIIONNXModel:
     A model exported by [`export_onnx`], for inference with onnxruntime.
 
     It takes the inputs of [`DocREIIForRelationExtraction`], as tensors on the CPU, reads long documents through the
-    same windows, and returns a [`DocREIIOutput`] with `logits`, `base_logits` and `iteration_logits`.
+    same windows, and returns a [`DocREIIOutput`] with `logits`, `base_logits`, `iteration_logits` and
+    `sentence_shares`.
 
     Args:
         encoder, relations (`onnxruntime.InferenceSession`):
@@ -96,12 +99,14 @@ class DocREIIONNXModel:
         mention_entities: torch.LongTensor | None = None,
         pair_mask: torch.BoolTensor | None = None,
         output_attentions: bool = False,
+        sentence_ids: torch.LongTensor | None = None,
+        output_evidence: bool | None = None,
     ) -> DocREIIOutput:
         r"""
         Runs the exported graphs.
 
         Args:
-            input_ids, attention_mask, mention_positions, mention_entities, pair_mask:
+            input_ids, attention_mask, mention_positions, mention_entities, pair_mask, sentence_ids, output_evidence:
                 See [`DocREIIForRelationExtraction`].
             output_attentions (`bool`, *optional*, defaults to `False`):
                 Must be `False`: the exported graphs return none.
@@ -110,7 +115,7 @@ class DocREIIONNXModel:
             [`DocREIIOutput`]
 
         Raises:
-            `ValueError`: an input is missing, or `output_attentions` is set.
+            `ValueError`: an input is missing, `output_attentions` is set, or `output_evidence` without `sentence_ids`.
         """
         if output_attentions:
             raise ValueError(
@@ -135,10 +140,20 @@ class DocREIIONNXModel:
             mention_entities=mention_entities,
             pair_mask=pair_mask.bool(),
         )
+        shares = None
+        if should_output_evidence(output_evidence, sentence_ids, self.config):
+            # The exported encoder returns the attention that evidence is read from.
+            attention = pool_attention(encoding.mention_attention, mention_entities, pair_mask.shape[1])
+            shares = sentence_shares(attention, sentence_ids)
         if not iterations:
-            return DocREIIOutput(logits=base_logits, base_logits=base_logits)
+            return DocREIIOutput(logits=base_logits, base_logits=base_logits, sentence_shares=shares)
         iteration_logits = tuple(iterations[0])
-        return DocREIIOutput(logits=iteration_logits[-1], base_logits=base_logits, iteration_logits=iteration_logits)
+        return DocREIIOutput(
+            logits=iteration_logits[-1],
+            base_logits=base_logits,
+            iteration_logits=iteration_logits,
+            sentence_shares=shares,
+        )
 
 
 class _Encoder:

@@ -22,19 +22,24 @@ FREQUENCY_GROUPS = {"10 most frequent": 10, "rank 11 to 30": 30, "from rank 31":
 CorpusFact = tuple[int, int, int, str]
 
 
+class _Prediction(NamedTuple):
+    score: float | None
+    evidence: list[int]
+
+
 class _Facts(NamedTuple):
     """
     The facts of all documents.
 
     Args:
         gold: Gold facts and their evidence.
-        predicted: For each iteration, predicted facts and their scores.
+        predicted: For each iteration, predicted facts, their scores and their evidence.
         uncounted: Document, head and tail of the pairs that do not count; `None` if no document lists such pairs.
         has_gold: Whether any document has labels.
     """
 
     gold: dict[CorpusFact, list[int]]
-    predicted: list[dict[CorpusFact, float | None]]
+    predicted: list[dict[CorpusFact, _Prediction]]
     uncounted: set[tuple[int, int, int]] | None
     has_gold: bool
 
@@ -154,7 +159,11 @@ def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[It
     for rows in predictions:
         by_document = match_predictions(rows, documents).by_document
         predicted.append(
-            {(index, *fact): _score(row) for index, facts in enumerate(by_document) for fact, row in facts.items()}
+            {
+                (index, *fact): _prediction(row)
+                for index, facts in enumerate(by_document)
+                for fact, row in facts.items()
+            }
         )
     gold = {
         (index, *fact): sorted({sentence for label in labels for sentence in label.get("evidence") or ()})
@@ -167,9 +176,9 @@ def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[It
     return _Facts(gold, predicted, uncounted, has_gold=bool(gold))
 
 
-def _score(row: Mapping[str, Any]) -> float | None:
+def _prediction(row: Mapping[str, Any]) -> _Prediction:
     score = row.get("score")
-    return None if score is None else round(float(score), 4)
+    return _Prediction(None if score is None else round(float(score), 4), sorted({*(row.get("evidence") or ())}))
 
 
 def _relation_frequencies(documents: Iterable[Mapping[str, Any]]) -> Counter[str]:
@@ -199,6 +208,8 @@ def _inter_sentence_test(documents: Sequence[Mapping[str, Any]]) -> Callable[[Co
 
 def _triple(fact: CorpusFact, facts: _Facts, iterations: Sequence[str], is_inter: bool) -> dict[str, Any]:
     found = [index for index, predicted in enumerate(facts.predicted) if fact in predicted]
+    # Of the last iteration that predicted it.
+    score, evidence = facts.predicted[found[-1]][fact] if found else (None, [])
     return {
         "h": fact[1],
         "t": fact[2],
@@ -209,9 +220,9 @@ def _triple(fact: CorpusFact, facts: _Facts, iterations: Sequence[str], is_inter
         "vanished": any(index + 1 not in found for index in found if index + 1 < len(iterations)),
         "history": _history(found, iterations),
         "inter": is_inter,
-        # Of the last iteration that predicted it.
-        "score": facts.predicted[found[-1]][fact] if found else None,
+        "score": score,
         "evidence": facts.gold.get(fact, []),
+        "predicted_evidence": evidence,
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ DOCRED_CITATION = """\
     pages = "764--777",
 }
 """
+
+_EVIDENCE_SCORES = ("evidence_f1", "correct_evidence_f1")
 
 # Head name, tail name and relation: what makes a fact "seen in training".
 NamedFact = tuple[str, str, str]
@@ -99,6 +102,9 @@ def count_facts(
       official script counts them: all that is predicted counts, also for a wrong fact; a correct sentence is in the
       evidence of the same gold fact. Of a repeated prediction, the first counts. Of a repeated label, the sentences of
       both count as gold, and those of the last one are correct.
+    - `correct_evidence_f1` (if a correct prediction has gold evidence, and a prediction has evidence): evidence
+      sentences of the correctly predicted facts that have gold evidence. A fact without gold evidence was not
+      annotated, so its evidence is neither right nor wrong. Of a repeated label, the sentences of both are gold.
     - `filtered_f1`, `filtered_intra_f1`, `filtered_inter_f1` (if a document has the key `uncounted`): facts that are
       not on a pair of `uncounted`. In CDR these are the pairs that papers leave out by MeSH's hypernyms.
 
@@ -151,9 +157,9 @@ def count_facts(
         name: rows_of_name
         for name, rows_of_name in counts.items()
         if (is_filtered or not name.startswith("filtered_"))
-        and (name not in ("infer_f1", "evidence_f1") or rows_of_name[:, 2].any())
+        and (name not in ("infer_f1", *_EVIDENCE_SCORES) or rows_of_name[:, 2].any())
         # A system that predicts no evidence has no score for it.
-        and (name != "evidence_f1" or rows_of_name[:, 1].any())
+        and (name not in _EVIDENCE_SCORES or rows_of_name[:, 1].any())
     }
 
 
@@ -251,6 +257,14 @@ def _count_document(
         sum(len({*_evidence(gold[fact][-1])} & {*_evidence(predicted[fact])}) for fact in correct),
         sum(len({*_evidence(prediction)}) for prediction in predicted.values()),
         sum(len(_evidence(label)) for labels in gold.values() for label in labels),
+        0,
+    ]
+    annotated = {fact: {*chain.from_iterable(map(_evidence, gold[fact]))} for fact in correct}
+    of_annotated = [(sentences, {*_evidence(predicted[fact])}) for fact, sentences in annotated.items() if sentences]
+    counts["correct_evidence_f1"] = [
+        sum(len(sentences & found) for sentences, found in of_annotated),
+        sum(len(found) for _, found in of_annotated),
+        sum(len(sentences) for sentences, _ in of_annotated),
         0,
     ]
     return counts

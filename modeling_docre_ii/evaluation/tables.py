@@ -16,7 +16,9 @@ SCORE_GROUPS = {
     "intra_": "intra-sentence",
     "inter_": "inter-sentence",
     "infer_": "Infer",
-    "evidence_": "evidence",
+    "evidence_": "evidence, as the official scorer counts it",
+    "correct_evidence_": "evidence of correct, annotated facts",
+    "rule_correct_evidence_": "the same, found by the rule",
     "filtered_": "filtered: without uncounted pairs",
     "filtered_intra_": "filtered, intra-sentence",
     "filtered_inter_": "filtered, inter-sentence",
@@ -121,6 +123,26 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
         name = SCORE_GROUPS[score.removesuffix("f1")]
         rows.append((name, *values, f"{result['difference']:+.2f}", interval, f"{result['p_value']:.3f}"))
     return _layout(rows)
+
+
+def evidence_table(title: str, num_facts: int, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """
+    Returns a table of the evidence that several ways find on the same facts.
+
+    Args:
+        title (`str`):
+            Which facts.
+        num_facts (`int`):
+            How many facts with annotated evidence.
+        rows (`dict[str, dict[str, float]]`):
+            Scores by the name of the way, from [`score_evidence`].
+    """
+    head = (f"evidence, {title}: {counted(num_facts, 'annotated fact')}", "F1", "precision", "recall")
+    named = (
+        (name, *_percent(*(scores.get(score) for score in ("f1", "precision", "recall"))))
+        for name, scores in rows.items()
+    )
+    return _layout([head, *named])
 
 
 def iteration_table(metrics: Mapping[str, float], names: Sequence[str]) -> str:

@@ -106,12 +106,7 @@ def make_model_card(
         dataset_names = dataset_names or [corpus.name]
         dataset_ids = dataset_ids or ([corpus.hub_id] if corpus.hub_id else [])
     base_model = base_model if is_hub_id(base_model) else None
-    # DocRE-II predicts no evidence, so its score there would be 0.
-    all_scores = {
-        split: {name: score for name, score in scores.items() if not name.startswith("evidence_")}
-        for split, scores in record.scores.items()
-        if "f1" in scores
-    }
+    all_scores = {split: scores for split, scores in record.scores.items() if "f1" in scores}
     title = Path(model_id).name or model_id
     results = _eval_results(all_scores, record.counts, dataset_names, dataset_ids, dataset_configs)
     card_data = ModelCardData(
@@ -144,6 +139,7 @@ def make_model_card(
         pipeline_snippet=pipeline_snippet(model_id, example, is_on_hub),
         output=None if model is None or processor is None else example_output(model, processor, example),
         types_sentence=types_sentence(record.entity_types, candidate_types, getattr(processor, "mark_types", None)),
+        finds_evidence=config.evidence_loss_weight > 0,
         is_explained=bool(config.num_iterations) and config.cross_attention == "extended",
         scores=score_table(all_scores, record.counts),
         choice_sentence=choice_sentence(last, all_scores),

@@ -33,6 +33,9 @@ class DocREIITrainingArguments(TrainingArguments):
             module.
         warmup_steps (`float`, *optional*, defaults to 0.06):
             Linear warm-up: a share of all steps below 1, a number of steps otherwise. A linear decay to 0 follows.
+        ema_decay (`float`, *optional*, defaults to 0.0):
+            Keep a moving average of the weights, of which each step keeps this share, and evaluate and save it in
+            place of the weights ([`AveragingTrainer`]). A decay of 0.99 averages over about 100 steps. 0 keeps none.
         max_tokens_per_batch (`int`, *optional*):
             Largest number of tokens of a batch on a device, padding included. With this or `max_pairs_per_batch`,
             batches hold documents of similar size ([`BudgetBatchSampler`]), at most `per_device_train_batch_size` or
@@ -70,6 +73,13 @@ class DocREIITrainingArguments(TrainingArguments):
     )
     warmup_steps: float = field(
         default=0.06, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
+    )
+    ema_decay: float = field(
+        default=0.0,
+        metadata={
+            "help": "Evaluate and save a moving average of the weights, of which each step keeps this share, such as "
+            "0.99. 0: no average."
+        },
     )
     max_tokens_per_batch: int | None = field(
         default=None, metadata={"help": "Largest number of tokens of a batch on a device, padding included."}
@@ -111,6 +121,8 @@ class DocREIITrainingArguments(TrainingArguments):
         )
         rates = ("learning_rate", "encoder_learning_rate", "base_learning_rate", "weight_decay")
         check_at_least(0, self, "num_train_epochs", "dataloader_num_workers", "seed", *rates)
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"`ema_decay` must lie in [0, 1), got {self.ema_decay}")
         # `accelerate launch --mixed_precision bf16` requests it in the environment.
         self.bf16: bool = self.mixed_precision == "bf16"
         self.requested_precision = self.precision

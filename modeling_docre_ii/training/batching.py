@@ -199,18 +199,25 @@ def without_repeated(batch: Mapping[str, torch.Tensor], state: GradientState) ->
             State of the dataloader of the batch.
 
     Returns:
-        `Mapping`: the batch, with a `pair_mask` of `False` and `labels` of -100 for such documents.
+        `Mapping`: the batch, with a `pair_mask` of `False`, and `labels` and `evidence` of -100, for such documents.
     """
     if not state.end_of_dataloader:
         return batch
     num_own = _num_own_documents(state.active_dataloader, len(batch["pair_mask"]))
-    fillers = {"pair_mask": False, "labels": -100}
+    fillers = {"pair_mask": False, "labels": -100, "evidence": -100}
     return {
         name: torch.cat([values[:num_own], torch.full_like(values[num_own:], fillers[name])])
         if name in fillers
         else values
         for name, values in batch.items()
     }
+
+
+def count_annotated(batch: Mapping[str, Any]) -> torch.Tensor:
+    """Counts the facts of a batch that have annotated evidence."""
+    if "evidence" not in batch:
+        return torch.zeros((), dtype=torch.long, device=batch["pair_mask"].device)
+    return (batch["evidence"] >= 0).any(-1).sum()
 
 
 def _num_own_documents(dataloader: DataLoader, num_documents: int) -> int:
@@ -239,4 +246,4 @@ def _halved(batches: list[list[int]], count: int) -> list[list[int]]:
     return batches
 
 
-__all__ = ["BudgetBatchSampler", "budget_sampler", "document_sizes", "without_repeated"]
+__all__ = ["BudgetBatchSampler", "budget_sampler", "count_annotated", "document_sizes", "without_repeated"]

@@ -15,7 +15,7 @@ from ..evaluation.submission import to_submission
 from ..evaluation.tables import iteration_names
 from ..utils.atomic_write import atomic_write
 from .calibration import NUM_FOLDS, ScoredPredictions, best_threshold, held_out_shifts, shifted_scores
-from .predictions import unpack_facts
+from .predictions import has_model_evidence, unpack_facts, unpack_with_evidence
 
 
 _SCORES_OF_ITERATIONS = (
@@ -46,6 +46,9 @@ def make_compute_metrics(
     thresholds of [`held_out_predictions`]. If documents have `uncounted` pairs, every F1 also comes with a
     `filtered_f1` without them, and both calibrated ones are the filtered ones.
 
+    If labels have evidence, so have predictions: from the model if it was trained to find evidence, and then
+    `rule_correct_evidence_f1` is the score of the rule on the same facts; otherwise from the rule.
+
     Args:
         documents (`Sequence[dict]`):
             The validation documents with labels, by document index.
@@ -57,9 +60,10 @@ def make_compute_metrics(
             Facts of the distantly supervised training set, for its Ign F1.
     """
     ignored = ignored_pairs(documents)
+    has_evidence = any(label.get("evidence") for document in documents for label in document.get("labels") or ())
 
     def scores_of(packed: np.ndarray, label_ids: np.ndarray) -> dict[str, float]:
-        facts = unpack_facts(packed, relations, len(documents))
+        facts = unpack_with_evidence(packed, relations, documents, None if has_evidence else "none")
         scores = score_facts(to_submission(facts, documents), documents, train_facts, distant_facts)
         _, scores["calibrated_f1"] = best_threshold(*scored_predictions(packed, label_ids, ignored))
         held_out = unpack_facts(held_out_predictions(packed, documents, relations), relations, len(documents))
@@ -73,6 +77,12 @@ def make_compute_metrics(
         label_ids = np.asarray(prediction.label_ids)
         all_scores = [scores_of(packed, label_ids) for packed in prediction.predictions]
         metrics = dict(all_scores[-1])
+        if has_evidence and has_model_evidence(prediction.predictions[-1]):
+            by_rule = unpack_with_evidence(prediction.predictions[-1], relations, documents, "rule")
+            scores = score_facts(to_submission(by_rule, documents), documents)
+            metrics |= {
+                f"rule_{name}": score for name, score in scores.items() if name.startswith("correct_evidence_")
+            }
         if len(all_scores) > 1:
             for name, scores in zip(iteration_names(len(all_scores)), all_scores):
                 metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}

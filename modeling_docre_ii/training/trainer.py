@@ -14,7 +14,7 @@ from transformers import EvalPrediction, PreTrainedModel
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ..data_collator import DataCollatorForRelationExtraction
-from ..decoding import MAX_LABELS_PER_PAIR, check_finite, predicted_facts
+from ..decoding import check_finite
 from ..documents import name_of
 from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
@@ -28,15 +28,15 @@ from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
-from .batching import budget_sampler, without_repeated
+from .averaging import AveragingTrainer
+from .batching import budget_sampler, count_annotated, without_repeated
 from .calibration import ScoredPredictions, move_threshold
-from .checkpoints import WholeCheckpointTrainer
 from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
 from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
-from .predictions import pack_facts
+from .predictions import pack_predictions
 from .pushes import PushWatch
 from .sharding import unsharded_class
 from .stage_record import complete_record
@@ -46,7 +46,7 @@ from .stage_record import complete_record
 _CALIBRATION_MARGIN = 4.0
 
 
-class DocREIITrainer(WholeCheckpointTrainer):
+class DocREIITrainer(AveragingTrainer):
     """
     [`Trainer`] for both training stages of [`DocREIIForRelationExtraction`].
 
@@ -63,6 +63,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
     - losses averaged over the candidate pairs of all batches of an optimizer step, independent of gradient
       accumulation and the number of processes;
     - predictions gathered as triples, not as dense logits;
+    - a moving average of the weights, with `ema_decay` ([`AveragingTrainer`]);
     - calibration of the threshold after training, with `calibrate_threshold`;
     - checkpoints that are complete or not there ([`WholeCheckpointTrainer`]), and evaluation that does not change the
       training;
@@ -70,9 +71,10 @@ class DocREIITrainer(WholeCheckpointTrainer):
 
     `predict` and `compute_metrics` get a tuple of predictions, those of the base module first, then those of every
     iteration. Each is of shape `(num_documents, most_facts, 5)`, float64, -100 for padding: document, head, tail,
-    relation, score. The document is the `document_index` of the feature, so that the order of evaluation does not
-    matter. With `calibrate_threshold`, relations somewhat below the threshold, with a score below 0.5, are among them.
-    [`unpack_facts`] returns the predicted ones as [`PredictedFact`]s.
+    relation, score. A model that was trained to find evidence adds columns of sentences. The document is the
+    `document_index` of the feature, so that the order of evaluation does not matter. With `calibrate_threshold`,
+    relations somewhat below the threshold, with a score below 0.5, are among them. [`unpack_facts`] returns the
+    predicted ones as [`PredictedFact`]s.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -147,6 +149,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
         # Sums since the last log, and the step they begin at.
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._first_step = 0
+        self._num_evidence: torch.Tensor | None = None
         self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
         self.record, self.pushes = TrainingRecord(), PushWatch()
         self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
@@ -217,9 +220,11 @@ class DocREIITrainer(WholeCheckpointTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         inputs = {name: value for name, value in inputs.items() if name != "document_index"}
+        if model.training and "evidence" in inputs:
+            inputs["num_evidence_in_batch"] = self._num_evidence
         # In evaluation, the average over the pairs of this batch.
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch if model.training else None)
-        names = ("base_loss", "inference_loss", "contrastive_loss")
+        names = ("base_loss", "inference_loss", "contrastive_loss", "evidence_loss")
         parts = {name: outputs[name] for name in names if outputs.get(name) is not None}
         if model.training and len(parts) > 1:
             if not self._loss_parts:
@@ -249,10 +254,12 @@ class DocREIITrainer(WholeCheckpointTrainer):
     ) -> torch.Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        # Trainer counts label tokens. This loss is an average over candidate pairs.
-        num_pairs = sum(batch["pair_mask"].sum() for batch in batch_samples).to(device)
+        # Trainer counts label tokens. These losses are averages over candidate pairs and over annotated facts.
+        counts = sum(torch.stack([batch["pair_mask"].sum(), count_annotated(batch)]) for batch in batch_samples)
+        counts = counts.to(device)
         if self.args.world_size > 1 and self.args.average_tokens_across_devices:
-            num_pairs = self.accelerator.gather(num_pairs).sum()
+            counts = self.accelerator.gather(counts[None]).sum(0)
+        num_pairs, self._num_evidence = counts
         return num_pairs
 
     def prediction_step(
@@ -266,7 +273,7 @@ class DocREIITrainer(WholeCheckpointTrainer):
         if "document_index" not in inputs:
             raise ValueError("features to evaluate need a `document_index`, the place of their document: 0, 1, ...")
         document_index = inputs.pop("document_index")
-        kept = {"base_logits", "iteration_logits"}
+        kept = {"base_logits", "iteration_logits", "sentence_shares"}
         ignored = [field.name for field in fields(DocREIIOutput) if field.name not in kept]
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignored)
         if loss is not None:
@@ -275,12 +282,13 @@ class DocREIITrainer(WholeCheckpointTrainer):
             if loss is not None:
                 check_finite([loss.reshape(1, 1)], lambda _: f"the loss of documents {document_index.tolist()}")
             return loss, None, None
-        base_logits, iteration_logits = (logits[0], logits[1]) if isinstance(logits, tuple) else (logits, ())
-        limit = getattr(self.processing_class, "max_labels_per_pair", MAX_LABELS_PER_PAIR)
+        base_logits, *others = logits if isinstance(logits, tuple) else (logits,)
+        iteration_logits = next((value for value in others if isinstance(value, tuple)), ())
+        shares = next((value for value in others if isinstance(value, torch.Tensor)), None)
         pair_mask = inputs["pair_mask"].to(base_logits.device)
         check_finite((base_logits, *iteration_logits), lambda place: self._name_of_document(document_index[place]))
         predictions = tuple(
-            pack_facts(*predicted_facts(values, limit, pair_mask, self._margin), document_index)
+            pack_predictions(values, pair_mask, document_index, self.processing_class, self._margin, shares)
             for values in (base_logits, *iteration_logits)
         )
         # Trainer pads facts, but expects as many documents from every process.

@@ -26,6 +26,8 @@ def features():
             "mention_entities": [0, 0, 1],
             "pair_mask": [[False, True], [True, False]],
             "labels": [[0, 1, 5], [1, 0, 4]],
+            "sentence_ids": [-1, 0, 1, -1],
+            "evidence": [[], [1, 0]],
         },
         {
             "input_ids": [0, 1],
@@ -33,8 +35,18 @@ def features():
             "mention_entities": [0, 1, 2, 2],
             "pair_mask": [[False, True, False], [False, False, True], [True, False, False]],
             "labels": [],
+            "sentence_ids": [0, 0],
+            "evidence": [],
         },
-        {"input_ids": [5], "mention_positions": [], "mention_entities": [], "pair_mask": [], "labels": []},
+        {
+            "input_ids": [5],
+            "mention_positions": [],
+            "mention_entities": [],
+            "pair_mask": [],
+            "labels": [],
+            "sentence_ids": [0],
+            "evidence": [],
+        },
     ]
 
 
@@ -49,6 +61,8 @@ EXPECTED = {
         [[False, False, False], [False, False, False], [False, False, False]],
     ],
     "labels": [[[0, 1, 5], [1, 0, 4]], [[-100] * 3] * 2, [[-100] * 3] * 2],
+    "sentence_ids": [[-1, 0, 1, -1], [0, 0, -1, -1], [0, -1, -1, -1]],
+    "evidence": [[[-100, -100], [1, 0]], [[-100] * 2] * 2, [[-100] * 2] * 2],
 }
 
 
@@ -74,6 +88,8 @@ def test_a_document_keeps_its_values_in_any_batch(features):
         "mention_entities": (1, 3),
         "pair_mask": (1, 2, 2),
         "labels": (1, 2, 3),
+        "sentence_ids": (1, 4),
+        "evidence": (1, 2, 2),
     }
 
 
@@ -103,6 +119,8 @@ def test_batch_without_entities_and_facts_has_columns_of_padding(features):
         "mention_entities": [[-1]],
         "pair_mask": [[[False]]],
         "labels": [[[-100, -100, -100]]],
+        "sentence_ids": [[0]],
+        "evidence": [[[-100]]],
     }
 
 

@@ -30,6 +30,7 @@ CARRIED = {
     "document_encoding.py",
     "documents.py",
     "entity_pairs.py",
+    "evidence.py",
     "explanation.py",
     "handler.py",
     "inference_module.py",
@@ -45,6 +46,7 @@ CARRIED = {
     "relation_matrix.py",
     "relation_noise.py",
     "text_documents.py",
+    "triples.py",
 }
 
 

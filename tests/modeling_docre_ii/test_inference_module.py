@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from modeling_docre_ii import relation_matrix
 from modeling_docre_ii.cross_attention import PairLayout
 from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.inference_module import (
@@ -152,7 +153,7 @@ def test_without_fusion_neither_attention_unit_feeds_the_other_output(docre_conf
     assert not torch.allclose(relations, relations_after, atol=1e-3)
 
 
-@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
+@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label", "soft"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_encoding_runs_the_layers_over_features_and_embedded_relations(
     inference, naive, num_layers, relation_embedding
@@ -171,8 +172,8 @@ def test_encoding_runs_the_layers_over_features_and_embedded_relations(
 
     assert len(module.layers) == num_layers
     assert attentions is None
-    classes = [naive.read_relations(logits, relation_embedding) for logits in base_logits]
-    embedded = torch.stack([module.relation_embeddings.weight[indices].sum(0) for indices in classes])
+    read = [naive.read_relations(logits, relation_embedding) for logits in base_logits]
+    embedded = torch.stack([naive.embed_relations(module, weights) for weights in read])
     torch.testing.assert_close(module.relation_embeddings.look_up(table, relations), embedded, **EXACT)
     for rows, *matrices in naive.by_document(mask, features, embedded):
         for layer in module.layers:
@@ -211,12 +212,29 @@ def test_iterations_are_those_of_each_document_alone_without_any_stop(inference,
     assert resumed == (variant["iteration_update"] == "accumulate")
 
 
+def test_a_soft_relation_matrix_stops_when_no_weight_changes_by_more_than_the_tolerance(inference, monkeypatch):
+    module, _ = inference(num_iterations=30, relation_embedding="soft", relation_temperature=4.0)
+    with torch.no_grad():
+        # Little of what the module reads gets into its logits, so that they settle.
+        module.classifier.weight.mul_(0.1)
+    mask = candidates(3, 4)
+    counts = count_encoded_rows(module, monkeypatch)
+    stopped = run(module, mask)[2].logits
+    monkeypatch.setattr(relation_matrix, "_WEIGHT_TOLERANCE", 0.0)
+    never_stopped = run(module, mask)[2].logits
+
+    assert counts[0] == counts[1] == mask.sum() and 2 < len(counts) - 30 < 30
+    torch.testing.assert_close(stopped[-1], never_stopped[-1], rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"use_fusion": False},
         {"cross_attention": "full"},
         {"cross_attention": "full", "use_fusion": False, "relation_embedding": "multi_label"},
+        {"relation_embedding": "soft"},
+        {"relation_embedding": "soft", "relation_temperature": 0.25, "iteration_update": "accumulate"},
         {"num_inference_layers": 1},
         {"num_inference_layers": 3},
         {"num_iterations": 1},

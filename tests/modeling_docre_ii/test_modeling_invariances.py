@@ -17,6 +17,7 @@ VARIANTS = [
     {},
     {"cross_attention": "full"},
     {"relation_embedding": "multi_label", "iteration_update": "accumulate"},
+    {"relation_embedding": "soft", "relation_temperature": 0.5},
     {"add_base_logits": True, "use_fusion": False},
 ]
 

@@ -58,7 +58,7 @@ def type_corpus(num_documents, seed):
     return SimpleNamespace(types=types, pair_mask=pair_mask, labels=labels[pair_mask])
 
 
-@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])
+@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label", "soft"])
 def test_any_base_module_can_be_refined(docre_config, relation_embedding):
     torch.manual_seed(1)
     config = docre_config(

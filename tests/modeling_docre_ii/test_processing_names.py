@@ -77,6 +77,7 @@ def test_one_triple_in_full(processor):
                     "mentions": [{"name": "France", "sent_id": 0, "pos": [5, 6]}],
                 },
                 "score": pytest.approx(sigmoid(3.0)),
+                "evidence": [0],
             }
         ]
     ]

@@ -209,6 +209,24 @@ def test_text_without_the_markers_is_the_document(encoded, processor, tokenizer)
         assert got.replace("*", "") == expected
 
 
+def test_every_token_is_in_the_sentence_of_its_word(encoded, processor, tokenizer):
+    """Sentences, marked and tokenized together, are what their tokens spell."""
+    for document, input_ids, sentence_ids in zip(SAMPLE_DOCUMENTS, encoded["input_ids"], encoded["sentence_ids"]):
+        assert len(sentence_ids) == len(input_ids)
+        prefix, suffix = processor.num_prefix_tokens, processor.num_suffix_tokens
+        text_ids = sentence_ids[prefix : len(sentence_ids) - suffix]
+        assert text_ids == sorted(text_ids) and -1 not in text_ids
+        assert {*sentence_ids[:prefix], *sentence_ids[len(sentence_ids) - suffix :]} <= {-1}
+        for sentence, words in enumerate(document["sents"]):
+            own = [token for token, owner in zip(input_ids, sentence_ids) if owner == sentence]
+            expected = tokenizer(" ".join(words))["input_ids"]
+            got, spelled = (
+                "".join(tokenizer.decode(ids).split()).replace("*", "")
+                for ids in (own, expected[prefix : len(expected) - suffix])
+            )
+            assert got == spelled, (document["title"], sentence)
+
+
 def test_word_start_spaces_of_byte_level_bpe():
     tokenizer = roberta()
     document = {

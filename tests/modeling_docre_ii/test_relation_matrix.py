@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modeling_docre_ii.relation_matrix import RelationEmbeddings, read_relations
+from modeling_docre_ii.relation_matrix import RelationEmbeddings, have_changed, read_relations, sure_logits
 
 
 def test_most_probable_class_is_read_for_argmax():
@@ -41,6 +41,39 @@ def test_reading_relations_of_two_classes_or_of_no_pairs(relation_embedding):
 
     assert read_relations(two_classes, relation_embedding).tolist() == [[False, True], [True, False]]
     assert read_relations(torch.zeros(0, 2), relation_embedding).shape == (0, 2)
+
+
+def test_soft_weights_are_the_probabilities_against_the_threshold_class():
+    logits = torch.tensor([[0.0, 2.0, -1.0], [1.0, 1.0, 1.0], [5.0, -5.0, -6.0]])
+
+    # 1 / (1 + e^-2) = 0.8808, 1 / (1 + e) = 0.2689; twice as hot: 1 / (1 + e^-1) = 0.7311, 1 / (1 + e^0.5) = 0.3775.
+    expected = torch.tensor([[0.1192, 0.8808, 0.2689], [0.5, 0.5, 0.5], [1.0, 0.0, 0.0]])
+    torch.testing.assert_close(read_relations(logits, "soft"), expected, rtol=0, atol=1e-4)
+    hot = torch.tensor([0.2689, 0.7311, 0.3775])
+    torch.testing.assert_close(read_relations(logits, "soft", 2.0)[0], hot, rtol=0, atol=1e-4)
+
+
+def test_soft_weights_become_the_predicted_relations_as_the_temperature_falls():
+    logits = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+
+    cold = read_relations(logits, "soft", 1e-6)
+    torch.testing.assert_close(cold, read_relations(logits, "multi_label").float())
+
+
+@pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label", "soft"])
+def test_sure_logits_are_read_as_the_labels(relation_embedding):
+    labels = torch.tensor([[False, False, True, False], [False, False, False, False], [True, True, False, True]])
+    rows = [[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, relation_embedding != "argmax"]]
+
+    read = read_relations(sure_logits(labels), relation_embedding, 2.0)
+    assert read.float().tolist() == torch.tensor(rows).float().tolist()
+
+
+def test_soft_entries_have_changed_when_a_weight_differs_by_more_than_a_thousandth():
+    weights = torch.tensor([[0.2, 0.8], [0.2, 0.8], [0.2, 0.8]])
+    later = weights + torch.tensor([[0.0, 0.0], [0.0, 0.0009], [-0.0011, 0.0]])
+
+    assert have_changed(later, weights).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("relation_embedding", ["argmax", "multi_label"])

@@ -226,3 +226,24 @@ def test_released_code_corrupts_only_what_it_sampled_of_the_pairs_without_a_rela
     assert changed[is_positive].float().mean().item() == pytest.approx(0.35, abs=0.03)
     assert changed[sample & ~is_positive].float().mean().item() == pytest.approx(0.1, abs=0.01)
     assert changed[~is_positive].float().mean().item() == pytest.approx(0.1 * 5 / 29, abs=0.002)
+
+
+def test_a_share_of_soft_weights_moves_to_a_wrong_class():
+    torch.manual_seed(0)
+    labels = random_labels(400)
+    weights = torch.rand(400, NUM_LABELS)
+    noisy = corrupt(weights, labels, torch.arange(400) // 10, 1.0)
+    changed = rows_changed(weights, noisy)
+
+    assert 80 < changed.sum() < 320
+    shares = []
+    for before, after, right in zip(weights[changed], noisy[changed], right_classes(labels[changed]), strict=True):
+        drawn = int((after - before).argmax())
+        assert drawn not in right
+        others = [index for index in range(NUM_LABELS) if index != drawn]
+        share = 1 - (after[others] / before[others])
+        shares.append(share.mean().item())
+        torch.testing.assert_close(share, share.mean().expand(len(others)), rtol=0, atol=1e-3)
+        assert after[drawn].item() == pytest.approx(before[drawn].item() * (1 - shares[-1]) + shares[-1], abs=1e-3)
+    # Five standard errors of the mean of U(0, 1).
+    assert sum(shares) / len(shares) == pytest.approx(0.5, abs=5 * (1 / 12 / len(shares)) ** 0.5)

@@ -44,7 +44,9 @@ def assert_compiles(model, backend, sizes):
             torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("cross_attention, relation_embedding", [("extended", "argmax"), ("full", "multi_label")])
+@pytest.mark.parametrize(
+    "cross_attention, relation_embedding", [("extended", "argmax"), ("full", "multi_label"), ("extended", "soft")]
+)
 def test_all_iterations_are_one_graph(tiny_model, cross_attention, relation_embedding):
     """`fullgraph=True` raises an error at any break of the graph."""
     variant = {"cross_attention": cross_attention, "relation_embedding": relation_embedding}

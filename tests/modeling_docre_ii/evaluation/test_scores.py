@@ -311,6 +311,28 @@ def test_evidence_by_hand():
     assert not any(name.startswith("evidence") for name in score_facts(predictions, [document]))
 
 
+def test_evidence_of_correct_facts_by_hand():
+    facts = [(0, 1, "P17"), (2, 0, "P19"), (2, 1, "P27"), (1, 2, "P6")]
+    document = document_of("first", [PARIS, FRANCE, ADA], facts)
+    # The third was not annotated, and the last is not predicted.
+    evidence = [[0, 1], [2], [], [0, 1, 2]]
+    labels = [label | {"evidence": sentences} for label, sentences in zip(document["labels"], evidence)]
+    predictions = predicted("first", (0, 1, "P17"), (2, 0, "P19"), (2, 1, "P27"), (0, 2, "P6"))
+    for prediction, sentences in zip(predictions, ([1, 1, 5], [2], [7, 8], [0])):
+        prediction["evidence"] = sentences
+
+    # Of (0, 1, P17) and (2, 0, P19): correct 1 and 2, predicted 1, 5 and 2, gold 0, 1 and 2.
+    scores = score_facts(predictions, [document | {"labels": labels}])
+    assert scores_of(scores, "correct_evidence") == pytest.approx((200 / 3, 200 / 3, 200 / 3))
+    # A label that is there twice: sentences 0, 1 and 5 of the first are gold, and correct.
+    twice = [*labels, labels[0] | {"evidence": [5]}]
+    scores = score_facts(predictions, [document | {"labels": twice}])
+    assert scores_of(scores, "correct_evidence") == pytest.approx((600 / 7, 100, 75))
+    assert not any(
+        "correct_evidence" in name for name in score_facts(predictions[2:], [document | {"labels": labels}])
+    )
+
+
 @pytest.mark.parametrize("evidence", [{}, {"evidence": []}, {"evidence": None}])
 def test_system_without_evidence_has_no_score_for_it(evidence):
     """0.00 would say that it tried."""

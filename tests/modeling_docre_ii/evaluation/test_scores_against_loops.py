@@ -90,7 +90,11 @@ def naive_scores(predictions, documents, train, distant):
     found = sum(sentence in standard[key] for key in correct for sentence in set(answers[key]))
     named = sum(len(set(evidence)) for evidence in answers.values())
     listed = sum(len(label["evidence"]) for document in documents for label in document["labels"])
-    return scores | {f"evidence_{score}": value for score, value in as_percent(found, named, listed).items()}
+    scores |= {f"evidence_{score}": value for score, value in as_percent(found, named, listed).items()}
+    annotated = [key for key in correct if standard[key]]
+    found = sum(sentence in standard[key] for key in annotated for sentence in set(answers[key]))
+    named, listed = (sum(len(set(of[key])) for key in annotated) for of in (answers, standard))
+    return scores | {f"correct_evidence_{score}": value for score, value in as_percent(found, named, listed).items()}
 
 
 def some_predictions(documents, seed):

@@ -6,7 +6,13 @@ import torch
 
 from modeling_docre_ii import PredictedFact
 from modeling_docre_ii.decoding import predicted_facts
-from modeling_docre_ii.training.predictions import load_predictions, pack_facts, save_predictions, unpack_facts
+from modeling_docre_ii.training.predictions import (
+    load_predictions,
+    pack_facts,
+    save_predictions,
+    unpack_facts,
+    unpack_with_evidence,
+)
 
 
 RELATIONS = ["Na", "P1", "P2", "P3"]
@@ -22,6 +28,34 @@ def test_packed_by_hand():
         [PADDING, PADDING, PADDING],
         [[4, 0, 1, 1, 0.5], [4, 0, 1, 3, 0.25], [4, 1, 0, 3, 1.0]],
     ]
+
+
+def test_evidence_is_packed_behind_the_score():
+    facts = torch.tensor([[0, 1, 0, 2], [1, 0, 1, 1], [1, 0, 1, 3]])
+    evidence = torch.tensor([[4, 0, -1], [2, -1, -1], [0, 5, 3]])
+    packed = pack_facts(facts, torch.tensor([0.75, 0.625, 0.25]), torch.tensor([1, 0]), evidence)
+
+    assert packed.tolist() == [
+        [[1, 1, 0, 2, 0.75, 4, 0, -100], [-100.0] * 8],
+        [[0, 0, 1, 1, 0.625, 2, -100, -100], [0, 0, 1, 3, 0.25, 0, 5, 3]],
+    ]
+    unpacked = [[PredictedFact(0, 1, "P1", 0.625, (2,))], [PredictedFact(1, 0, "P2", 0.75, (0, 4))]]
+    assert unpack_facts(packed.numpy(), RELATIONS, 2) == unpacked
+    empty = pack_facts(facts[:0], torch.zeros(0), torch.tensor([3, 5]), evidence[:0])
+    assert empty.tolist() == [[[-100.0] * 8]] * 2
+
+
+def test_source_of_unpacked_evidence():
+    mentions = [[{"sent_id": sentence}] for sentence in (1, 1)]
+    documents = [{"vertexSet": mentions}]
+    plain = np.array([[[0, 0, 1, 1, 0.75]]])
+    with_evidence = np.array([[[0, 0, 1, 1, 0.75, 3, -100]]])
+
+    def sources(packed, *sources):
+        return [unpack_with_evidence(packed, RELATIONS, documents, source)[0][0].evidence for source in sources]
+
+    assert sources(plain, None, "rule", "none") == [(1,), (1,), ()]
+    assert sources(with_evidence, None, "model", "rule", "none") == [(3,), (3,), (1,), ()]
 
 
 def test_a_batch_without_predictions_keeps_its_shape():
