@@ -125,25 +125,27 @@ class Runner:
         self._corpora: dict[str, Corpus] = {}
         self._evaluated_runs: dict[Path, EvaluatedRun] = {}
         for row in self.rows:
-            for run in (*row.bases[:1], *row.runs[:1]):
-                self._parsed.setdefault(run.folder.parent, self._parse(run, row.row.name))
+            for run in (*row.runs[:1], *row.bases[:1]):
+                if run.group not in self._parsed:
+                    self._parsed[run.group] = self._parse(run, row.row.name)
 
     def command(self, run: PlannedRun) -> list[str]:
         """Returns the arguments of `docre-ii train` of a run."""
         start = {} if run.start is None else {"model_name_or_path": str(run.start.folder)}
-        own = {"stages": [run.stage], "seed": run.seed, "output_dir": str(run.folder), "do_train": True}
+        own = {"stages": run.stages, "seed": run.seed, "output_dir": str(run.folder), "do_train": True}
         changes = as_arguments(run.arguments | start | own | {"do_eval": True})
         return [self.configuration, *self.overrides, *changes]
 
     def describe(self) -> str:
         """Returns the plan: what is shared, and the commands that are left to run."""
         states = {run.folder: _state(run) for run in self.runs}
-        of_stage_1 = [run for run in self.runs if run.stage == 1]
+        of_stage_1 = [run for run in self.runs if 1 in run.stages]
         alone = sum(len(row.runs) for row in self.rows if 1 in row.row.stages)
         done, begun = (sum(state == name for state in states.values()) for name in ("finished", "unfinished"))
         epochs = sum(self._epochs(run) for run in self.runs)
         without = sum(self._epochs(run) for row in self.rows for run in row.runs)
-        without += sum(self._epochs(base) for row in self.rows if 1 in row.row.stages for base in row.bases)
+        shared = [base for row in self.rows if 1 in row.row.stages for base in row.bases if not base.is_inside]
+        without += sum(self._epochs(base) for base in shared)
         lines = [
             f"{self.experiment.title}: {self.experiment.path} on {self.configuration}",
             f"{counted(len(self.rows), 'row')} and {counted(len(self.seeds), 'seed')}: "
@@ -172,7 +174,7 @@ class Runner:
             self._check_scores()
         finished: set[Path] = set()
         for place, run in enumerate(self.runs, start=1):
-            state, label = _state(run), f"stage {run.stage}, seed {run.seed}"
+            state, label = _state(run), f"{_stages(run)}, seed {run.seed}"
             resume = [] if state == "missing" else ["--resume_from_checkpoint", "last"]
             if state == "finished":
                 with one_line_errors(f"{prog}: {label}", ValueError, OSError):
@@ -181,7 +183,8 @@ class Runner:
                 logger.info("\nrun %d of %d: %s, %s", place, len(self.runs), label, run.folder)
                 _train([*self.command(run), *resume], f"{prog}: {label}")
                 _remove_checkpoints(run.folder)
-            finished.add(run.folder)
+            # A run of both stages has its stage 1 in a folder inside.
+            finished |= {run.folder, run.folder / "stage_1"}
             if state != "finished" or place == len(self.runs):
                 with one_line_errors(prog, ValueError, OSError):
                     self.write_tables(finished)
@@ -220,7 +223,7 @@ class Runner:
         write_text(stem.with_suffix(".md"), report)
 
     def _parse(self, run: PlannedRun, row: str) -> Arguments:
-        where = f"{self.experiment.path}: row {row!r}: stage {run.stage}"
+        where = f"{self.experiment.path}: row {row!r}: {_stages(run)}"
         try:
             arguments = parse_arguments(self.command(run))
             DocREIIConfig(**arguments.model.config_fields)
@@ -239,17 +242,21 @@ class Runner:
                 scored.value(Measure(measure.score))
 
     def _epochs(self, run: PlannedRun) -> float:
-        return self._parsed[run.folder.parent].last.num_train_epochs
+        arguments = self._parsed[run.group]
+        epochs = {stage: args.num_train_epochs for stage, args in arguments.training.items()}
+        # With k folds, k more bases are trained.
+        more = arguments.cross_fit_folds if len(epochs) == 2 and arguments.cross_fit_folds > 1 else 0
+        return sum(epochs.values()) + more * epochs.get(1, 0.0)
 
     def _corpus(self, run: PlannedRun) -> Corpus:
-        data_args = self._parsed[run.folder.parent].data
+        data_args = self._parsed[run.group].data
         key = json.dumps(asdict(data_args))
         if key not in self._corpora:
             self._corpora[key] = read_corpus(data_args)
         return self._corpora[key]
 
     def _is_held_out(self, run: PlannedRun, split: str) -> bool:
-        return split == "validation" and self._parsed[run.folder.parent].last.calibrate_threshold
+        return split == "validation" and self._parsed[run.group].last.calibrate_threshold
 
     def _evaluated(self, run: PlannedRun) -> EvaluatedRun:
         if run.folder not in self._evaluated_runs:
@@ -267,7 +274,7 @@ class Runner:
         return self._evaluated_runs[run.folder]
 
     def _weights(self, run: PlannedRun) -> dict[str, float]:
-        if run.stage == 1 or not any(column.score in WEIGHTS for column in self.experiment.columns.values()):
+        if run.stages == [1] or not any(column.score in WEIGHTS for column in self.experiment.columns.values()):
             return {}
         model = DocREIIForRelationExtraction.from_pretrained(run.folder)
         return {f"{name}_weight": weight for name, weight in classifier_weights(model.inference_module).items()}
@@ -310,6 +317,10 @@ def _remove_checkpoints(folder: Path) -> None:
 def _is_file(name: str) -> bool:
     """Returns whether an argument names documents, which an experiment leaves to the command line."""
     return name.endswith("_file") or name == "data_dir"
+
+
+def _stages(run: PlannedRun) -> str:
+    return "stages 1 and 2" if len(run.stages) == 2 else f"stage {run.stages[0]}"
 
 
 def _state(run: PlannedRun) -> str:

@@ -14,21 +14,28 @@ from .definition import Experiment, Row, merge_arguments
 @dataclass(frozen=True)
 class PlannedRun:
     """
-    A run: one stage of one row with one seed.
+    A run: one stage of one row with one seed, or both stages of a cross-fit.
 
     Args:
-        stage (`int`): 1 or 2.
+        stages (`list[int]`): `[1]`, `[2]`, or `[1, 2]`.
         seed (`int`): Its seed.
         folder (`Path`): Its output folder. Runs with the same arguments have the same one.
         arguments (`dict[str, Any]`): Its arguments over those of the configuration.
         start (`PlannedRun`, *optional*): The run of stage 1 whose model it starts from.
+        is_inside (`bool`): Whether it is stage 1 of a run of both stages, which leaves it in its folder.
     """
 
-    stage: int
+    stages: list[int]
     seed: int
     folder: Path
     arguments: dict[str, Any]
     start: "PlannedRun | None" = None
+    is_inside: bool = False
+
+    @property
+    def group(self) -> Path:
+        """The folder of the runs that differ from this one in the seed alone."""
+        return self.folder.parents[1] if self.is_inside else self.folder.parent
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,9 @@ def plan_runs(
     """
     Plans the runs of an experiment.
 
-    Stage 1 and stage 2 are runs of their own, so that rows that differ in stage 2 alone share stage 1. The folder of a
-    run is named after a digest of its arguments: tables in one output folder share runs as well.
+    Stage 1 and stage 2 are runs of their own, so that rows that differ in stage 2 alone share stage 1. A cross-fit
+    (`cross_fit_folds`) is one run of both stages. The folder of a run is named after a digest of its arguments: tables
+    in one output folder share runs as well.
 
     Args:
         experiment ([`Experiment`]):
@@ -97,15 +105,21 @@ def plan_runs(
     by_runs: dict[tuple[Path, ...], str] = {}
     for row in experiment.rows:
         of_stage_1 = _arguments_of_stage_1(row, configuration)
-        bases = [_planned(1, seed, output_dir, configuration, of_stage_1, kinds) for seed in seeds]
+        bases = [_planned([1], seed, output_dir, configuration, of_stage_1, kinds) for seed in seeds]
         runs = bases
         if 2 in row.stages:
             of_stage_2 = _arguments_of_stage_2(row, configuration, kinds)
-            starts = bases if 1 in row.stages else [None] * len(bases)
-            runs = [
-                _planned(2, seed, output_dir, configuration, of_stage_2, kinds, start)
-                for seed, start in zip(seeds, starts)
-            ]
+            folds = int({**configuration, **of_stage_2}.get("cross_fit_folds") or 1)
+            if row.stages == [1, 2] and folds > 1:
+                of_both = _arguments_of_cross_fit(experiment, row, of_stage_2, configuration, kinds)
+                runs = [_planned([1, 2], seed, output_dir, configuration, of_both, kinds) for seed in seeds]
+                bases = [PlannedRun([1], run.seed, run.folder / "stage_1", of_both, is_inside=True) for run in runs]
+            else:
+                starts = bases if 1 in row.stages else [None] * len(bases)
+                runs = [
+                    _planned([2], seed, output_dir, configuration, of_stage_2, kinds, start)
+                    for seed, start in zip(seeds, starts)
+                ]
         folders = tuple(run.folder for run in runs)
         if folders in by_runs:
             raise ValueError(
@@ -122,9 +136,10 @@ def distinct_runs(rows: Collection[PlannedRow]) -> list[PlannedRun]:
     runs: dict[Path, PlannedRun] = {}
     for row in rows:
         for run in (*row.bases, *row.runs):
-            runs.setdefault(run.folder, run)
+            if not run.is_inside:
+                runs.setdefault(run.folder, run)
     seeds = list(dict.fromkeys(run.seed for run in runs.values()))
-    return sorted(runs.values(), key=lambda run: (seeds.index(run.seed), run.stage))
+    return sorted(runs.values(), key=lambda run: (seeds.index(run.seed), run.stages))
 
 
 def _with_planned_bases(rows: list[PlannedRow]) -> list[PlannedRow]:
@@ -137,7 +152,30 @@ def _with_planned_bases(rows: list[PlannedRow]) -> list[PlannedRow]:
 
 def _arguments_of_stage_1(row: Row, configuration: Mapping[str, Any]) -> dict[str, Any]:
     arguments = _merged(configuration, row.both, row.stage_1)
-    return {name: value for name, value in arguments.items() if name != "stage_2"}
+    arguments = {name: value for name, value in arguments.items() if name != "stage_2"}
+    return _without_folds(arguments, configuration)
+
+
+def _without_folds(arguments: dict[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The runs of a single stage are no cross-fit."""
+    return {**arguments, "cross_fit_folds": 1} if "cross_fit_folds" in {**configuration, **arguments} else arguments
+
+
+def _arguments_of_cross_fit(
+    experiment: Experiment,
+    row: Row,
+    of_stage_2: Mapping[str, Any],
+    configuration: Mapping[str, Any],
+    kinds: ArgumentKinds,
+) -> dict[str, Any]:
+    """Arguments for both stages at once. A training argument of stage 1 would be one of stage 2 as well."""
+    for name in row.stage_1:
+        if name in kinds.training and name not in (of_stage_2.get("stage_2") or configuration.get("stage_2") or {}):
+            raise ValueError(
+                f"{experiment.path}: row {row.name!r}: stage_1: with `cross_fit_folds`, `{name}` would change stage 2 "
+                "as well: set it in `both`"
+            )
+    return _merged(configuration, row.stage_1, of_stage_2)
 
 
 def _arguments_of_stage_2(row: Row, configuration: Mapping[str, Any], kinds: ArgumentKinds) -> dict[str, Any]:
@@ -153,6 +191,7 @@ def _arguments_of_stage_2(row: Row, configuration: Mapping[str, Any], kinds: Arg
     arguments = _merged(configuration, row.both, others, {"stage_2": of_training})
     if row.stages == [2]:
         arguments["stage_2"] = merge_arguments(configuration["stage_2"], arguments.get("stage_2", {}))
+        arguments = _without_folds(arguments, configuration)
     return arguments
 
 
@@ -167,7 +206,7 @@ def _merged(configuration: Mapping[str, Any], *layers: Mapping[str, Any]) -> dic
 
 
 def _planned(
-    stage: int,
+    stages: list[int],
     seed: int,
     output_dir: Path,
     configuration: Mapping[str, Any],
@@ -178,7 +217,7 @@ def _planned(
     effective = {
         name: value
         for name, value in {**configuration, **arguments}.items()
-        if name not in kinds.without_effect and not (stage == 1 and name == "stage_2")
+        if name not in kinds.without_effect and not (stages == [1] and name == "stage_2")
     }
     defaults = DocREIIConfig.__dataclass_fields__
     effective["model_kwargs"] = {
@@ -186,10 +225,13 @@ def _planned(
         for name, value in (effective.get("model_kwargs") or {}).items()
         if name not in defaults or value != defaults[name].default
     }
-    identity = [stage, effective, None if start is None else start.folder.parent.name]
+    if effective.get("cross_fit_folds") == 1:
+        del effective["cross_fit_folds"]
+    identity = [stages, effective, None if start is None else start.folder.parent.name]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    folder = output_dir / "runs" / f"stage_{stage}_{digest}" / f"seed_{seed}"
-    return PlannedRun(stage, seed, folder, arguments, start)
+    name = "stage_" + "_and_".join(map(str, stages))
+    folder = output_dir / "runs" / f"{name}_{digest}" / f"seed_{seed}"
+    return PlannedRun(stages, seed, folder, arguments, start)
 
 
 __all__ = ["ArgumentKinds", "PlannedRow", "PlannedRun", "distinct_runs", "plan_runs"]

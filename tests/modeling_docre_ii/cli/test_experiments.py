@@ -68,7 +68,7 @@ def test_every_argument_of_a_file_is_an_argument_of_a_run(path, is_small, tmp_pa
     assert [row.row.name for row in runner.rows] == [row.name for row in experiment.rows]
     assert all(len(row.runs) == 5 for row in runner.rows) and experiment.seeds == [1, 2, 3, 4, 5]
     # All rows that have a stage 1 share it.
-    assert len({run.folder.parent for run in runner.runs if run.stage == 1}) == 1
+    assert len({run.group for run in runner.runs if run.stages == [1]}) == 1
     for row in runner.rows:
         stage_1, last = command_of(runner, row.row.name, seed=2)
         assert last.last.seed == 3 and last.last.do_train and last.last.do_eval
@@ -118,7 +118,7 @@ def test_experiment_in_the_documentation_is_one(tmp_path, in_the_repository):
     _, one = command_of(runner, "one layer")
     assert config_of(one) == config_of(two) | {"num_inference_layers": 1}
     assert (one.last.num_train_epochs, one.last.weight_decay, config_of(one)["max_noise_rate"]) == (8, 0.02, 0.2)
-    assert len({run.folder.parent for run in runner.runs if run.stage == 1}) == 2
+    assert len({run.group for run in runner.runs if run.stages == [1]}) == 2
 
 
 def test_tables_of_the_paper_share_their_runs(tmp_path, in_the_repository):
@@ -292,6 +292,21 @@ def test_labeled_test_documents_are_scored_at_the_thresholds_of_the_models(folde
     assert "Scored on 4 test documents, at the thresholds of the models." in page
     (results,) = tmp_path.glob("runs/*/seed_4/predict_results.json")
     assert f"| base | {json.loads(results.read_text())['predict_f1']:.2f} |" in page
+
+
+def test_cross_fit_is_one_run_and_compared_with_its_own_stage_1(folder, argv, tmp_path, capsys):
+    definition = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    path = folder / "cross_fit.yaml"
+    arguments = {"cross_fit_folds": 2, "model_kwargs": {"inference_features": "logits"}}
+    path.write_text(yaml.safe_dump(definition | {"rows": [{"name": "a", "stage_2": arguments}], "seeds": [4]}))
+    main(["experiments", str(path), *argv[2:], "--output_dir", str(tmp_path), "--num_train_epochs", "1"])
+    # One epoch of the base, of two more bases, and of stage 2.
+    assert "stage 1: 1 run instead of 1, since rows share it; 4 epochs instead of 4" in capsys.readouterr().out
+    (run,) = tmp_path.glob("runs/stage_1_and_2_*/seed_4")
+    base, full = (json.loads((of / "eval_results.json").read_text()) for of in (run / "stage_1", run))
+    gain = full["eval_cross_calibrated_f1"] - base["eval_cross_calibrated_f1"]
+    page = (tmp_path / "cross_fit.md").read_text(encoding="utf-8")
+    assert f"| a | {full['eval_cross_calibrated_f1']:.2f} |" in page and f" | {gain:+.2f} | " in page
 
 
 def test_csv_has_the_scores_of_every_run(finished):

@@ -51,7 +51,7 @@ def test_rows_share_stage_1_and_every_run_is_there_once(plan):
     assert full.bases == shallow.bases == [full.runs[0].start, full.runs[1].start]
     runs = distinct_runs([full, shallow])
     # All of the first seed come first, stage 1 before stage 2.
-    assert [(run.seed, run.stage) for run in runs] == [(1, 1), (1, 2), (1, 2), (2, 1), (2, 2), (2, 2)]
+    assert [(run.seed, run.stages) for run in runs] == [(1, [1]), (1, [2]), (1, [2]), (2, [1]), (2, [2]), (2, [2])]
     assert len({run.folder for run in runs}) == 6
     assert full.runs[0].folder.parent == full.runs[1].folder.parent
     assert full.runs[0].folder.name == "seed_1"
@@ -100,6 +100,43 @@ def test_arguments_of_stage_2_leave_stage_1_alone(plan):
     (first, *_), (other, *_) = plan(), plan(CONFIGURATION | {"stage_2": {"num_train_epochs": 9}})
     assert first.bases[0].folder == other.bases[0].folder
     assert first.runs[0].folder != other.runs[0].folder
+
+
+def test_cross_fit_is_one_run_of_both_stages(plan):
+    rows = [
+        {"name": "plain"},
+        {"name": "folds", "stage_1": {"learning_rate": 0.125}, "stage_2": {"cross_fit_folds": 3, "freeze_base": True}},
+    ]
+    plain, folds = plan(rows=rows)
+    assert [run.stages for run in distinct_runs([plain, folds])] == [[1], [1, 2], [2]] * 2
+    run, base = folds.runs[0], folds.bases[0]
+    assert base.folder == run.folder / "stage_1" and base.group == run.group == run.folder.parent
+    assert run.start is None and run.arguments == {
+        "learning_rate": 0.125,
+        "weight_decay": 0.5,
+        "cross_fit_folds": 3,
+        "model_kwargs": {"pair_hidden_size": 16, "max_noise_rate": 0.125, "pair_dropout": 0.25},
+        "stage_2": {"num_train_epochs": 4, "learning_rate": 0.0625, "freeze_base": True},
+    }
+    assert "cross_fit_folds" not in plain.runs[0].arguments
+
+
+def test_single_stages_of_a_cross_fit_configuration_have_no_folds(plan):
+    configuration = CONFIGURATION | {"cross_fit_folds": "3"}
+    rows = [{"name": "base", "stages": [1]}, {"name": "whole", "stages": [2]}, {"name": "full"}]
+    base, whole, full = plan(configuration, rows=rows)
+    assert base.runs[0].arguments["cross_fit_folds"] == whole.runs[0].arguments["cross_fit_folds"] == 1
+    assert full.runs[0].stages == [1, 2] and "cross_fit_folds" not in full.runs[0].arguments
+    # Without folds, stage 1 is that of the plain configuration.
+    assert base.runs[0].folder == plan(rows=rows)[0].runs[0].folder
+
+
+def test_argument_of_stage_1_that_a_cross_fit_cannot_tell_apart_is_refused(plan):
+    rows = [{"name": "a", "stage_1": {"weight_decay": 0.1}, "stage_2": {"cross_fit_folds": 2}}]
+    with pytest.raises(
+        ValueError, match="row 'a': stage_1: with `cross_fit_folds`, `weight_decay` would change stage"
+    ):
+        plan(rows=rows)
 
 
 def test_rows_that_are_the_same_runs_are_refused(plan):
