@@ -16,16 +16,17 @@ from .quoting import quote
 EVIDENCE_SOURCES = ("model", "rule", "none")
 
 # A sentence with a larger share of the localized context of a pair is evidence of its facts.
-EVIDENCE_THRESHOLD = 0.2
+EVIDENCE_THRESHOLD = 0.15
 
 
 def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor | None) -> torch.Tensor:
     r"""
     Sums the weights of equation 1 by sentence: where each pair looks.
 
-        share_{s,o}(i) = sum_{tokens l of sentence i} (A_s * A_o)_l / (1^T (A_s * A_o))
+        share_{s,o}(i) = sum_{l in sentence i} (A_s * A_o)_l / sum_{l in any sentence} (A_s * A_o)_l
 
-    It is the localized context of a pair if the hidden state of a token says which sentence it is in.
+    This is the localized context of a pair where the hidden state of a token says which sentence it is in. Special
+    tokens, which can have most of the attention, are in no sentence.
 
     Args:
         entity_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`):
@@ -35,7 +36,7 @@ def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor |
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)` in float32. The shares
-        of a pair sum up to 1 less what special tokens have.
+        of a pair sum up to 1. Pairs that attend to no common token have zeros.
 
     Raises:
         `ValueError`: there are no `sentence_ids`.
@@ -45,7 +46,9 @@ def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor |
     num_sentences = max(int(sentence_ids.max()) + 1, 1)
     indicator = nn.functional.one_hot(sentence_ids + 1, num_sentences + 1)[..., 1:]
     with torch.autocast(sentence_ids.device.type, enabled=False):
-        return localized_context(indicator.float(), entity_attention.float())
+        shares = localized_context(indicator.float(), entity_attention.float())
+    total = shares.sum(-1, keepdim=True)
+    return shares / torch.where(total > 1e-30, total, 1.0)
 
 
 def evidence_loss(
@@ -177,7 +180,7 @@ def add_evidence(
             Where the evidence comes from: `"model"`, `"rule"` or `"none"`.
         shares (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)`, *optional*):
             From [`sentence_shares`], for the model.
-        threshold (`float`, *optional*, defaults to 0.2):
+        threshold (`float`, *optional*, defaults to 0.15):
             As for [`read_evidence`].
 
     Raises:

@@ -204,7 +204,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
             raise ValueError(f"`explain` must be True or False, got {quote(explain)}")
         if explain:
             check_can_explain(self.model.config)
-        evidence_source(evidence, self.model.config)
+        if evidence is not None:
+            evidence_source(evidence, self.model.config)
         given = {"threshold": threshold, "top_k": top_k, "explain": explain, "evidence": evidence}
         return {}, {name: value for name, value in given.items() if value is not None}, {}
 

@@ -54,7 +54,7 @@ class DocREIIProcessor(ProcessorMixin):
             first `"token"` of its text, which learns faster from few documents.
         max_labels_per_pair (`int`, *optional*, defaults to 4):
             Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
-        evidence_threshold (`float`, *optional*, defaults to 0.2):
+        evidence_threshold (`float`, *optional*, defaults to 0.15):
             Share of a sentence in the localized context of a pair above which it is evidence of its triples. Used for
             models that were trained to find evidence.
 

@@ -129,7 +129,8 @@ def test_evaluation_prints_its_scores_as_a_table(small_run):
     last = printed[printed.rindex("\nall facts", 0, end) : end]
     expected = [f"{results[f'eval_{score}']:.2f}" for score in ("f1", "precision", "recall")]
     assert table_row(last, "all facts") == expected
-    assert not [name for name in results if "evidence" in name] and "evidence" not in printed
+    expected = [f"{results[f'eval_correct_evidence_{score}']:.2f}" for score in ("f1", "precision", "recall")]
+    assert table_row(last, "evidence of correct, annotated facts") == expected
 
 
 def test_run_leaves_a_checkpoint_that_loads(small_run, sample_documents):

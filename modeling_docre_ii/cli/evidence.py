@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import AutoModel, AutoProcessor
 
+from ..configuration_loading import load_config
 from ..decoding import PredictedFact
 from ..evaluation.evidence_scores import annotated_facts, best_evidence_threshold, read_model, score_evidence
 from ..evaluation.tables import evidence_table
@@ -92,6 +93,7 @@ def print_evidence_scores(
     if checkpoint is None:
         print(f"\n{evidence_table('relations given', num_given, rows)}")
         return
+    load_config(checkpoint)  # its error names a checkpoint that is not there
     model, processor = AutoModel.from_pretrained(checkpoint), AutoProcessor.from_pretrained(checkpoint)
     found = read_model(model, processor, documents, batch_size)
 

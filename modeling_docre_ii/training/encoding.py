@@ -17,6 +17,18 @@ from ..text_documents import document_of
 # Documents in DocRED's form, plain texts with entities, or the features of either.
 Documents: TypeAlias = Sequence[Mapping[str, Any]] | datasets.Dataset | Dataset
 
+# Types of the features. Arrow would take those of lists from the first documents, where they may all be empty.
+_INDEX, _INDICES = datasets.Value("int64"), datasets.List(datasets.Value("int64"))
+_FEATURES = {
+    "input_ids": _INDICES,
+    "mention_positions": _INDICES,
+    "mention_entities": _INDICES,
+    "pair_mask": datasets.List(datasets.List(datasets.Value("bool"))),
+    "sentence_ids": datasets.List(datasets.Value("int32")),
+    "labels": datasets.List(_INDICES),
+    "evidence": datasets.List(datasets.List(datasets.Value("int32"))),
+    "document_index": _INDEX,
+}
 # Number of documents that go through the tokenizer at once.
 _BATCH_SIZE = 100
 
@@ -165,11 +177,13 @@ def encode_dataset(
         encoded = encode_batch([kept.read(row) for row in rows])
         return {name: [row[name] for row in encoded] for name in encoded[0]} | {"document_index": indices}
 
+    names = [*encode_batch([kept[0]])[0], "document_index"]
     features = documents.map(
         encode_rows,
         batched=True,
         batch_size=_BATCH_SIZE,
         with_indices=True,
+        features=datasets.Features({name: _FEATURES[name] for name in names}),
         num_proc=num_proc,
         remove_columns=documents.column_names,
         desc="Tokenizing",

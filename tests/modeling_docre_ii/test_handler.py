@@ -54,6 +54,7 @@ GOOD = {
     "no parameters": {"inputs": TEXT, "parameters": None},
     "top_k": {"inputs": TEXT, "parameters": {"top_k": 1, "threshold": 0.4}},
     "explain": {"inputs": TEXT, "parameters": {"explain": True}},
+    "evidence": {"inputs": TEXT, "parameters": {"evidence": "none"}},
 }
 BAD = {
     "no object": ("Marie Curie", "the request is 'Marie Curie', expected {\"inputs\""),
@@ -64,6 +65,9 @@ BAD = {
     "a string": ({"inputs": TEXT, "parameters": {"threshold": "0.7"}}, "'threshold' is '0.7', expected a number"),
     "a bool": ({"inputs": TEXT, "parameters": {"top_k": True}}, "'top_k' is True, expected a whole number"),
     "explain": ({"inputs": TEXT, "parameters": {"explain": 1}}, "'explain' is 1, expected true or false"),
+    "evidence": ({"inputs": TEXT, "parameters": {"evidence": True}}, "expected 'model', 'rule' or 'none'"),
+    "a source": ({"inputs": TEXT, "parameters": {"evidence": "rules"}}, "`evidence` must be one of"),
+    "untrained": ({"inputs": TEXT, "parameters": {"evidence": "model"}}, "was not trained to find evidence"),
     "a range": ({"inputs": TEXT, "parameters": {"threshold": 2}}, "`threshold` must be a number from 0 to below 1"),
     "a bare text": ({"inputs": "Marie Curie"}, "Marie Curie"),
     "a span": ({"inputs": TEXT | {"entities": [{"mentions": [[0, 99]], "type": "PER"}]}}, "entity 0, mention 0"),

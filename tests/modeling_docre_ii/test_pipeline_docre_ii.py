@@ -156,6 +156,59 @@ def test_plain_text_gives_mentions_by_their_characters(extractor):
     assert facts(triples) == {(h, r, t) for h in range(3) for t in range(3) for r in RELATIONS[1:] if h != t}
 
 
+def test_plain_text_gives_the_characters_of_evidence(extractor):
+    text = TEXT["text"]
+    sentences = [[0, 36], [38, 73]]
+    assert [text[start:end] for start, end in sentences] == text.split("  ")
+    triples = extractor(TEXT, threshold=0.0)
+
+    # Lark Force is in both sentences, and both places in the second.
+    assert {(triple["head"]["entity"], triple["tail"]["entity"], *triple["evidence"]) for triple in triples} == {
+        (head, tail, 1) for head in range(3) for tail in range(3) if head != tail
+    }
+    assert all(triple["evidence_spans"] == [sentences[1]] for triple in triples)
+    nothing = extractor(TEXT, threshold=0.0, evidence="none")
+    assert all(triple["evidence"] == triple["evidence_spans"] == [] for triple in nothing)
+
+
+def test_evidence_by_default_is_that_of_the_rule(extractor, documents, by_hand):
+    for document, triples in zip(documents, by_hand):
+        sentences = [{mention["sent_id"] for mention in mentions} for mentions in document["vertexSet"]]
+        for triple in triples:
+            head, tail = (sentences[triple[side]["entity"]] for side in ("head", "tail"))
+            assert triple["evidence"] == sorted(head & tail or {min(head), min(tail)})
+            assert "evidence_spans" not in triple
+    assert extractor(documents[0], evidence="rule") == by_hand[0]
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_evidence_of_a_model_that_has_learned_to_find_it(model, processor, documents, explain):
+    config = copy.deepcopy(model.config)
+    config.evidence_loss_weight = 0.1
+    trained = DocREIIForRelationExtraction(config).eval()
+    trained.load_state_dict(model.state_dict())
+    extractor = pipeline("document-relation-extraction", model=trained, processor=processor)
+    for document in documents[:2]:
+        with torch.no_grad():
+            shares = trained(**processor(document, return_tensors="pt")).sentence_shares[0]
+        triples = extractor(document, explain=explain)
+        for triple in triples:
+            share = shares[triple["head"]["entity"], triple["tail"]["entity"]]
+            above = [sentence for sentence, value in enumerate(share.tolist()) if value > 0.15]
+            assert triple["evidence"] == (above or [int(share.argmax())])
+        by_rule = extractor(document, explain=explain, evidence="rule")
+        assert [triple["evidence"] for triple in by_rule] != [triple["evidence"] for triple in triples]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "message"),
+    [("rules", "`evidence` must be one of"), (True, "got True"), ("model", "was not trained to find evidence")],
+)
+def test_sources_of_evidence_that_are_refused(extractor, documents, evidence, message):
+    with pytest.raises(ValueError, match=message):
+        extractor(documents, evidence=evidence)
+
+
 def test_plain_text_gives_the_triples_of_its_document(extractor):
     document = {
         "title": "Lark Force",
@@ -353,7 +406,7 @@ def test_list_is_checked_before_the_model_runs(extractor, monkeypatch):
     [
         ({"treshold": 0.3}, "the relation extraction pipeline has no argument 'treshold': did you mean 'threshold'?"),
         ({"batchsize": 3}, "'batchsize': did you mean 'batch_size'?"),
-        ({"temperature": 3}, r"'temperature' \(arguments of a call: threshold, top_k, explain, batch_size, num_w"),
+        ({"temperature": 3}, r"'temperature' \(arguments of a call: threshold, top_k, explain, evidence, batch_size"),
     ],
 )
 def test_unknown_arguments_are_refused_with_a_suggestion(extractor, model, processor, arguments, message):

@@ -139,7 +139,7 @@ def test_metric_for_the_best_model_is_a_score(tmp_path, metric):
         ("callibrated_f1", "unknown name 'callibrated_f1', did you mean 'calibrated_f1'?"),
         ("eval_base_ign_f2", "unknown name 'ign_f2', did you mean 'ign_f1'?"),
         ("accuracy", "unknown name 'accuracy'"),
-        ("evidence_f1", "unknown name 'evidence_f1'"),
+        ("evidence_f2", "unknown name 'evidence_f2', did you mean 'evidence_f1'?"),
     ],
 )
 def test_unknown_metric_for_the_best_model_is_refused(tmp_path, metric, message):

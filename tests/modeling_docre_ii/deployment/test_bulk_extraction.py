@@ -1,5 +1,6 @@
 """Triples of a corpus as Parquet shards: those of the pipeline, whatever the shards, batches and processes are."""
 
+import copy
 import json
 import os
 import shutil
@@ -118,13 +119,25 @@ def flat(triple):
     head, tail = triple["head"], triple["tail"]
     relation = (triple["relation"], triple["relation_name"])
     score = pytest.approx(triple["score"], abs=1e-5)
-    return (head["entity"], head["name"], head["type"], *relation, tail["entity"], tail["name"], tail["type"], score)
+    evidence = (tuple(triple["evidence"]), freeze(triple.get("evidence_spans")))
+    entities = (head["entity"], head["name"], head["type"], *relation, tail["entity"], tail["name"], tail["type"])
+    return (*entities, *evidence, score)
+
+
+def freeze(lists):
+    return None if lists is None else tuple(map(tuple, lists))
+
+
+def row_of(values):
+    """A row of a file, the score last."""
+    *values, score, evidence, spans = values
+    return (*values, tuple(evidence), freeze(spans), score)
 
 
 def rows_of(folder):
     """All triples in a folder, in the order of files and rows."""
     return [
-        tuple(row.values()) for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()
+        row_of(row.values()) for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()
     ]
 
 
@@ -176,7 +189,29 @@ def test_datasets_reads_the_folder(model, processor, documents, expected, tmp_pa
     cache = str(tmp_path / "cache")
     triples = datasets.load_dataset("parquet", data_dir=str(tmp_path / "triples"), split="train", cache_dir=cache)
 
-    assert by_key(tuple(row.values()) for row in triples) == by_key(expected)
+    assert by_key(row_of(row.values()) for row in triples) == by_key(expected)
+
+
+def test_evidence_of_plain_texts_is_in_their_characters(model, processor, documents, tmp_path):
+    predicting = copy.deepcopy(model)
+    with torch.no_grad():
+        predicting.inference_module.classifier.bias[0] -= 10.0
+    extract_to_parquet(predicting, processor, [TEXT, documents[0]], tmp_path)
+    rows = rows_of(tmp_path)
+
+    assert {row[-3:-1] for row in rows if row[1] == TEXT["title"]} == {((0,), ((0, len(TEXT["text"])),))}
+    of_other = [row for row in rows if row[1] != TEXT["title"]]
+    assert of_other and all(evidence and spans is None for *_, evidence, spans, _ in of_other)
+
+
+def test_folder_has_evidence_of_one_source(model, processor, documents, expected, tmp_path):
+    extract_to_parquet(model, processor, documents, tmp_path, 4, evidence="none")
+    assert {row[-3] for row in rows_of(tmp_path)} == {()}
+    assert [row[:-3] for row in by_key(rows_of(tmp_path))] == [row[:-3] for row in by_key(expected)]
+    with pytest.raises(FileExistsError, match="is of another run .`evidence` none, here rule"):
+        extract_to_parquet(model, processor, documents, tmp_path, 4)
+    with pytest.raises(ValueError, match="was not trained to find evidence"):
+        extract_to_parquet(model, processor, documents, tmp_path, 4, evidence="model")
 
 
 def test_every_file_says_which_documents_it_is_of(model, processor, documents, tmp_path):

@@ -56,6 +56,7 @@ def exported(tiny_model, processor, tmp_path_factory):
             "num_inference_layers": 1,
             "id2label": dict(enumerate(RELATIONS)),
             "window_size": 64,
+            "evidence_loss_weight": 0.1,
         } | changes
         model = tiny_model(family, {"vocab_size": len(processor.tokenizer)}, **fields)
         folder = tmp_path_factory.mktemp("exported")
@@ -101,6 +102,7 @@ def assert_same(exported_model, model, inputs):
         expected = model(**inputs)
     output = exported_model(**inputs)
     torch.testing.assert_close(output.base_logits, expected.base_logits, **TOLERANCE)
+    torch.testing.assert_close(output.sentence_shares, expected.sentence_shares, **TOLERANCE)
     assert (output.iteration_logits is None) == (expected.iteration_logits is None)
     sure, before = torch.ones(len(expected.logits), dtype=torch.bool), expected.base_logits
     for mine, theirs in zip(output.iteration_logits or (), expected.iteration_logits or (), strict=True):

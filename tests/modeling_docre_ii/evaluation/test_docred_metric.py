@@ -38,7 +38,7 @@ def test_whole_documents_score_as_with_the_function(sample_documents):
         predictions=predictions, references=documents, train_facts=training[0], distant_facts=training[1]
     )
     assert computed == score_facts(flat(predictions, documents), documents, *training)
-    kinds = {"", "ign_", "ign_distant_", "intra_", "inter_", "infer_", "evidence_"}
+    kinds = {"", "ign_", "ign_distant_", "intra_", "inter_", "infer_", "evidence_", "correct_evidence_"}
     assert {name.removesuffix("f1") for name in computed if name.endswith("f1")} == kinds
     assert len(set(computed.values())) > 10
 

@@ -76,12 +76,24 @@ def test_triples_by_hand():
         "inter": True,
         "score": 0.6,
         "evidence": [0, 1],
+        "predicted_evidence": [],
     }
     firsts = {fact: (triple["first"], triple["score"], triple["inter"]) for fact, triple in triples.items()}
     assert firsts[0, 1, "P19"] == (0, 0.7, False)
     assert firsts[1, 2, "P17"] == (2, 0.9, False)
     assert firsts[2, 1, "P17"] == (1, 0.75, False)
     assert triples[2, 1, "P17"]["history"] == "found in iteration 1"
+
+
+def test_predicted_evidence_is_that_of_the_last_prediction():
+    predictions = {
+        "base": [fact | {"evidence": [1, 0, 1]} for fact in predicted("Ada", (0, 1, "P19"), (1, 0, "P17"))],
+        "iteration_1": [fact | {"evidence": [2]} for fact in predicted("Ada", (0, 1, "P19"))],
+    }
+    triples = triples_of(report_data([ADA], predictions, NAMES))
+    assert triples[0, 1, "P19"]["predicted_evidence"] == [2]
+    assert (triples[1, 0, "P17"]["evidence"], triples[1, 0, "P17"]["predicted_evidence"]) == ([], [0, 1])
+    assert (triples[0, 2, "P27"]["evidence"], triples[0, 2, "P27"]["predicted_evidence"]) == ([0, 1], [])
 
 
 def test_what_came_back_and_what_never_came():

@@ -327,10 +327,10 @@ def test_evidence_of_correct_facts_by_hand():
     # A label that is there twice: sentences 0, 1 and 5 of the first are gold, and correct.
     twice = [*labels, labels[0] | {"evidence": [5]}]
     scores = score_facts(predictions, [document | {"labels": twice}])
-    assert scores_of(scores, "correct_evidence") == pytest.approx((600 / 7, 100, 75))
-    assert not any(
-        "correct_evidence" in name for name in score_facts(predictions[2:], [document | {"labels": labels}])
-    )
+    assert scores_of(scores, "correct_evidence") == pytest.approx((100, 75, 600 / 7))
+    # Of the others, one is not annotated and one is wrong.
+    scores = score_facts(predictions[2:], [document | {"labels": labels}])
+    assert "evidence_f1" in scores and not any("correct_evidence" in name for name in scores)
 
 
 @pytest.mark.parametrize("evidence", [{}, {"evidence": []}, {"evidence": None}])

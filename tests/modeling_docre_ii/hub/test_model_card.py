@@ -26,7 +26,7 @@ RELATIONS = {"Na": "Na", "P17": "country", "P131": "located in | at", "P6": "hea
 SCORES = {
     **{"f1": 50.126, "precision": 60.0, "recall": 43.0, "ign_f1": 48.5, "ign_precision": 55.5, "calibrated_f1": 51.0},
     **{"base_f1": 41.0, "base_calibrated_f1": 42.0, "iteration_1_f1": 45.0, "iteration_1_calibrated_f1": 46.0},
-    **{"iteration_2_f1": 50.126, "iteration_2_calibrated_f1": 51.0, "evidence_f1": 0.0, "type_baseline_f1": 18.0},
+    **{"iteration_2_f1": 50.126, "iteration_2_calibrated_f1": 51.0, "type_baseline_f1": 18.0},
     "loss": 0.5,
 }
 LOG = [
@@ -63,8 +63,9 @@ def stage(tmp_path):
 def make_card(docre_config, make_processor):
     """Makes the card of a model with two iterations and, unless a test asks for more, without a past."""
 
-    def make(record=None, num_iterations=2, processor=None, **facts):
-        config = docre_config(id2label=dict(enumerate(RELATIONS)), num_iterations=num_iterations)
+    def make(record=None, num_iterations=2, processor=None, evidence_loss_weight=0.0, **facts):
+        changes = {"num_iterations": num_iterations, "evidence_loss_weight": evidence_loss_weight}
+        config = docre_config(id2label=dict(enumerate(RELATIONS)), **changes)
         facts = {"model_id": "org/name"} | facts
         return make_model_card(config, processor or make_processor(), record or TrainingRecord(), **facts)
 
@@ -225,7 +226,14 @@ def test_scores_are_those_of_the_run(make_card, full_record):
         ["iteration_2", "50.13", "51.00"],
         ["relations frequent for the entity types", "18.00", ""],
     ]
-    assert "evidence" not in card.text, "the model predicts none"
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_card_says_where_evidence_comes_from(make_card, weight):
+    text = make_card(evidence_loss_weight=weight).text
+    assert '`triple["evidence_spans"]` are the characters of the sentences that state a triple' in text
+    assert ("which the model has learned to find" in text) == (weight > 0)
+    assert ("chosen by a rule" in text) == (weight == 0)
 
 
 def test_choices_on_the_scored_documents_are_owned_up_to(make_card, full_record, stage):

@@ -215,3 +215,16 @@ def test_documents_without_a_processor_are_refused(make_model, documents, tmp_pa
     args = DocREIITrainingArguments(output_dir=str(tmp_path))
     with pytest.raises(ValueError, match="documents need a `processing_class`"):
         DocREIITrainer(model=make_model(num_iterations=0), args=args, train_dataset=documents)
+
+
+@pytest.mark.parametrize("has_labels", [False, True])
+def test_facts_and_evidence_may_begin_late(built, processor, has_labels):
+    """The documents of the first batch have no evidence, or no facts at all."""
+    rows = [{**row, "labels": []} for row in built[0]]
+    first = [{**row, "labels": [{**label, "evidence": []} for label in row["labels"]]} for row in built[0]]
+    rows = (first if has_labels else rows) * 25
+    titled = [{**row, "title": f"{index}"} for index, row in enumerate([*rows, built[0][0]])]
+    encoded = encode_dataset(Dataset.from_list(titled, features=built[0].features), processor)
+
+    assert encoded[125]["evidence"] == [label["evidence"] for label in built[0][0]["labels"]] != []
+    assert encoded[0]["evidence"] == ([[] for _ in first[0]["labels"]] if has_labels else [])
