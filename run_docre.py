@@ -115,7 +115,11 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
                 num_parameters = model.num_parameters(only_trainable=True)
                 logger.info("%s: %s parameters to train", stage, f"{num_parameters:,}")
             if stage.fold is not None:
-                cross_fit(trainer, corpus, arguments, stage, record)
+                trainer.train(resume_from_checkpoint=stage.checkpoint)
+                encoded = encode(corpus, "train", processor, data_args, stage.args)
+                finish_fold(trainer, encoded, stage.fold, arguments.cross_fit_folds)
+                if record is not None and args.should_save:
+                    record.finish_fold(stage.fold, args.output_dir)
                 continue
             if args.do_train:
                 train(trainer, stage.checkpoint)
@@ -125,7 +129,7 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
                 evaluate(trainer, corpus, data_args.evidence)
     with one_line_errors(prog, OSError, DocumentError, NonFiniteLogitsError):
         if args.do_predict and data_args.triples_dir is not None:
-            extract(trainer, corpus, processor, data_args)
+            extract(trainer, corpus, processor, data_args.triples_dir, data_args)
         elif args.do_predict:
             predict(trainer, corpus, processor, data_args)
         if args.do_train or args.push_to_hub:
@@ -176,17 +180,6 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     logger.info("saved the model in %s", trainer.args.output_dir)
     # Every process of stage 2 loads the model that the main process saves here.
     trainer.accelerator.wait_for_everyone()
-
-
-def cross_fit(
-    trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments, stage: Stage, record: RunRecord | None
-) -> None:
-    """Trains the base of a fold and predicts the documents that it has not seen."""
-    trainer.train(resume_from_checkpoint=stage.checkpoint)
-    encoded = encode(corpus, "train", trainer.processing_class, arguments.data, stage.args)
-    finish_fold(trainer, encoded, stage.fold, arguments.cross_fit_folds)
-    if record is not None and stage.args.should_save:
-        record.finish_fold(stage.fold, arguments.last.output_dir)
 
 
 def evaluate(trainer: DocREIITrainer, corpus: Corpus, evidence: str | None = None) -> None:
@@ -254,21 +247,23 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         print(f"Triples beside their text: {report}")
 
 
-def extract(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, data_args: DataArguments) -> None:
+def extract(
+    trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor, folder: str, data_args: DataArguments
+) -> None:
     """Predicts the same documents shard by shard into Parquet files."""
     model, args = trainer.accelerator.unwrap_model(trainer.model), trainer.args
     found = extract_to_parquet(
         model,
         processor,
         corpus.splits[corpus.predicted_split],
-        data_args.triples_dir,
+        folder,
         documents_per_shard=data_args.documents_per_shard,
         batch_size=args.per_device_eval_batch_size,
         bf16=args.requested_precision.bf16,
         evidence=data_args.evidence,
     )
     if trainer.is_world_process_zero():
-        print(f"\n{data_args.triples_dir}: {found}")
+        print(f"\n{folder}: {found}")
 
 
 def publish(trainer: DocREIITrainer, corpus: Corpus, arguments: Arguments) -> None:

@@ -1,7 +1,7 @@
 """Cross-fitting: stage 2 learns from predictions on unseen documents."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,17 @@ def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, pa
         batch = {name: values.to(args.device) for name, values in batch.items() if name != "labels"}
         with trainer.compute_loss_context_manager():
             logits = model(**batch).base_logits
-        check_finite([logits], lambda place, names=places: f"document {names[place]} of a fold")
+        check_finite([logits], partial(_name_of_document, places))
         pairs = EntityPairs.from_mask(batch["pair_mask"])
         rows = pairs.to_rows(logits).half().cpu()
         for row, place in enumerate(places):
             tensors[str(place)] = rows[pairs.document.cpu() == row].contiguous()
-    with atomic_write(Path(path)) as partial:
-        save_file(tensors, partial)
+    with atomic_write(Path(path)) as partial_file:
+        save_file(tensors, partial_file)
+
+
+def _name_of_document(places: Sequence[int], row: int) -> str:
+    return f"training document {places[row]}"
 
 
 class CrossFittedDocuments(EncodedDocuments):
