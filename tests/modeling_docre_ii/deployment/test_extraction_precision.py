@@ -18,7 +18,7 @@ from tests.hub_model import make_model, make_processor, sample_documents
 
 FASTER, SLOWER = BF16Trial(slowdown=0.4), BF16Trial(slowdown=1.7)
 DYING = BF16Trial(failure="ends the process with SIGILL")
-REQUESTED = ExtractionRun("m", "d", 10, 2, bf16=True, bf16_requested=True)
+REQUESTED = ExtractionRun("m", "d", 10, 2, bf16=True, bf16_requested=True, evidence="rule")
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_decision_is_recorded_where_there_are_no_links(tmp_path, monkeypatch):
 
 def test_another_extraction_in_an_emptied_folder_decides_for_itself(tmp_path):
     settle_precision(REQUESTED, tmp_path, None, SLOWER, False)
-    other = ExtractionRun("m", "other documents", 10, 2, bf16=True, bf16_requested=True)
+    other = ExtractionRun("m", "other documents", 10, 2, bf16=True, bf16_requested=True, evidence="rule")
     assert settle_precision(other, tmp_path, None, FASTER, False).bf16 is True
 
 
