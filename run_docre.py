@@ -123,10 +123,11 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
                 continue
             if args.do_train:
                 train(trainer, stage.checkpoint)
-            if record is not None and args.should_save:
-                record.finish_stage(stage.number, stage.args.output_dir, args.output_dir)
             if args.do_eval:
                 evaluate(trainer, corpus, data_args.evidence)
+            # Last, as it lists the files of the stage, also those of the evaluation.
+            if record is not None and args.should_save:
+                record.finish_stage(stage.number, stage.args.output_dir, args.output_dir)
     with one_line_errors(prog, OSError, DocumentError, NonFiniteLogitsError):
         if args.do_predict and data_args.triples_dir is not None:
             extract(trainer, corpus, processor, data_args.triples_dir, data_args)

@@ -22,7 +22,7 @@ SETTINGS = {
     "max_eval_documents": 1,
     "num_train_epochs": 1,
     "per_device_train_batch_size": 2,
-    "do_eval": False,
+    "do_eval": True,
     "do_predict": False,
     "eval_strategy": "no",
     "save_strategy": "epoch",
