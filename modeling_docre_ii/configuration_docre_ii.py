@@ -36,7 +36,7 @@ _CUSTOM_PIPELINES = {
     }
 }
 # The packages that the code in a checkpoint needs. Inference Endpoints installs them from requirements.txt.
-REQUIREMENTS = "syntok>=1.4\ntransformers>=5.20\n"
+REQUIREMENTS = "syntok>=1.4.2\ntransformers>=5.20\n"
 # Default of the processor. Before 0.1.0 it was a field of the configuration.
 _FORMER_MAX_LABELS_PER_PAIR = 4
 

@@ -9,6 +9,10 @@ from .configuration_docre_ii import DocREIIConfig
 from .entity_pairs import EntityPairs
 
 
+# How many weights of pairs and tokens `localized_context` holds at once.
+_MOST_WEIGHTS = 2**24
+
+
 def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
     r"""
     Pools mentions into entity vectors (logsumexp, equation of section 2.1).
@@ -82,13 +86,24 @@ def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tenso
         that of (o, s). Pairs that attend to no common token have zeros.
     """
     by_token = entity_attention.permute(0, 3, 2, 1)
-    weights = (by_token @ by_token.transpose(2, 3)).permute(0, 2, 3, 1)
-    # The number of heads cancels out. A tiny sum would have an infinite gradient, so it is not divided by.
+    num_entities = by_token.shape[2]
+    num_at_once = num_entities
+    if not torch.compiler.is_compiling():
+        # The weights of 300 entities in 25,000 tokens have 9 GB. Compiled and exported graphs have fixed pieces.
+        num_at_once = max(1, _MOST_WEIGHTS // max(1, by_token[..., 0].numel()))
+    if num_at_once >= num_entities:
+        return _context_of_pairs(hidden_states, by_token, by_token)
+    heads = by_token.split(num_at_once, dim=2)
+    return torch.cat([_context_of_pairs(hidden_states, some, by_token) for some in heads], dim=1)
+
+
+def _context_of_pairs(hidden_states: torch.Tensor, heads: torch.Tensor, tails: torch.Tensor) -> torch.Tensor:
+    weights = (heads @ tails.transpose(2, 3)).permute(0, 2, 3, 1)
+    # The number of attention heads cancels out. A tiny sum would have an infinite gradient, so it is not divided by.
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 1e-30, total, 1.0)
-    batch_size, num_entities = weights.shape[:2]
     context = weights.flatten(1, 2).to(hidden_states.dtype) @ hidden_states
-    return context.view(batch_size, num_entities, num_entities, hidden_states.shape[-1])
+    return context.view(*weights.shape[:3], hidden_states.shape[-1])
 
 
 class ContextAwareEntity(nn.Module):

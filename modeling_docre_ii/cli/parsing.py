@@ -42,6 +42,7 @@ _USUAL_TRAINING_ARGUMENTS = {
     "weight_decay",
     "warmup_steps",
     "max_grad_norm",
+    "ema_decay",
     "lr_scheduler_type",
     "adam_epsilon",
     "seed",

@@ -20,6 +20,8 @@ _RESULT = "result.json"
 # Largest `result.json` that is read from a zip, in bytes: about 300,000 predictions. A zip of a few megabytes can hold
 # gigabytes.
 _LARGEST_RESULT = 32 * 1024**2
+# Largest JSON file that is read, in bytes: about 10 million predictions, which take over 10 GB of memory.
+_LARGEST_FILE = 1024**3
 # What a damaged zip raises, beside `BadZipFile`. `zipfile` documents only some of them.
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -72,7 +74,7 @@ def read_submission(path: str | os.PathLike) -> list[dict[str, Any]]:
 
     Args:
         path (`str` or `os.PathLike`):
-            A JSON file, or a `.zip` that holds `result.json`, as CodaLab takes it, of at most 32 MiB.
+            A JSON file of at most 1 GiB, or a `.zip` that holds `result.json`, as CodaLab takes it, of at most 32 MiB.
 
     Returns:
         `list[dict]`: its items unchanged, each with `title`, `h_idx`, `t_idx` and `r`.
@@ -82,6 +84,11 @@ def read_submission(path: str | os.PathLike) -> list[dict[str, Any]]:
             the item and the field.
     """
     path = Path(path)
+    if path.stat().st_size > _LARGEST_FILE:
+        raise PredictionError(
+            f"{path} has {path.stat().st_size:,} bytes, more than the {_LARGEST_FILE:,} that are read: split it by "
+            "document"
+        )
     content = _zipped_result(path) if path.suffix == ".zip" else path.read_bytes()
     try:
         predictions = parse_json(content)

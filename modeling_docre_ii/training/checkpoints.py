@@ -22,8 +22,13 @@ logger = logging.get_logger(__name__)
 
 # Lists the files of a checkpoint with their sizes. It is the last file to be written.
 FILE_LIST = "checkpoint_files.json"
-# The folder in the output folder in which checkpoints are written.
+# The folder in the output folder in which checkpoints and models are written.
 UNFINISHED = "unfinished_checkpoint"
+# The weights of an adapter, and those of a model in one file or in several with an index. Neither loads without them.
+_WEIGHTS = (
+    ("adapter_model.safetensors",),
+    ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
+)
 # torch reports a full disk as a RuntimeError, safetensors by an error of its own.
 _WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
@@ -39,6 +44,9 @@ class WholeCheckpointTrainer(Trainer):
     A checkpoint is written in another folder and renamed when all its files are on the disk. If the process dies while
     it saves, or the disk is full, the earlier checkpoints stay as they are. Resuming from a checkpoint that lacks a
     file, or has a truncated one, is refused: the training would end with other weights.
+
+    `save_model` writes in another folder too, so that a folder never holds the configuration of one model and the
+    weights of another ([`replace_model`]).
     """
 
     _unfinished: Path | None = None
@@ -81,9 +89,28 @@ class WholeCheckpointTrainer(Trainer):
             # With `push_to_hub`, the model is saved and pushed.
             raise
         except _WRITE_ERRORS as error:
-            raise CheckpointError(
-                f"cannot save the model in {output_dir or self.args.output_dir!r}: {error}"
-            ) from error
+            folder = output_dir or self.args.output_dir
+            raise CheckpointError(f"cannot save the model in {folder!r}: {error}{_free_space(folder)}") from error
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        if self._unfinished is not None and folder.is_relative_to(self._unfinished):
+            super()._save(output_dir, state_dict)
+            return
+        written = folder / UNFINISHED
+        if not self.args.should_save:
+            super()._save(str(written), state_dict)
+            return
+        shutil.rmtree(written, ignore_errors=True)
+        try:
+            if (folder / "README.md").exists():
+                # peft adds to the model card that it finds.
+                written.mkdir()
+                shutil.copy(folder / "README.md", written)
+            super()._save(str(written), state_dict)
+            replace_model(written, folder)
+        finally:
+            shutil.rmtree(written, ignore_errors=True)
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._unfinished is None else str(self._unfinished)
@@ -105,10 +132,11 @@ class WholeCheckpointTrainer(Trainer):
                 self.state.save_to_json(str(self._unfinished / name / TRAINER_STATE_NAME))
                 finish_checkpoint(self._unfinished / name, run_dir / name)
         except _WRITE_ERRORS as error:
+            free = _free_space(run_dir)
             shutil.rmtree(self._unfinished, ignore_errors=True)
             raise CheckpointError(
-                f"cannot save a checkpoint in {str(run_dir)!r} at step {self.state.global_step}: {error}; earlier "
-                "checkpoints are complete, resume from them once the folder can be written"
+                f"cannot save a checkpoint in {str(run_dir)!r} at step {self.state.global_step}: {error}{free}; "
+                "earlier checkpoints are complete, resume from them once the folder can be written"
             ) from error
         finally:
             self._unfinished = None
@@ -132,6 +160,14 @@ class WholeCheckpointTrainer(Trainer):
             super()._push_from_checkpoint(checkpoint_folder)
 
 
+def _free_space(folder: str | os.PathLike) -> str:
+    """Says how full a disk is: torch's errors do not."""
+    try:
+        return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free on that disk)"
+    except OSError:
+        return ""
+
+
 def finish_checkpoint(written: Path, checkpoint: Path) -> None:
     """
     Gives a complete checkpoint its name, after its files are on the disk.
@@ -151,6 +187,38 @@ def finish_checkpoint(written: Path, checkpoint: Path) -> None:
         checkpoint.rename(written.parent / f"replaced-{checkpoint.name}")
     written.rename(checkpoint)
     flush_to_disk(checkpoint.parent, recursive=False)
+
+
+def replace_model(written: Path, folder: Path) -> None:
+    """
+    Moves a saved model into a folder, in place of the one that may be there.
+
+    The old weights are removed first and the new ones are moved last. If the process dies in between, the folder does
+    not load, instead of loading a mixture of two models.
+
+    Args:
+        written (`Path`):
+            The folder that holds all files of the new model.
+        folder (`Path`):
+            The folder that receives them.
+
+    Raises:
+        `OSError`: the files cannot be flushed to the disk or moved.
+    """
+    flush_to_disk(written)
+    files = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
+    weights: list[Path] = []
+    for patterns in _WEIGHTS:
+        found = [path.relative_to(written) for pattern in patterns for path in sorted(written.glob(pattern))]
+        weights += found
+        # The index first. A model in one file would hide another one in several, and the other way round.
+        for path in [path for pattern in reversed(patterns) for path in folder.glob(pattern) if found]:
+            path.unlink()
+    flush_to_disk(folder, recursive=False)
+    for file in [*(file for file in files if file not in weights), *weights]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (written / file).replace(folder / file)
+    flush_to_disk(folder, recursive=False)
 
 
 def list_files(folder: str | os.PathLike, pattern: str = "**/*") -> None:
@@ -269,4 +337,5 @@ __all__ = [
     "flaw_of_files",
     "last_whole_checkpoint",
     "list_files",
+    "replace_model",
 ]

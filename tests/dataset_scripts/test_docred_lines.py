@@ -100,6 +100,16 @@ def test_file_that_ends_too_early_is_named(load, tmp_path, documents):
         load(path)
 
 
+@pytest.mark.parametrize("name", ["bomb.json.gz", "bomb.jsonl.gz"])
+def test_gzip_bomb_is_refused_before_it_is_unpacked(load, tmp_path, name):
+    """80 MiB of blanks in 80 kB: as one list or one line, they would be read whole."""
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b" " * 80 * 2**20))
+    message = "reading it failed: it unpacks to more than 67,108,864 bytes; unpack it yourself if that is right"
+    with pytest.raises(DocumentError, match=f"^{path}: {message}$"):
+        load(path)
+
+
 @pytest.mark.parametrize("content", ["", "\n \n"])
 def test_file_without_a_document_is_named(load, tmp_path, content):
     path = tmp_path / "empty.jsonl"

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from modeling_docre_ii import pair_features
 from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.pair_features import (
     PAIR_ENCODERS,
@@ -120,7 +121,10 @@ def test_entity_attention_sums_to_one_or_is_zero(attention, mention_entities):
             assert sums[document, :, entity].tolist() == pytest.approx([expected] * 3, abs=1e-6)
 
 
-def test_context_of_a_pair_is_equation_1(naive, attention, mention_entities):
+@pytest.mark.parametrize("most_weights", [1, 84, 2**24])
+def test_context_of_a_pair_is_equation_1(naive, attention, mention_entities, monkeypatch, most_weights):
+    """With the pairs of one head, of two heads and of all heads at once."""
+    monkeypatch.setattr(pair_features, "_MOST_WEIGHTS", most_weights)
     states = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(3))
     entity_attention = pool_attention(attention, mention_entities, 3)
     context = localized_context(states, entity_attention)

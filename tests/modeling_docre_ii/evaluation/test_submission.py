@@ -1,6 +1,7 @@
 """Submissions are read and written in CodaLab's form, and errors say what is wrong."""
 
 import json
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -252,3 +253,12 @@ def test_long_integers_deep_nesting_and_surrogates_are_named(tmp_path, name):
 def test_a_byte_order_mark_is_skipped(tmp_path, encoding):
     (tmp_path / "result.json").write_text(json.dumps(PREDICTIONS, ensure_ascii=False), encoding=encoding)
     assert read_submission(tmp_path / "result.json") == PREDICTIONS
+
+
+@pytest.mark.parametrize("name", ["result.json", "submission.zip"])
+def test_a_file_of_gigabytes_is_refused_unread(tmp_path, name):
+    path = tmp_path / name
+    path.touch()
+    os.truncate(path, 2**30 + 1)  # takes no space on the disk
+    with pytest.raises(PredictionError, match=f"^{path} has 1,073,741,825 bytes, more than the 1,073,741,824 that "):
+        read_submission(path)

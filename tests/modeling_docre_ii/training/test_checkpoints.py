@@ -1,5 +1,6 @@
 """Checkpoints are complete or not there, and a training resumes only from complete ones."""
 
+import itertools
 import multiprocessing
 import os
 import re
@@ -7,12 +8,14 @@ import resource
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
+from modeling_docre_ii import DocREIIForRelationExtraction
 from modeling_docre_ii.training.checkpoints import (
     FILE_LIST,
     UNFINISHED,
@@ -178,6 +181,59 @@ def test_checkpoint_that_does_not_fit_on_the_disk_is_one_error_and_the_training_
 
     resumed, _ = train(resume_from_checkpoint=True, save_strategy="epoch")
     assert torch.equal(resumed, whole)
+
+
+# The saved model
+
+
+def test_process_killed_while_it_saves_a_model_leaves_one_model_or_none(make_trainer, tiny_model, tmp_path):
+    """Killed at every JSON and every file of weights that is removed or renamed, with another model in the folder."""
+    folder = tmp_path / "saved"
+    torch.manual_seed(1)
+    old = tiny_model(num_iterations=2)
+    torch.manual_seed(2)
+    trainer = make_trainer(tiny_model(num_iterations=1))
+
+    def save_and_die(moment):
+        num_left = moment
+
+        def die(event, paths):
+            nonlocal num_left
+            if event in ("os.rename", "os.remove") and str(paths[0]).endswith((".json", ".safetensors")):
+                num_left -= 1
+                if num_left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(die)
+        trainer.save_model(str(folder))
+        os._exit(0)
+
+    found = []
+    for moment in itertools.count(1):
+        shutil.rmtree(folder, ignore_errors=True)
+        # In several files, for a model in one file to replace.
+        old.save_pretrained(folder, max_shard_size="40KB")
+        ended = in_another_process(partial(save_and_die, moment))
+        found.append(model_in(folder, {"old": old, "new": trainer.model}))
+        if ended == 0:
+            break
+
+    assert [name for name, _ in itertools.groupby(found)] == ["old", "none", "new"]
+    trainer.save_model(str(folder))
+    assert UNFINISHED not in os.listdir(folder) and len(list(folder.glob("*.safetensors"))) == 1
+
+
+def model_in(folder, models):
+    """The name of the model that a folder holds, with the configuration and the weights of that one."""
+    try:
+        found = DocREIIForRelationExtraction.from_pretrained(folder)
+    except OSError as error:
+        assert "no file named model.safetensors" in str(error)
+        return "none"
+    for name, model in models.items():
+        if found.config.num_iterations == model.config.num_iterations:
+            assert torch.equal(*(parameters_to_vector(each.parameters()) for each in (found, model)))
+            return name
 
 
 # Evaluation
