@@ -20,6 +20,7 @@ import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError, extract_to_parquet
 from modeling_docre_ii.cli.corpora import read_corpus
 from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.stages import stages_of
 from modeling_docre_ii.deployment.extraction_shards import METADATA_KEY
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 from tests.hub_client import Client
@@ -419,7 +420,7 @@ def test_validation_documents_are_encoded_only_where_they_are_scored(
     more = (f"--validation_file={corpus_file}", *steps)
     arguments = parse_arguments(command_line(checkpoint, corpus_file, tmp_path / "triples", *more))
     corpus = read_corpus(arguments.data)
-    trainer = run_docre.make_trainer(model, processor, corpus, arguments.data, arguments.training[2])
+    trainer = run_docre.make_trainer(model, processor, corpus, arguments, *stages_of(arguments))
     assert (trainer.eval_dataset and len(trainer.eval_dataset)) == encoded
 
 
