@@ -108,6 +108,13 @@ def test_run_that_was_interrupted_in_a_fold_ends_as_if_it_had_not_been(whole_run
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
+def test_cross_fit_of_a_sharded_model_is_refused(tmp_path, monkeypatch):
+    """As `accelerate launch --use_fsdp` asks for it."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ValueError, match="FSDP and DeepSpeed shard the model"):
+        parse_arguments(arguments(tmp_path, cross_fit_folds=2))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

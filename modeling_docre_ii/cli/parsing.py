@@ -208,6 +208,9 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
 
 
 def _check_cross_fit(model_args: ModelArguments, training: dict[int, DocREIITrainingArguments]) -> None:
+    is_launched = any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
+    if is_launched or any(args.fsdp or args.deepspeed for args in training.values()):
+        raise ValueError("`cross_fit_folds`: the main process predicts alone, but FSDP and DeepSpeed shard the model")
     if len(training) != 2:
         raise ValueError("`cross_fit_folds` needs both stages, set `stages: [1, 2]`")
     if model_args.config_fields.get("inference_features") != "logits":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..decoding import check_finite
@@ -100,7 +100,8 @@ class CrossFittedDocuments(EncodedDocuments):
             The file of each fold, from [`write_held_out_logits`]. Together they have every document.
 
     Raises:
-        `ValueError`: a document is in none of the files.
+        `ValueError`: a file is damaged, or a document is in none of the files.
+        `FileNotFoundError`: a file is missing.
     """
 
     def __init__(self, encoded: EncodedDocuments, paths: Sequence[str | Path]):
@@ -112,7 +113,7 @@ class CrossFittedDocuments(EncodedDocuments):
 
     @cached_property
     def _file_of(self) -> Mapping[int, Any]:
-        files = [safe_open(path, framework="pt") for path in self.paths]
+        files = [_open(path) for path in self.paths]
         return {int(name): file for file in files for name in file.keys()}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,6 +124,15 @@ class CrossFittedDocuments(EncodedDocuments):
         feature = super().__getitem__(index)
         place = feature["document_index"]
         return feature | {"base_logits": self._file_of[place].get_tensor(str(place))}
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(
+            f"the predictions {str(path)!r} are damaged ({error}): remove the training and start again"
+        ) from error
 
 
 def held_out_documents(encoded: EncodedDocuments, places: Sequence[int]) -> EncodedDocuments:

@@ -113,6 +113,15 @@ def test_documents_without_logits_are_named(make_trainer, tiny_model, encoded, t
         CrossFittedDocuments(encoded, [path])
 
 
+def test_damaged_logits_are_named(make_trainer, tiny_model, encoded, tmp_path):
+    path = tmp_path / "logits.safetensors"
+    write_held_out_logits(make_trainer(tiny_model()), encoded, path)
+    path.write_bytes(path.read_bytes()[:-10])
+
+    with pytest.raises(ValueError, match=r"the predictions '.*logits\.safetensors' are damaged"):
+        CrossFittedDocuments(encoded, [path])
+
+
 def test_training_on_given_logits_leaves_the_base_and_follows_their_gradient(
     make_trainer, deterministic_model, related, one_sgd_step
 ):
