@@ -93,7 +93,7 @@ def print_evidence_scores(
     if checkpoint is None:
         print(f"\n{evidence_table('relations given', num_given, rows)}")
         return
-    load_config(checkpoint)  # its error names a checkpoint that is not there
+    load_config(checkpoint)  # names a missing checkpoint
     model, processor = AutoModel.from_pretrained(checkpoint), AutoProcessor.from_pretrained(checkpoint)
     found = read_model(model, processor, documents, batch_size)
 

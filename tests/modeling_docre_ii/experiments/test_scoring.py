@@ -22,7 +22,7 @@ GOLD = [(index, head, head + 1) for index in range(4) for head in (0, 1)]
 
 
 def run_of(*numbers_correct, num_wrong=0, **fields):
-    """A run whose submissions have so many correct facts, and some wrong ones."""
+    """A run that predicts this many correct facts, and some wrong ones."""
     submissions = []
     for number in numbers_correct:
         facts = GOLD[:number] + [(index, 2, 0) for index in range(num_wrong)]
