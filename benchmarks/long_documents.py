@@ -2,9 +2,10 @@
 Measures long documents: encoder time per token, and memory with many entities.
 
     python benchmarks/long_documents.py
+    python benchmarks/long_documents.py --memory_only --checkpoint outputs/quickstart --num_tokens 25000
 
-The encoder has BERT-base's size and random weights. Peak memory is the maximum resident memory (RSS) of the process
-beyond that with the model loaded.
+Without `--checkpoint`, the encoder has BERT-base's size and random weights. Peak memory is the maximum resident memory
+(RSS) of the process beyond that with the model loaded.
 """
 
 import argparse
@@ -29,12 +30,17 @@ def parse_arguments():
     parser.add_argument("--num_tokens", type=int, default=2_000, help="of the document whose memory is measured")
     parser.add_argument("--num_entities", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory_only", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoint", help="a trained model, whose memory is measured")
+    parser.add_argument("--num_iterations", type=int, help="of the checkpoint; 0 for its base module alone")
+    parser.add_argument("--memory_only", action="store_true", help="no time per token")
     return parser.parse_args()
 
 
-def make_model():
+def make_model(checkpoint=None, num_iterations=None):
     torch.manual_seed(0)
+    if checkpoint is not None:
+        changes = {} if num_iterations is None else {"num_iterations": num_iterations}
+        return DocREIIForRelationExtraction.from_pretrained(checkpoint, **changes).eval()
     config = DocREIIConfig(encoder_config=BertConfig(), id2label=dict(enumerate(DOCRED_RELATIONS)))
     return DocREIIForRelationExtraction(config).eval()
 
@@ -59,6 +65,8 @@ def encoder_seconds(model, num_tokens):
         inputs["input_ids"],
         inputs["attention_mask"],
         inputs["mention_positions"],
+        inputs["mention_entities"],
+        10,
         config.max_window_size,
         config.window_overlap,
         config.num_prefix_tokens,
@@ -73,7 +81,8 @@ def resident_bytes():
 
 
 def print_memory(args):
-    model, inputs = make_model(), document(args.num_tokens, args.num_entities)
+    model = make_model(args.checkpoint, args.num_iterations)
+    inputs = document(args.num_tokens, args.num_entities)
     # A first small document loads libraries and starts threads.
     model(**document(50, 3))
     before = most = resident_bytes()

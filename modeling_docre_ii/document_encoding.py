@@ -1,4 +1,4 @@
-"""Encodes documents of any length: hidden states and attention of mentions."""
+"""Encodes documents of any length: hidden states and attention of entities."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +24,9 @@ class DocumentEncoding:
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
             The hidden states.
-        mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
-            The last layer's attention of the mentions, all zeros for padding.
+        entity_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`):
+            The last layer's attention of the mentions, averaged over those of each entity (A_s in equation 1), zeros
+            for an entity without a mention.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*):
             Hidden states of the embeddings and of every layer, each of the shape of `last_hidden_state`.
         attentions (`tuple(torch.FloatTensor)`, *optional*):
@@ -33,7 +34,7 @@ class DocumentEncoding:
     """
 
     last_hidden_state: torch.Tensor
-    mention_attention: torch.Tensor
+    entity_attention: torch.Tensor
     hidden_states: tuple[torch.Tensor | None, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
@@ -171,6 +172,8 @@ def encode_documents(
     input_ids: torch.Tensor | None,
     attention_mask: torch.Tensor,
     mention_positions: torch.Tensor,
+    mention_entities: torch.Tensor,
+    num_entities: int,
     window_size: int,
     window_overlap: int,
     num_prefix_tokens: int,
@@ -187,8 +190,9 @@ def encode_documents(
     neighbors share at least `window_overlap` tokens.
 
     A token's hidden state is averaged over the windows that hold it. A mention's attention is summed over its windows
-    and normalized to 1. The special tokens that a window repeats are no text of the document: attention to them is
-    dropped, as in ATLOP. The first window has the document's own prefix, the last its own suffix.
+    and normalized to 1, before it is averaged over the mentions of its entity. The special tokens that a window
+    repeats are no text of the document: attention to them is dropped, as in ATLOP. The first window has the document's
+    own prefix, the last its own suffix.
 
     Args:
         encoder (`PreTrainedModel`):
@@ -199,6 +203,10 @@ def encode_documents(
             1 for tokens, 0 for padding.
         mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
             Position of every mention's opening marker, -1 for padding.
+        mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Entity of every mention, -1 for padding.
+        num_entities (`int`):
+            N, the largest number of entities of a document in the batch.
         window_size, window_overlap, num_prefix_tokens, num_suffix_tokens (`int`):
             See [`DocREIIConfig`].
         inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
@@ -219,16 +227,15 @@ def encode_documents(
     inputs = {name: values for name, values in given.items() if values is not None}
     shape = attention_mask.shape
     if shape[1] <= window_size:
-        output, attention = _encode(
+        output, attention = encode_window(
             encoder,
             inputs | {"attention_mask": attention_mask},
             mention_positions.clamp(min=0),
             output_hidden_states,
         )
-        attention = attention * (mention_positions >= 0)[:, None, :, None]
         return DocumentEncoding(
             last_hidden_state=output.last_hidden_state,
-            mention_attention=attention,
+            entity_attention=pool_attention(attention, mention_entities, num_entities),
             hidden_states=output.hidden_states if output_hidden_states else None,
             attentions=output.attentions if output_attentions else None,
         )
@@ -240,15 +247,21 @@ def encode_documents(
     inputs = {name: values[documents[:, None], positions] for name, values in inputs.items()}
     if "input_ids" in inputs:
         inputs["input_ids"] = inputs["input_ids"].masked_fill(~mask, encoder.config.pad_token_id or 0)
-    output, attention = _encode(encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states)
+    output, attention = encode_window(encoder, inputs | {"attention_mask": mask.long()}, rows, output_hidden_states)
 
     def merge(states: torch.Tensor | None) -> torch.Tensor | None:
         return None if states is None else _merge_states(states, documents, positions, of_document, shape)
 
     return DocumentEncoding(
         last_hidden_state=merge(output.last_hidden_state),
-        mention_attention=_merge_attention(
-            attention, documents, positions, of_document, mentions, (*mention_positions.shape, shape[1])
+        entity_attention=_merge_attention(
+            attention * of_document[:, None, None],
+            documents,
+            positions,
+            mentions,
+            mention_entities,
+            num_entities,
+            shape,
         ),
         hidden_states=tuple(merge(states) for states in output.hidden_states) if output_hidden_states else None,
     )
@@ -292,13 +305,32 @@ def split_into_windows(
     return documents, positions.masked_fill(~mask, 0), mask, of_document
 
 
-def _encode(
+def encode_window(
     encoder: nn.Module,
     inputs: Mapping[str, torch.Tensor],
     rows: torch.Tensor,
-    output_hidden_states: bool | list[int],
+    output_hidden_states: bool | list[int] = False,
 ) -> tuple[Any, torch.Tensor]:
-    """Runs the encoder once. Returns its output and the attention of `rows`."""
+    """
+    Runs the encoder once.
+
+    Args:
+        encoder (`PreTrainedModel`):
+            As for [`encode_documents`].
+        inputs (`dict`):
+            Its inputs, each of shape `(num_windows, window_length, ...)`.
+        rows (`torch.LongTensor` of shape `(num_windows, num_mentions)`):
+            Positions of the mentions in each window, any valid one for padding.
+        output_hidden_states (`bool` or `list[int]`, *optional*, defaults to `False`):
+            As for [`encode_documents`].
+
+    Returns:
+        `tuple`: the output of the encoder, and the last layer's attention of `rows`, of shape `(num_windows,
+        num_heads, num_mentions, window_length)`.
+
+    Raises:
+        `ValueError`: the encoder's attention implementation returns no probabilities.
+    """
     implementation = encoder.config._attn_implementation
     mention_attention = MentionAttention(rows)
     options: dict[str, Any] = {"mention_attention": mention_attention} if implementation == "sdpa" else {}
@@ -346,23 +378,62 @@ def _merge_states(
     return (total / count.clamp(min=1)[:, None]).view(batch_size, length, -1)
 
 
+def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
+    """
+    Averages the attention of mentions for each entity and head (A_s in equation 1).
+
+    Args:
+        mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
+            The last layer's attention of the opening markers.
+        mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Entity of each mention, -1 for padding.
+        num_entities (`int`):
+            N, the largest number of entities of a document in the batch.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`, zeros for an entity
+        without a mention.
+    """
+    entities = torch.arange(num_entities, device=mention_entities.device)
+    share = (mention_entities[:, None, :] == entities[:, None]).to(mention_attention.dtype)
+    share = share / share.sum(-1, keepdim=True).clamp(min=1)
+    return share[:, None] @ mention_attention
+
+
 def _merge_attention(
     attention: torch.Tensor,
     documents: torch.Tensor,
     positions: torch.Tensor,
-    mask: torch.Tensor,
     mentions: torch.Tensor,
-    shape: tuple[int, int, int],
+    mention_entities: torch.Tensor,
+    num_entities: int,
+    shape: tuple[int, int],
 ) -> torch.Tensor:
-    batch_size, num_mentions, length = shape
-    heads = attention.shape[1]
-    # Padded mentions go to a spare row.
-    spare = batch_size * num_mentions
-    row = torch.where(mentions >= 0, documents[:, None] * num_mentions + mentions, spare)
-    index = row[:, :, None] * length + positions[:, None, :]
-    source = attention.float().permute(0, 2, 3, 1) * mask[:, None, :, None]
-    total = source.new_zeros((spare + 1) * length, heads).index_add(0, index.flatten(), source.flatten(0, 2))
-    total = total.view(spare + 1, length, heads)[:spare]
-    mass = total.sum(1, keepdim=True)
-    total = total / torch.where(mass > 0, mass, 1.0)
-    return total.view(batch_size, num_mentions, length, heads).permute(0, 3, 1, 2)
+    """
+    Sums the attention of each mention over windows, and averages it for each entity.
+
+    Attention of all mentions to a whole document never exists: 900 mentions and 25,000 tokens have 1 GB of it.
+    """
+    (batch_size, length), num_heads = shape, attention.shape[1]
+    attention = attention.float()
+    # Padded mentions are in a spare row, and of a spare entity.
+    num_mentions, spare = mention_entities.numel(), batch_size * num_entities
+    row = torch.where(mentions >= 0, documents[:, None] * mention_entities.shape[1] + mentions, num_mentions)
+    mass = attention.new_zeros(num_mentions + 1, num_heads)
+    mass.index_add_(0, row.flatten(), attention.sum(-1).transpose(1, 2).flatten(0, 1))
+
+    first_entity = torch.arange(batch_size, device=row.device)[:, None] * num_entities
+    owners = torch.where(mention_entities >= 0, first_entity + mention_entities, spare).flatten()
+    count = torch.bincount(owners, minlength=spare + 1)
+    entity = nn.functional.pad(owners, (0, 1), value=spare)[row]
+    total = mass[row] * count[entity][..., None]
+    is_counted = (entity < spare)[..., None] & (total > 0)
+    share = is_counted / torch.where(is_counted, total, 1.0)
+
+    # Entities and heads of a token lie side by side, as the localized context reads them.
+    token = documents[:, None] * length + positions
+    place = token[:, None] * num_entities + (entity % num_entities)[..., None]
+    source = (attention * share.transpose(1, 2)[..., None]).permute(0, 2, 3, 1)
+    merged = attention.new_zeros(batch_size * length * num_entities, num_heads)
+    merged.index_add_(0, place.flatten(), source.flatten(0, 2))
+    return merged.view(batch_size, length, num_entities, num_heads).permute(0, 3, 2, 1)

@@ -16,7 +16,7 @@ from .inference_module import InferenceModule, InferenceOutput, check_reads_logi
 from .loaded_weights import CheckedPreTrainedModel
 from .losses import ContrastivePredictor, contrastive_loss, threshold_losses
 from .model_outputs import DocREIIModelOutput, DocREIIOutput, logit_matrices
-from .pair_features import PairFeatures, pool_attention
+from .pair_features import PairFeatures
 
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ class DocREIIModel(DocREIIPreTrainedModel):
             input_ids,
             attention_mask,
             mention_positions,
+            mention_entities,
+            pair_mask.shape[1],
             inputs_embeds=inputs_embeds,
             output_attentions=self.config.output_attentions if output_attentions is None else output_attentions,
             output_hidden_states=(
@@ -177,8 +179,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
         )
         beside = {"hidden_states": encoding.hidden_states, "attentions": encoding.attentions}
         if output_evidence:
-            attention = pool_attention(encoding.mention_attention, mention_entities, pair_mask.shape[1])
-            beside["sentence_shares"] = sentence_shares(attention, sentence_ids)
+            beside["sentence_shares"] = sentence_shares(encoding.entity_attention, sentence_ids)
         if pairs is not None:
             features, logits = self.encode_pairs(encoding, mention_positions, mention_entities, pairs)
             return DocREIIModelOutput(pair_features=features, pair_logits=logits, **beside)
@@ -211,7 +212,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
             `(num_pairs, num_labels)`.
         """
         features = self.pair_features(
-            encoding.last_hidden_state, encoding.mention_attention, mention_positions, mention_entities, pairs
+            encoding.last_hidden_state, encoding.entity_attention, mention_positions, mention_entities, pairs
         )
         return features, self.classifier(self.dropout(features))
 

@@ -9,8 +9,8 @@ from .configuration_docre_ii import DocREIIConfig
 from .entity_pairs import EntityPairs
 
 
-# How many weights of pairs and tokens `localized_context` holds at once.
-_MOST_WEIGHTS = 2**24
+# How many weights of pairs and tokens `localized_context` holds at once, and how many pairs the pair encoder takes.
+_MOST_WEIGHTS, _MOST_PAIRS = 2**24, 2**14
 
 
 def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
@@ -43,28 +43,6 @@ def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, 
     has_mention = total > 0
     pooled = torch.where(has_mention, total, 1.0).log() + torch.where(has_mention, largest, 0.0)
     return pooled[:, :num_entities]
-
-
-def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
-    """
-    Averages the attention of mentions for each entity and head (A_s in equation 1).
-
-    Args:
-        mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
-            The last layer's attention of the opening markers.
-        mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-            Entity of each mention, -1 for padding.
-        num_entities (`int`):
-            N, the largest number of entities of a document in the batch.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`, zeros for an entity
-        without a mention.
-    """
-    entities = torch.arange(num_entities, device=mention_entities.device)
-    share = (mention_entities[:, None, :] == entities[:, None]).to(mention_attention.dtype)
-    share = share / share.sum(-1, keepdim=True).clamp(min=1)
-    return share[:, None] @ mention_attention
 
 
 def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tensor) -> torch.Tensor:
@@ -125,16 +103,11 @@ class ContextAwareEntity(nn.Module):
         self.context = nn.Linear(config.hidden_size, config.pair_hidden_size)
         self.document = nn.Linear(config.hidden_size, config.pair_hidden_size, bias=False) if with_document else None
 
-    def forward(
-        self,
-        entities: torch.Tensor,
-        document: torch.Tensor,
-        context: torch.Tensor,
-        entity_index: torch.Tensor,
-        context_index: torch.Tensor,
-    ) -> torch.Tensor:
+    def project(
+        self, entities: torch.Tensor, document: torch.Tensor, context: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Combines the vectors of entities with the contexts of pairs.
+        Projects the vectors of entities, and the contexts of pairs.
 
         Args:
             entities (`torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)`):
@@ -143,17 +116,36 @@ class ContextAwareEntity(nn.Module):
                 Vector of the first token of each document.
             context (`torch.FloatTensor` of shape `(num_contexts, hidden_size)`):
                 Localized contexts.
-            entity_index, context_index (`torch.LongTensor` of shape `(num_pairs,)`):
-                Entity, among those of all documents, and context of each candidate pair.
 
         Returns:
-            `torch.FloatTensor` of shape `(num_pairs, pair_hidden_size)`.
+            `tuple(torch.FloatTensor)`: of shapes `(batch_size * num_entities, pair_hidden_size)` and `(num_contexts,
+            pair_hidden_size)`.
         """
         projected = self.entity(entities)
         if self.document is not None:
             projected = projected + self.document(document)[:, None]
-        entity = projected.flatten(0, 1).index_select(0, entity_index)
-        return torch.tanh(entity + self.context(context).index_select(0, context_index))
+        return projected.flatten(0, 1), self.context(context)
+
+    def forward(
+        self,
+        projected: tuple[torch.Tensor, torch.Tensor],
+        entity_index: torch.Tensor,
+        context_index: torch.Tensor,
+    ) -> torch.Tensor:
+        """
+        Combines entities with the contexts of pairs.
+
+        Args:
+            projected (`tuple(torch.FloatTensor)`):
+                Entities of all documents and contexts, from [`~ContextAwareEntity.project`].
+            entity_index, context_index (`torch.LongTensor` of shape `(num_pairs,)`):
+                Entity and context of each candidate pair.
+
+        Returns:
+            `torch.FloatTensor` of shape `(num_pairs, pair_hidden_size)`.
+        """
+        entities, contexts = projected
+        return torch.tanh(entities.index_select(0, entity_index) + contexts.index_select(0, context_index))
 
 
 class ConcatPairEncoder(nn.Module):
@@ -250,7 +242,7 @@ class PairFeatures(nn.Module):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        mention_attention: torch.Tensor,
+        entity_attention: torch.Tensor,
         mention_positions: torch.Tensor,
         mention_entities: torch.Tensor,
         pairs: EntityPairs,
@@ -261,8 +253,8 @@ class PairFeatures(nn.Module):
         Args:
             hidden_states (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
                 H, the output of the encoder.
-            mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
-                The last layer's attention of the opening markers.
+            entity_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`):
+                A, the attention of every entity to all tokens.
             mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
                 Opening marker and entity of each mention, -1 for padding.
             pairs ([`EntityPairs`]):
@@ -277,11 +269,15 @@ class PairFeatures(nn.Module):
         dtype = self.head.entity.weight.dtype
         entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities).to(dtype)
         hidden_states = hidden_states.to(dtype)
-        attention = pool_attention(mention_attention, mention_entities, num_entities)
         places, context_index = pairs.unordered()
-        context = localized_context(hidden_states, attention).flatten(0, 2).index_select(0, places)
-        document, first_entity = hidden_states[:, 0], pairs.document * num_entities
-        return self.pair_encoder(
-            self.head(entities, document, context, first_entity + pairs.head, context_index),
-            self.tail(entities, document, context, first_entity + pairs.tail, context_index),
-        )
+        context = localized_context(hidden_states, entity_attention).flatten(0, 2).index_select(0, places)
+        inputs, first_entity = (entities, hidden_states[:, 0], context), pairs.document * num_entities
+        heads, tails = self.head.project(*inputs), self.tail.project(*inputs)
+
+        def encode(head: torch.Tensor, tail: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+            return self.pair_encoder(self.head(heads, head, context), self.tail(tails, tail, context))
+
+        rows = (first_entity + pairs.head, first_entity + pairs.tail, context_index)
+        if torch.compiler.is_compiling() or len(context_index) <= _MOST_PAIRS:
+            return encode(*rows)
+        return torch.cat([encode(*some) for some in zip(*(index.split(_MOST_PAIRS) for index in rows))])

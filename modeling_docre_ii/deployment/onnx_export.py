@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers.utils import CONFIG_NAME
 
-from ..document_encoding import DocumentEncoding, encode_documents
+from ..document_encoding import DocumentEncoding, encode_window, pool_attention
 from ..entity_pairs import EntityPairs
 from ..loaded_weights import check_weights
 from ..modeling_docre_ii import DocREIIForRelationExtraction
@@ -27,6 +27,7 @@ AXES = {
     "pair_mask": {0: BATCH, 1: ENTITIES, 2: ENTITIES},
     "last_hidden_state": {0: BATCH, 1: LENGTH},
     "mention_attention": {0: BATCH, 2: MENTIONS, 3: LENGTH},
+    "entity_attention": {0: BATCH, 2: ENTITIES, 3: LENGTH},
 }
 
 
@@ -43,24 +44,24 @@ class EncoderGraph(nn.Module):
     def __init__(self, model: DocREIIForRelationExtraction):
         super().__init__()
         self.encoder = model.docre_ii.encoder
-        self.config = model.config
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, mention_positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        encoding = encode_documents(self.encoder, input_ids, attention_mask, mention_positions, **self.config.windows)
-        return encoding.last_hidden_state, encoding.mention_attention
+        window = {"input_ids": input_ids, "attention_mask": attention_mask}
+        output, attention = encode_window(self.encoder, window, mention_positions.clamp(min=0))
+        return output.last_hidden_state, attention
 
 
 class RelationsGraph(nn.Module):
     """
     Everything after the encoder.
 
-    Takes hidden states and the attention of mentions. Returns logits of the base module and, of shape
+    Takes hidden states and the attention of entities. Returns logits of the base module and, of shape
     `(num_iterations, batch_size, num_entities, num_entities, num_labels)`, of all iterations.
     """
 
-    inputs = ("last_hidden_state", "mention_attention", "mention_positions", "mention_entities", "pair_mask")
+    inputs = ("last_hidden_state", "entity_attention", "mention_positions", "mention_entities", "pair_mask")
 
     def __init__(self, model: DocREIIForRelationExtraction):
         super().__init__()
@@ -70,13 +71,13 @@ class RelationsGraph(nn.Module):
     def forward(
         self,
         last_hidden_state: torch.Tensor,
-        mention_attention: torch.Tensor,
+        entity_attention: torch.Tensor,
         mention_positions: torch.Tensor,
         mention_entities: torch.Tensor,
         pair_mask: torch.Tensor,
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         pairs = EntityPairs.from_mask(pair_mask)
-        encoding = DocumentEncoding(last_hidden_state, mention_attention)
+        encoding = DocumentEncoding(last_hidden_state, entity_attention)
         rows = self.model.docre_ii.encode_pairs(encoding, mention_positions, mention_entities, pairs)
         output = self.model.infer(*rows, pairs)
         if "iteration_logits" not in output:
@@ -120,13 +121,17 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
     inputs = _example(model)
     encoder = EncoderGraph(model)
     with torch.no_grad():
-        outputs = encoder(*(inputs[name] for name in encoder.inputs))
+        states, attention = encoder(*(inputs[name] for name in encoder.inputs))
+    encoded = {
+        "last_hidden_state": states,
+        "entity_attention": pool_attention(attention, inputs["mention_entities"], inputs["pair_mask"].shape[1]),
+    }
     partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     try:
         with named_in_errors(folder):
             partial.mkdir(parents=True)
             _write(encoder, inputs, partial / ENCODER_FILE)
-            _write(RelationsGraph(model), inputs | dict(zip(encoder.outputs, outputs)), partial / RELATIONS_FILE)
+            _write(RelationsGraph(model), inputs | encoded, partial / RELATIONS_FILE)
             model.config.save_pretrained(partial)
             processor.save_pretrained(partial)
             _move_files(partial, folder)

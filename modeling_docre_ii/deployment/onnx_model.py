@@ -14,7 +14,6 @@ from ..document_encoding import MentionAttention, check_token_ids, encode_docume
 from ..entity_pairs import require_pair_inputs
 from ..evidence import sentence_shares, should_output_evidence
 from ..model_outputs import DocREIIOutput
-from ..pair_features import pool_attention
 
 
 if TYPE_CHECKING:
@@ -130,12 +129,14 @@ class DocREIIONNXModel:
             input_ids,
             torch.ones_like(input_ids) if attention_mask is None else attention_mask,
             mention_positions,
+            mention_entities,
+            pair_mask.shape[1],
             **self.config.windows,
         )
         base_logits, *iterations = run_session(
             self.relations,
             last_hidden_state=encoding.last_hidden_state,
-            mention_attention=encoding.mention_attention,
+            entity_attention=encoding.entity_attention,
             mention_positions=mention_positions,
             mention_entities=mention_entities,
             pair_mask=pair_mask.bool(),
@@ -143,8 +144,7 @@ class DocREIIONNXModel:
         shares = None
         if should_output_evidence(output_evidence, sentence_ids, self.config):
             # The exported encoder returns the attention that evidence is read from.
-            attention = pool_attention(encoding.mention_attention, mention_entities, pair_mask.shape[1])
-            shares = sentence_shares(attention, sentence_ids)
+            shares = sentence_shares(encoding.entity_attention, sentence_ids)
         if not iterations:
             return DocREIIOutput(logits=base_logits, base_logits=base_logits, sentence_shares=shares)
         iteration_logits = tuple(iterations[0])

@@ -98,10 +98,13 @@ def naive_encoding(run, encoder, input_ids, mentions, windows, num_prefix_tokens
     )
 
 
-def encode(*args, **kwargs):
-    """Hidden states and attention of the mentions."""
-    encoding = encode_documents(*args, **kwargs)
-    return encoding.last_hidden_state, encoding.mention_attention
+def encode(encoder, input_ids, attention_mask, positions, *args, **kwargs):
+    """Hidden states and attention of the mentions: each is an entity of its own."""
+    entities = torch.arange(positions.shape[1]).expand_as(positions).masked_fill(positions < 0, -1)
+    encoding = encode_documents(
+        encoder, input_ids, attention_mask, positions, entities, positions.shape[1], *args, **kwargs
+    )
+    return encoding.last_hidden_state, encoding.entity_attention
 
 
 def assert_encodes(run, encoder, lengths, width=None, **windows):
@@ -228,7 +231,10 @@ def test_one_token_more_takes_two_windows(encoder, bare):
 def test_hidden_states_of_every_layer_are_the_mean_over_the_windows(encoder, family):
     model = encoder(family)
     input_ids, attention_mask, positions = documents_of(model, [21])
-    encoding = encode_documents(model, input_ids, attention_mask, positions, **WINDOWS, output_hidden_states=True)
+    entities = torch.zeros_like(positions)
+    encoding = encode_documents(
+        model, input_ids, attention_mask, positions, entities, 1, **WINDOWS, output_hidden_states=True
+    )
     windows = torch.cat([input_ids[:, :19], input_ids[:, 20:]], 1), torch.cat([input_ids[:, :1], input_ids[:, 2:]], 1)
     first, second = (model(window, output_hidden_states=True).hidden_states for window in windows)
 
@@ -257,6 +263,37 @@ def test_special_tokens_that_a_window_repeats_get_no_attention(encoder, bare):
     both[:, :19] += first[:, 10, :19]
     both[:, 2:] += second[:, 9, 1:]
     torch.testing.assert_close(attention[0, :, 1], both / both.sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("lengths", [[18, 13], [47, 13, 33]])
+def test_attention_of_an_entity_is_the_mean_over_its_mentions(encoder, lengths):
+    """In one window and in several, with an entity that has no mention."""
+    model = encoder()
+    input_ids, attention_mask, positions = documents_of(model, lengths, num_mentions=5)
+    entities = torch.tensor([0, 1, 0, 3, 1]).expand_as(positions).masked_fill(positions < 0, -1)
+    _, of_mentions = encode(model, input_ids, attention_mask, positions, **WINDOWS)
+    of_entities = encode_documents(
+        model, input_ids, attention_mask, positions, entities, 4, **WINDOWS
+    ).entity_attention
+
+    assert of_entities.shape == (len(lengths), 2, 4, max(lengths))
+    for document, owners in enumerate(entities.tolist()):
+        for entity in range(4):
+            rows = [of_mentions[document, :, mention] for mention, owner in enumerate(owners) if owner == entity]
+            expected = sum(rows) / len(rows) if rows else torch.zeros(2, max(lengths))
+            torch.testing.assert_close(of_entities[document, :, entity], expected)
+
+
+def test_gradients_reach_the_encoder_through_the_merged_attention(encoder):
+    model = encoder()
+    input_ids, attention_mask, positions = documents_of(model, [47], num_mentions=4)
+    entities = torch.tensor([[0, 0, 1, -1]])
+    attention = encode_documents(model, input_ids, attention_mask, positions, entities, 3, **WINDOWS).entity_attention
+    (attention * torch.randn(attention.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
 
 
 def test_long_document_without_a_mention(encoder):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_docre_ii import PredictedFact
+from modeling_docre_ii.document_encoding import pool_attention
 from modeling_docre_ii.evidence import (
     add_evidence,
     evidence_loss,
@@ -17,7 +18,6 @@ from modeling_docre_ii.evidence import (
     with_model_evidence,
     with_rule_evidence,
 )
-from modeling_docre_ii.pair_features import pool_attention
 
 
 # Sentence 1 of the first document has no token, and the second document is shorter.

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from modeling_docre_ii import pair_features
+from modeling_docre_ii.document_encoding import pool_attention
 from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.pair_features import (
     PAIR_ENCODERS,
     ContextAwareEntity,
     PairFeatures,
     localized_context,
-    pool_attention,
     pool_mentions,
 )
 
@@ -169,7 +169,7 @@ def test_context_aware_entity_is_one_matrix_over_the_concatenation(docre_config,
     entities, document, context = torch.randn(2, 3, 16), torch.randn(2, 16), torch.randn(4, 16)
     batch_index, entity_index = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 0, 1, 2])
     context_index = torch.tensor([1, 0, 1, 3])
-    result = module(entities, document, context, batch_index * 3 + entity_index, context_index)
+    result = module(module.project(entities, document, context), batch_index * 3 + entity_index, context_index)
 
     assert (module.document is not None) == with_document
     for pair, (b, entity) in enumerate(zip(batch_index.tolist(), entity_index.tolist(), strict=True)):
@@ -211,15 +211,21 @@ def test_pair_encoder_takes_no_pairs(docre_config, kind):
     assert PAIR_ENCODERS[kind](config)(empty, empty).shape == (0, config.pair_feature_size)
 
 
+@pytest.mark.parametrize("most_pairs", [1, 3, 2**14])
 @pytest.mark.parametrize("kind", PAIR_ENCODERS)
-def test_features_of_pairs_are_equations_1_to_3(docre_config, naive, shaken, attention, mention_entities, kind):
+def test_features_of_pairs_are_equations_1_to_3(
+    docre_config, naive, shaken, attention, mention_entities, monkeypatch, kind, most_pairs
+):
+    """With one pair, three pairs and all pairs at once."""
+    monkeypatch.setattr(pair_features, "_MOST_PAIRS", most_pairs)
     torch.manual_seed(0)
     module = shaken(PairFeatures(docre_config(pair_encoder=kind)))
     states = torch.randn(2, 7, 16)
     positions = [[1, 2, 4, 5, 6], [1, 3, -1, -1, -1]]
     pair_mask = torch.zeros(2, 3, 3, dtype=torch.bool)
     pair_mask[[0, 0, 0, 1], [0, 1, 1, 0], [1, 0, 2, 1]] = True
-    features = module(states, attention, torch.tensor(positions), mention_entities, EntityPairs.from_mask(pair_mask))
+    of_entities = pool_attention(attention, mention_entities, 3)
+    features = module(states, of_entities, torch.tensor(positions), mention_entities, EntityPairs.from_mask(pair_mask))
 
     for feature, (document, head, tail) in zip(features, pair_mask.nonzero().tolist(), strict=True):
         count = sum(position >= 0 for position in positions[document])
