@@ -56,6 +56,16 @@ class Windows(TypedDict):
     num_suffix_tokens: int
 
 
+def num_positions(config: Any) -> int | None:
+    """Returns the longest input of a text encoder, `None` without a limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions < 1:
+        return None
+    if config.model_type in _POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
+    return positions
+
+
 @strict
 class DocREIIConfig(PreTrainedConfig):
     r"""
@@ -303,7 +313,7 @@ class DocREIIConfig(PreTrainedConfig):
     @property
     def max_window_size(self) -> int:
         """Longest window, in tokens: `window_size` or all positions of the encoder."""
-        size = self._encoder_positions if self.window_size is None else self.window_size
+        size = num_positions(self.get_text_config()) if self.window_size is None else self.window_size
         if size is None:
             raise ValueError(f"`window_size` is needed: {self.get_text_config().model_type!r} encoders name no limit")
         return size
@@ -317,16 +327,6 @@ class DocREIIConfig(PreTrainedConfig):
             "num_prefix_tokens": self.num_prefix_tokens,
             "num_suffix_tokens": self.num_suffix_tokens,
         }
-
-    @property
-    def _encoder_positions(self) -> int | None:
-        encoder_config = self.get_text_config()
-        positions = getattr(encoder_config, "max_position_embeddings", None)
-        if positions is None or positions < 1:
-            return None
-        if encoder_config.model_type in _POSITIONS_AFTER_PADDING:
-            positions -= encoder_config.pad_token_id + 1
-        return positions
 
     def validate_sizes(self) -> None:
         """Checks that widths and counts are positive and dropouts are probabilities."""
@@ -390,7 +390,7 @@ class DocREIIConfig(PreTrainedConfig):
 
     def validate_windows(self) -> None:
         """Checks that a window fits the encoder and moves forward over a document."""
-        positions, size = self._encoder_positions, self.max_window_size
+        positions, size = num_positions(self.get_text_config()), self.max_window_size
         if positions is not None and size > positions:
             raise ValueError(f"`window_size` is {size}, but the encoder has {positions} positions")
         if min(self.window_overlap, self.num_prefix_tokens, self.num_suffix_tokens) < 0:
@@ -422,4 +422,4 @@ def check_fields(names: Iterable[str]) -> None:
             raise ValueError(f"DocREIIConfig has no field {name!r}{hint}")
 
 
-__all__ = ["DocREIIConfig"]
+__all__ = ["DocREIIConfig", "num_positions"]

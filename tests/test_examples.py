@@ -204,6 +204,23 @@ def test_encoder_is_trained_on_own_relations_in_both_stages(run, encoder, tmp_pa
     assert processor.mention_anchor == "token"
 
 
+def test_mention_model_is_trained_on_own_documents(run, encoder, tmp_path):
+    own = [
+        "--train_file",
+        EXAMPLES / "own_corpus" / "train.json",
+        "--validation_file",
+        EXAMPLES / "own_corpus/dev.json",
+    ]
+    folder = tmp_path / "mentions"
+    printed, _ = run("train_mention_model.py", "--model_name_or_path", encoder, *own, *SMALL, folder)
+
+    assert len([line for line in printed if line.startswith("F1 of the mentions of 3 documents: ")]) == 1
+    find = pipeline("token-classification", str(folder), aggregation_strategy="simple")
+    types = {label.removeprefix("B-") for label in find.model.config.id2label.values() if label.startswith("B-")}
+    documents = json.loads((EXAMPLES / "own_corpus" / "train.json").read_text(encoding="utf-8"))
+    assert types == {entity["type"] for document in documents for entity in document["entities"]}
+
+
 def test_both_stages_take_less_than_twenty_lines():
     source = (EXAMPLES / "finetune_own_relations.py").read_text(encoding="utf-8")
     body = source[source.index("def train_encoder(") : source.index("def train_checkpoint(")]

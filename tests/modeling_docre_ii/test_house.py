@@ -36,6 +36,7 @@ CARRIED = {
     "inference_module.py",
     "loaded_weights.py",
     "losses.py",
+    "mention_extraction.py",
     "mention_marking.py",
     "model_outputs.py",
     "modeling_docre_ii.py",

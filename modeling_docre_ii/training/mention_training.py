@@ -1,0 +1,256 @@
+"""Fine-tunes a token-classification model on the mentions of documents."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from ..evaluation.mention_scores import score_mentions
+from ..evaluation.plain_texts import plain_text_of
+from ..mention_extraction import EncodedText, Span, TokenClassificationExtractor, TokenWindows, Window
+from ..utils.cpu_bf16 import try_bf16_in_all_processes, warn_of_float32
+from .capital_marking import MARK, is_uncased, mark_capitals
+
+
+# [start, end) in characters, and a type.
+TypedSpan = tuple[int, int, str]
+
+# The loss leaves out this label.
+_IGNORED = -100
+
+
+@dataclass
+class MentionTrainingArguments(TrainingArguments):
+    r"""
+    [`TrainingArguments`] with defaults for a small encoder.
+
+    Args:
+        learning_rate (`float`, *optional*, defaults to 3e-4):
+            Peak learning rate. Encoders of the size of BERT want 5e-5.
+        num_train_epochs (`float`, *optional*, defaults to 6):
+            Number of epochs.
+        warmup_steps (`float`, *optional*, defaults to 0.1):
+            Linear warm-up: a share of all steps below 1, a number of steps otherwise.
+        bf16 (`bool`, *optional*, defaults to `False`):
+            As in transformers, but used on a CPU only if a trial finds bf16 to work and to be faster than float32.
+    """
+
+    # The heading of these arguments in the help of an `HfArgumentParser`.
+    _argument_group_name = "training"
+
+    learning_rate: float = field(default=3e-4, metadata={"help": "Peak learning rate."})
+    num_train_epochs: float = field(default=6.0, metadata={"help": "Number of epochs."})
+    warmup_steps: float = field(
+        default=0.1, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
+    )
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "Order of the windows: random, or by length."}
+    )
+    save_strategy: str = field(default="no", metadata={"help": "When to save checkpoints."})
+
+    def __post_init__(self) -> None:
+        # Without `use_cpu`, transformers refuses `bf16` on a machine without an accelerator.
+        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
+        super().__post_init__()
+        if self.bf16 and self.device.type == "cpu":
+            trial = try_bf16_in_all_processes()
+            if not trial.is_faster:
+                self.bf16: bool = False
+                self.mixed_precision: str = "no"
+                warn_of_float32(trial)
+
+
+def train_mention_model(
+    documents: Sequence[Mapping[str, Any]],
+    validation_documents: Sequence[Mapping[str, Any]] | None,
+    model_name_or_path: str,
+    args: TrainingArguments,
+) -> dict[str, float]:
+    r"""
+    Fine-tunes a token-classification model on documents, and saves it.
+
+    The types of the mentions become labels (`"B-PER"`, `"I-PER"`). The model reads the texts as
+    [`TokenClassificationExtractor`] does, in windows. Half of the documents are read as raw text ([`detokenize`]),
+    the others as tokens with spaces between them, so that the model knows both. Of mentions that overlap, it learns
+    the longest. For an uncased encoder, the saved tokenizer marks capital letters ([`mark_capitals`]).
+
+    Args:
+        documents (`list[dict]`):
+            Documents to learn from: in DocRED's form, or plain texts with `entities`.
+        validation_documents (`list[dict]`, *optional*):
+            Documents to score the model on.
+        model_name_or_path (`str`):
+            A pretrained text encoder: a local folder or a name on the Hub.
+        args ([`TrainingArguments`]):
+            Training arguments, such as [`MentionTrainingArguments`]. Model and tokenizer are saved in `output_dir`,
+            from where [`TokenClassificationExtractor`] and the pipelines of transformers load them.
+
+    Returns:
+        `dict[str, float]`: the `train_loss`, the scores of [`score_mentions`] on the raw validation texts, and the
+        same with `spaced_` on their tokens with spaces between them.
+
+    Raises:
+        [`DocumentError`]: a document is malformed.
+        `ValueError`: the documents have no mention.
+    """
+    set_seed(args.seed)
+    choose = random.Random(args.seed)
+    texts = [plain_text_of(document, spaced=choose.random() < 0.5) for document in documents]
+    names = mention_labels(texts)
+    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
+    if is_uncased(tokenizer) and MARK in tokenizer.get_vocab():
+        tokenizer = mark_capitals(tokenizer)
+    config = AutoConfig.from_pretrained(
+        model_name_or_path, id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)}
+    )
+    # With dropout of the attention, sdpa takes a slow path on CPUs.
+    for dropout in ("attention_probs_dropout_prob", "attention_dropout"):
+        if hasattr(config, dropout):
+            setattr(config, dropout, 0.0)
+    config.dtype = None
+    model = AutoModelForTokenClassification.from_pretrained(model_name_or_path, config=config)
+    windows = TokenWindows(tokenizer, config)
+    data: dict[str, Any] = {"train_dataset": MentionWindows(texts, windows, names)}
+    validation_texts = [plain_text_of(document) for document in validation_documents or ()]
+    if validation_texts:
+        data["eval_dataset"] = MentionWindows(validation_texts, windows, names)
+    collator = DataCollatorForTokenClassification(tokenizer, label_pad_token_id=_IGNORED)
+    trainer = Trainer(model=model, args=args, processing_class=tokenizer, data_collator=collator, **data)
+    scores = {"train_loss": trainer.train().training_loss}
+    trainer.save_model()
+    if validation_texts:
+        extractor = TokenClassificationExtractor(trainer.model, tokenizer, args.per_device_eval_batch_size)
+        scores |= _score(extractor, validation_texts)
+        spaced = [plain_text_of(document, spaced=True) for document in validation_documents or ()]
+        scores |= {f"spaced_{name}": score for name, score in _score(extractor, spaced).items()}
+    return scores
+
+
+class MentionWindows(Dataset):
+    """
+    Windows over texts, with a label for the first piece of each word.
+
+    Args:
+        texts (`list[dict]`):
+            Plain texts with `entities`, from [`plain_text_of`].
+        windows ([`TokenWindows`]):
+            Encodes the texts.
+        names (`list[str]`):
+            The labels, from [`mention_labels`]. Mentions of other types are left out.
+    """
+
+    def __init__(self, texts: Sequence[Mapping[str, Any]], windows: TokenWindows, names: Sequence[str]):
+        ids = {name: index for index, name in enumerate(names)}
+        self.rows: list[dict[str, list[int]]] = []
+        for text, encoded in zip(texts, windows.encode([text["text"] for text in texts])):
+            labels = [ids.get(name, 0) for name in label_words(encoded.words, without_overlaps(text["entities"]))]
+            self.rows.extend(_row(windows, encoded, window, labels) for window in windows.split(encoded))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return self.rows[index]
+
+
+def mention_labels(texts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """
+    Lists the labels of a model for the mentions of texts.
+
+    Args:
+        texts (`list[dict]`):
+            Plain texts with `entities`.
+
+    Returns:
+        `list[str]`: `"O"`, and `"B-"` and `"I-"` of each type, sorted.
+
+    Raises:
+        `ValueError`: there is no mention.
+    """
+    types = sorted({entity["type"] for text in texts for entity in text["entities"] if entity["mentions"]})
+    if not types:
+        raise ValueError("the documents to learn mentions from have no mention")
+    return ["O", *(f"{place}-{kind}" for kind in types for place in "BI")]
+
+
+def without_overlaps(entities: Iterable[Mapping[str, Any]]) -> list[TypedSpan]:
+    """
+    Lists the mentions of entities, and of those that overlap only the longest.
+
+    Args:
+        entities (`list[dict]`):
+            The entities of a text, with `type` and `mentions`.
+
+    Returns:
+        `list[tuple[int, int, str]]`: start, end and type of each mention, in the order of the text. Of mentions of the
+        same length the first is kept, and of types of one span the first in the alphabet.
+    """
+    mentions = {(start, end, entity["type"]) for entity in entities for start, end in entity["mentions"]}
+    kept: list[TypedSpan] = []
+    taken: set[int] = set()
+    for start, end, kind in sorted(mentions, key=lambda mention: (mention[0] - mention[1], *mention)):
+        if taken.isdisjoint(range(start, end)):
+            taken.update(range(start, end))
+            kept.append((start, end, kind))
+    return sorted(kept)
+
+
+def label_words(words: Sequence[Span], mentions: Sequence[TypedSpan]) -> list[str]:
+    """
+    Labels the words of a text with its mentions.
+
+    Args:
+        words (`list[tuple[int, int]]`):
+            The words, [start, end) in characters.
+        mentions (`list[tuple[int, int, str]]`):
+            Mentions that do not overlap, in the order of the text.
+
+    Returns:
+        `list[str]`: `"B-"` and the type for the first word of a mention, `"I-"` for the others, `"O"` elsewhere. A
+        word that a mention cuts belongs to it, and to the first of two.
+    """
+    labels, position = ["O"] * len(words), 0
+    for start, end, kind in mentions:
+        while position < len(words) and words[position][1] <= start:
+            position += 1
+        prefix = "B"
+        while position < len(words) and words[position][0] < end:
+            labels[position] = f"{prefix}-{kind}"
+            prefix = "I"
+            position += 1
+    return labels
+
+
+def _row(windows: TokenWindows, text: EncodedText, window: Window, labels: Sequence[int]) -> dict[str, list[int]]:
+    ids = windows.input_ids(text, window)
+    row = [_IGNORED] * len(ids)
+    for piece, label in zip(text.first_pieces, labels):
+        if window.keep_start <= piece < window.keep_end:
+            row[len(windows.prefix) + piece - window.start] = label
+    return {"input_ids": ids, "labels": row}
+
+
+def _score(extractor: TokenClassificationExtractor, texts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return score_mentions(extractor([text["text"] for text in texts]), [text["entities"] for text in texts])
+
+
+__all__ = [
+    "MentionTrainingArguments",
+    "MentionWindows",
+    "label_words",
+    "mention_labels",
+    "train_mention_model",
+    "without_overlaps",
+]
