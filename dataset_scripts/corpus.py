@@ -1,5 +1,6 @@
 """The documents of a run, from local files or from the Hub."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +53,16 @@ class Corpus:
     def train_facts(self) -> set[NamedFact] | None:
         """`set[tuple[str, str, str]]` or `None`: named facts of the training split."""
         return named_facts(self.documents("train")) if "train" in self.splits else None
+
+    @cached_property
+    def entity_types(self) -> list[str] | None:
+        """`list[str]` or `None`: the types of the training documents, most frequent first."""
+        if "train" not in self.splits:
+            return None
+        types: Counter[str] = Counter()
+        for document in self.splits["train"]:
+            types.update(mention["type"] for mentions in document["vertexSet"] for mention in mentions)
+        return [kind for kind, _ in types.most_common()]
 
     @property
     def predicted_split(self) -> str:

@@ -12,9 +12,9 @@ NO_RELATION = "Na"
 
 # What errors and warnings say to users who have a text without entities.
 ENTITIES_HELP = (
-    "The model relates the entities that it is given and finds none itself: pass {'text': 'Charles Babbage ...', "
-    "'entities': [{'type': 'PER', 'mentions': [[0, 15]]}, ...]}, each mention as [start, end) in characters. "
-    "docs/entities.md shows how to find entities with a tagger"
+    "The model relates entities: pass {'text': 'Charles Babbage ...', 'entities': [{'type': 'PER', 'mentions': "
+    "[[0, 15]]}, ...]}, each mention as [start, end) in characters, or create the pipeline with a "
+    "`mention_extractor` that finds them (docs/raw_text.md)"
 )
 
 # Titles and names are quoted up to this length in messages.
@@ -215,6 +215,13 @@ def name_of(document: Mapping[str, Any]) -> str:
 def is_plain_text(document: Mapping[str, Any]) -> bool:
     """Returns whether a document is a plain `text`, not in DocRED's form."""
     return "text" in document and document.get("vertexSet") is None
+
+
+def is_raw_text(document: Any) -> bool:
+    """Returns whether a document is a text without entities."""
+    if not isinstance(document, Mapping):
+        return isinstance(document, str)
+    return is_plain_text(document) and document.get("entities") is None
 
 
 def _check_encodable(document: Mapping[str, Any], place: str, field: str | None, value: str) -> None:

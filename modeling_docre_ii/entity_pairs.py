@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .quoting import lone_surrogate, quote
+
 
 class EntityPairs(NamedTuple):
     """
@@ -140,6 +142,40 @@ def _allowed_pairs(document: Mapping[str, Any], candidate_types: Sequence[Sequen
         ]
         for head in range(num_entities)
     ]
+
+
+def check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> list[list[str]] | None:
+    """
+    Checks `candidate_types` of [`DocREIIProcessor`].
+
+    Raises:
+        `ValueError`: they do not list pairs of types.
+    """
+    if candidate_types is None:
+        return None
+    for types in candidate_types if isinstance(candidate_types, (list, tuple)) else [candidate_types]:
+        if not _are_types(types) or len(types) != 2:
+            raise ValueError(f"`candidate_types` must list pairs of types [head, tail], got {quote(types)}")
+    return [list(types) for types in candidate_types]
+
+
+def check_entity_types(entity_types: Sequence[str] | None) -> list[str] | None:
+    """
+    Checks `entity_types` of [`DocREIIProcessor`].
+
+    Raises:
+        `ValueError`: they are no list of types.
+    """
+    if entity_types is None:
+        return None
+    if not _are_types(entity_types):
+        raise ValueError(f"`entity_types` must be a list of types, got {quote(entity_types)}")
+    return list(entity_types)
+
+
+def _are_types(types: Any) -> bool:
+    is_list = isinstance(types, (list, tuple))
+    return is_list and all(isinstance(kind, str) and not lone_surrogate(kind) for kind in types)
 
 
 def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> torch.Tensor:

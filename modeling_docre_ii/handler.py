@@ -7,7 +7,10 @@ from typing import Any
 from transformers import pipeline
 
 
-_REQUEST = '{"inputs": {"text": "...", "entities": [{"mentions": [[0, 5]], "type": "PER"}]}, "parameters": {}}'
+_REQUEST = (
+    '{"inputs": "...", "parameters": {}}, or {"inputs": {"text": "...", "entities": [{"mentions": [[0, 5]], "type": '
+    '"PER"}]}, "parameters": {}}'
+)
 _PARAMETERS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "threshold": ((int, float), "a number"),
     "top_k": (int, "a whole number"),
@@ -45,9 +48,9 @@ class EndpointHandler:
 
         Args:
             data (`dict`):
-                The request: `inputs`, a document or a list of documents as [`DocumentRelationExtractionPipeline`]
-                takes them, and optionally `parameters`, its `threshold`, `top_k`, `explain` and
-                `evidence`.
+                The request: `inputs`, a text, a document or a list of them as [`DocumentRelationExtractionPipeline`]
+                takes them, and optionally `parameters`, its `threshold`, `top_k`, `explain` and `evidence`. A text
+                without entities needs a checkpoint with a mention model.
 
         Returns:
             `list[dict]` for one document, a list of them for a list.

@@ -10,8 +10,14 @@ from .configuration_docre_ii import DocREIIConfig
 from .cross_attention import ExtendedCrossAttention, PairLayout
 from .entity_pairs import EntityPairs
 from .losses import sample_pairs
-from .relation_matrix import RelationEmbeddings, have_changed, read_relations, sure_logits
-from .relation_noise import corrupt_relations, draw_noise_rates
+from .relation_matrix import (
+    RelationEmbeddings,
+    corrupt_relations,
+    draw_noise_rates,
+    have_changed,
+    read_relations,
+    sure_logits,
+)
 
 
 class Projections(NamedTuple):

@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, overload
 
 from torch.utils.data import Dataset
@@ -12,12 +13,20 @@ from transformers.utils import logging
 
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import check_selection
-from .documents import ENTITIES_HELP, DocumentError, check_document, is_plain_text, name_of
+from .documents import ENTITIES_HELP, DocumentError, is_plain_text, is_raw_text, name_of
+from .entity_finding import EntityFinder, Linker, find_mention_model, save_mention_model
 from .evidence import evidence_source
 from .explanation import check_can_explain
 from .loaded_weights import check_weights
 from .quoting import quote
-from .text_documents import check_text, document_of, sentence_spans
+from .text_documents import (
+    check_documents,
+    check_given,
+    checked_documents,
+    document_of,
+    sentence_spans,
+    with_title,
+)
 from .triples import Span, at_characters
 
 
@@ -77,8 +86,17 @@ class DocumentRelationExtractionPipeline(Pipeline):
     This pipeline is loaded from [`pipeline`] with the task `"document-relation-extraction"`. A checkpoint carries its
     code, so that with `trust_remote_code=True` it loads without this package.
 
-    The model finds no entities. To have a text without entities read, find them first with a tagger; see
-    `docs/entities.md`.
+    Args:
+        mention_extractor (`str`, `TokenClassificationPipeline` or `Callable`, *optional*):
+            What finds the mentions of texts without entities: a token-classification model, or any callable, such as a
+            spaCy `Language`, that takes a text and returns mentions. See [`EntityFinder`]. Defaults to the mention
+            model of the checkpoint (its folder `mention_model`), if it has one.
+        linker (`Callable`, *optional*):
+            Joins the mentions of one entity: text and mentions -> entities. Defaults to [`link_mentions`].
+        type_map (`dict[str, str]`, *optional*):
+            The model's entity types for those of the mention extractor, `None` to leave out the mentions of a type.
+
+    The other arguments are those of [`Pipeline`] and of a call.
     """
 
     default_input_names = "documents"
@@ -89,13 +107,52 @@ class DocumentRelationExtractionPipeline(Pipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        mention_extractor: Any = None,
+        linker: Linker | None = None,
+        type_map: Mapping[str, str | None] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the `processor` of its model: pass `processor=`")
         check_label_map(self.model.config.id2label, self.processor.relations)
         check_weights(self.model)
+        self._entity_finder = EntityFinder(
+            mention_extractor, linker, type_map, _known_types(self.processor), self.device
+        )
         self._has_warned = False
+
+    @cached_property
+    def entity_finder(self) -> EntityFinder:
+        """[`EntityFinder`]: finds the entities of raw texts, with the mention model."""
+        if not self._entity_finder.finds_mentions:
+            self._entity_finder.extractor = find_mention_model(self.model, self.device)
+        return self._entity_finder
+
+    def find_entities(self, texts: Any) -> Any:
+        """
+        Finds the entities of raw texts.
+
+        Args:
+            texts (`str`, `dict` or a list of them):
+                One text or several, as a call takes them.
+
+        Returns:
+            `dict` for one text, a list of them for a list: `title`, `text` and `entities`, each with `type` and
+            `mentions`, [start, end) in characters. A call takes them, so that the entities can be changed before.
+            Documents that have entities are returned as they are.
+
+        Raises:
+            [`DocumentError`]: a text is malformed, or there is no mention extractor.
+        """
+        is_list = isinstance(texts, (tuple, list))
+        documents = list(texts) if is_list else [texts]
+        check_documents(documents)
+        found = self._with_entities(documents, 0 if is_list else None)
+        return found if is_list else found[0]
 
     @overload
     def __call__(self, documents: Mapping[str, Any], **kwargs: Any) -> list[dict[str, Any]]: ...
@@ -118,10 +175,12 @@ class DocumentRelationExtractionPipeline(Pipeline):
         (`transformers.utils.logging.disable_progress_bar()` turns it off). Other iterables are streamed.
 
         Args:
-            documents (`dict`, `list[dict]`, `Dataset` or any iterable of `dict`):
-                The documents. Each is a plain `text` with `entities`, or in DocRED's form (`title`, `sents`,
-                `vertexSet`). An entity of a plain text has a `type` and its `mentions`, a list of [start, end) in
-                characters. Its `title` is optional. Labels are ignored.
+            documents (`str`, `dict`, a list of them, `Dataset` or any iterable of them):
+                The documents. Each is a text, a mapping with `text` and `entities`, or in DocRED's form (`title`,
+                `sents`, `vertexSet`). An entity of a text has a `type` and its `mentions`, a list of [start, end) in
+                characters. Without `entities`, the mention extractor finds them; a mapping with `text` may also have
+                the `mentions` and `clusters` of another tool, see [`read_mentions`]. The `title` of a text is
+                optional. Labels are ignored.
             threshold (`float`, *optional*, defaults to 0.5):
                 Score above which a triple is returned. At 0.5 it is what the model predicts.
             top_k (`int`, *optional*):
@@ -164,17 +223,37 @@ class DocumentRelationExtractionPipeline(Pipeline):
         try:
             if isinstance(documents, Dataset) or (is_iterable and not is_list):
                 # A `datasets.Dataset` is an iterable, but not a torch dataset. `Pipeline` reads the first document.
-                streamed = documents if isinstance(documents, Dataset) else _checked(documents)
+                size = kwargs.get("batch_size", self._batch_size) or 1
+                streamed = documents if isinstance(documents, Dataset) else self._stream(documents, size)
                 return _Stream(super().__call__(streamed, **kwargs))
             if is_list:
                 check_documents(documents)
+                documents = self._with_entities(documents, 0)
             else:
                 check_given(documents)
+                (documents,) = self._with_entities([documents])
         except DocumentError as error:
             raise error.with_traceback(None) from None
         if is_list:
-            return super().__call__(list(documents), **kwargs) if documents else []
+            return super().__call__(documents, **kwargs) if documents else []
         return super().__call__(documents, **kwargs)
+
+    def _with_entities(self, documents: Sequence[Any], number_from: int | None = None) -> list[Any]:
+        """Finds the entities of the raw texts among some documents."""
+        if not any(map(is_raw_text, documents)):
+            return list(documents)
+        titled = [with_title(given) if is_raw_text(given) else given for given in documents]
+        return self.entity_finder(titled, number_from)
+
+    def _stream(self, documents: Iterable[Any], size: int) -> Iterator[Any]:
+        """Yields documents, each checked, with the entities of raw texts found for up to `size` at once."""
+        waiting: list[Any] = []
+        for index, document in enumerate(checked_documents(documents)):
+            waiting.append(document)
+            if len(waiting) == size or not is_raw_text(document):
+                yield from self._with_entities(waiting, index + 1 - len(waiting))
+                waiting = []
+        yield from self._with_entities(waiting, index + 1 - len(waiting) if waiting else None)
 
     def get_iterator(self, inputs: Any, *args: Any, **kwargs: Any) -> Iterable[list[dict[str, Any]]]:
         triples = super().get_iterator(inputs, *args, **kwargs)
@@ -210,6 +289,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         return {}, {name: value for name, value in given.items() if value is not None}, {}
 
     def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
+        (document,) = self._with_entities([document])  # a torch dataset is read here
         encoded = read_document(document)
         features = self.processor(encoded.document)
         encoded.features = {name: values[0] for name, values in features.items()}
@@ -248,6 +328,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         super().save_pretrained(save_directory, **kwargs)
         # Pipeline saves the tokenizer, but not the processor.
         self.processor.save_pretrained(save_directory, **kwargs)
+        save_mention_model(self._entity_finder.extractor, save_directory)
 
 
 class _Stream:
@@ -305,7 +386,7 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
     Raises:
         [`DocumentError`]: it is neither, or a plain text is malformed.
     """
-    document = _without_labels(document)
+    document = with_title(document)
     if not is_plain_text(document):
         return EncodedDocument(document)
     converted = document_of(document)
@@ -313,57 +394,12 @@ def read_document(document: Mapping[str, Any]) -> EncodedDocument:
     return EncodedDocument(converted, spans, sentence_spans(document["text"], converted["sents"]))
 
 
-def check_given(document: Any) -> None:
-    """
-    Checks a document as users of the pipeline pass it. Does not split a plain text.
-
-    Raises:
-        [`DocumentError`]: it is malformed.
-    """
-    document = _without_labels(document)
-    if is_plain_text(document):
-        check_text(document.get("title"), document["text"], document.get("entities"))
-    else:
-        check_document(document)
-
-
-def check_documents(documents: Sequence[Any]) -> None:
-    """
-    Checks a list of documents as users of the pipeline pass it.
-
-    Raises:
-        [`DocumentError`]: one of them is malformed. The message has its index.
-    """
-    for _ in _checked(documents):
-        pass
-
-
-def _checked(documents: Iterable[Any]) -> Iterator[Any]:
-    """Yields documents, each checked. Errors have the index of the document."""
-    for index, document in enumerate(documents):
-        try:
-            check_given(document)
-        except DocumentError as error:
-            raise DocumentError(f"documents[{index}]: {error}") from None
-        yield document
-
-
-def _without_labels(document: Any) -> dict[str, Any]:
-    """Returns a document without its labels, a plain text with a title."""
-    if isinstance(document, str):
-        raise DocumentError(f"found the text {quote(document)} without entities. {ENTITIES_HELP}")
-    if not isinstance(document, Mapping):
-        raise DocumentError(f"found {quote(document)}, expected a document, a mapping. {ENTITIES_HELP}")
-    if not {"sents", "text"} & set(document):
-        raise DocumentError(
-            f"{name_of(document)} has the keys {quote(list(document))}, expected a text with 'text' and "
-            "'entities', or a document with 'title', 'sents' and 'vertexSet'"
-        )
-    # Prediction needs no labels, which are class indices in a row of a built dataset.
-    document = {name: value for name, value in document.items() if name != "labels"}
-    if isinstance(document.get("text"), str) and document.get("title") is None:
-        document["title"] = _first_words(document["text"])
-    return document
+def _known_types(processor: Any) -> list[str] | None:
+    """Returns the entity types that a model knows, as far as its processor says."""
+    if processor.entity_types is not None:
+        return processor.entity_types
+    pairs = processor.candidate_types
+    return None if pairs is None else sorted({kind for pair in pairs for kind in pair})
 
 
 def _why_no_triples(document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None) -> str:
@@ -378,12 +414,6 @@ def _why_no_triples(document: Mapping[str, Any], candidate_types: Sequence[Seque
         f"{name_of(document)} has no triples because {reason}. Further documents without a pair of "
         "entities are not reported"
     )
-
-
-def _first_words(text: str, length: int = 40) -> str:
-    """Returns a title for a text without one, for error messages."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 __all__ = ["DocumentRelationExtractionPipeline"]

@@ -11,7 +11,7 @@ from .configuration_loading import load_error
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, check_finite, check_selection, predicted_facts
 from .documents import NO_RELATION, DocumentError, check_document, name_of
-from .entity_pairs import candidate_pairs
+from .entity_pairs import candidate_pairs, check_candidate_types, check_entity_types
 from .evidence import EVIDENCE_THRESHOLD, add_evidence
 from .explanation import Support, explain_facts
 from .mention_marking import MENTION_ANCHORS, first_piece, mark_mentions, sentences_of_tokens
@@ -57,6 +57,8 @@ class DocREIIProcessor(ProcessorMixin):
         evidence_threshold (`float`, *optional*, defaults to 0.15):
             Share of a sentence in the localized context of a pair above which it is evidence of its triples. Used for
             models that were trained to find evidence.
+        entity_types (`list[str]`, *optional*):
+            The types of the entities that the model was trained on, to which types of other tools are mapped.
 
     Raises:
         `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not name
@@ -87,6 +89,7 @@ class DocREIIProcessor(ProcessorMixin):
         mention_anchor: Literal["marker", "token"] = "marker",
         max_labels_per_pair: int = MAX_LABELS_PER_PAIR,
         evidence_threshold: float = EVIDENCE_THRESHOLD,
+        entity_types: Sequence[str] | None = None,
     ):
         if not tokenizer.is_fast:
             raise ValueError(
@@ -105,12 +108,13 @@ class DocREIIProcessor(ProcessorMixin):
         for relation, name in self.relation_names.items():
             if not isinstance(name, str) or lone_surrogate(relation + name):
                 raise ValueError(f"the name of the relation {quote(relation)} is {quote(name)}, expected {_ENCODABLE}")
-        self.candidate_types = _check_candidate_types(candidate_types)
+        self.candidate_types = check_candidate_types(candidate_types)
         self.marker = marker
         self.mark_types = mark_types
         self.mention_anchor = mention_anchor
         self.max_labels_per_pair = max_labels_per_pair
         self.evidence_threshold = evidence_threshold
+        self.entity_types = check_entity_types(entity_types)
         self._relation_index = {relation: index for index, relation in enumerate(self.relations)}
         self._known_relations = set(self.relations[1:])
         special = tokenizer(marker, return_special_tokens_mask=True)["special_tokens_mask"]
@@ -430,16 +434,6 @@ def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> lis
     for relation in filter(lone_surrogate, classes):
         raise ValueError(f"`relations`: found {quote(relation)}, expected {_ENCODABLE}")
     return classes
-
-
-def _check_candidate_types(candidate_types: Sequence[Sequence[str]] | None) -> list[list[str]] | None:
-    if candidate_types is None:
-        return None
-    for types in candidate_types if isinstance(candidate_types, (list, tuple)) else [candidate_types]:
-        is_pair = isinstance(types, (list, tuple)) and len(types) == 2
-        if not is_pair or not all(isinstance(kind, str) and not lone_surrogate(kind) for kind in types):
-            raise ValueError(f"`candidate_types` must list pairs of types [head, tail], got {quote(types)}")
-    return [list(types) for types in candidate_types]
 
 
 __all__ = ["DocREIIProcessor"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from .documents import ENTITIES_HELP, DocumentError, is_plain_text, name_of
+from .documents import ENTITIES_HELP, DocumentError, check_document, is_plain_text, is_raw_text, name_of
 from .quoting import lone_surrogate, quote
 
 
@@ -156,7 +156,23 @@ def check_text(title: Any, text: Any, entities: Any) -> None:
         [`DocumentError`]: as for [`document_from_text`], or the text has no word.
     """
     _check(title, text, entities)
-    name = name_of({"title": title})
+    check_raw_text(title, text)
+
+
+def check_raw_text(title: Any, text: Any) -> None:
+    """
+    Checks a plain text that a model is to read.
+
+    Args:
+        title (`str`):
+            Name of the document, for the message.
+        text (`str`):
+            The text.
+
+    Raises:
+        [`DocumentError`]: text or title is not a string that UTF-8 can encode, or has no word.
+    """
+    name = _check_string(title, text)
     if not text.split():
         raise DocumentError(f"{name}: 'text' is {quote(text)}, expected at least one word")
     if not isinstance(title, str) or not title.strip():
@@ -165,12 +181,91 @@ def check_text(title: Any, text: Any, entities: Any) -> None:
         raise DocumentError(f"{name}: 'title' {_not_encodable(title, surrogate)}")
 
 
-def _check(title: Any, text: Any, entities: Any) -> None:
+def check_given(document: Any) -> None:
+    """
+    Checks a document as users of the pipeline pass it. Does not split a plain text.
+
+    Args:
+        document (`str` or `dict`):
+            A text, a mapping with `text`, or a document in DocRED's form.
+
+    Raises:
+        [`DocumentError`]: it is malformed.
+    """
+    document = with_title(document)
+    if is_raw_text(document):
+        check_raw_text(document.get("title"), document["text"])
+    elif is_plain_text(document):
+        check_text(document.get("title"), document["text"], document["entities"])
+    else:
+        check_document(document)
+
+
+def check_documents(documents: Sequence[Any]) -> None:
+    """
+    Checks a list of documents as users of the pipeline pass it.
+
+    Raises:
+        [`DocumentError`]: one of them is malformed. The message has its index.
+    """
+    for _ in checked_documents(documents):
+        pass
+
+
+def checked_documents(documents: Iterable[Any]) -> Iterator[Any]:
+    """Yields documents, each checked. Errors have the index of the document."""
+    for index, document in enumerate(documents):
+        try:
+            check_given(document)
+        except DocumentError as error:
+            raise DocumentError(f"documents[{index}]: {error}") from None
+        yield document
+
+
+def with_title(document: Any) -> dict[str, Any]:
+    """
+    Returns a document without its labels, and a plain text with a title.
+
+    Args:
+        document (`str` or `dict`):
+            A document as users of the pipeline pass it.
+
+    Raises:
+        [`DocumentError`]: it is no document at all.
+    """
+    if isinstance(document, str):
+        document = {"text": document}
+    if not isinstance(document, Mapping):
+        raise DocumentError(f"found {quote(document)}, expected a document, a mapping. {ENTITIES_HELP}")
+    if not {"sents", "text"} & set(document):
+        raise DocumentError(
+            f"{name_of(document)} has the keys {quote(list(document))}, expected a text with 'text' and "
+            "'entities', or a document with 'title', 'sents' and 'vertexSet'"
+        )
+    # Prediction needs no labels, which are class indices in a row of a built dataset.
+    document = {name: value for name, value in document.items() if name != "labels"}
+    if isinstance(document.get("text"), str) and document.get("title") is None:
+        document["title"] = _first_words(document["text"])
+    return document
+
+
+def _first_words(text: str, length: int = 40) -> str:
+    """Returns a title for a text without one, for error messages."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _check_string(title: Any, text: Any) -> str:
     name = name_of({"title": title})
     if not isinstance(text, str):
         raise DocumentError(f"{name}: 'text' is {quote(text)}, expected a string")
     if surrogate := lone_surrogate(text):
         raise DocumentError(f"{name}: 'text' {_not_encodable(text, surrogate)}")
+    return name
+
+
+def _check(title: Any, text: Any, entities: Any) -> None:
+    name = _check_string(title, text)
     if entities is None:
         raise DocumentError(f"{name}: 'entities' is missing. {ENTITIES_HELP}")
     if not isinstance(entities, (list, tuple)):

@@ -84,7 +84,11 @@ def load_model(
         if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
             return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path, **decoding)
         processor = DocREIIProcessor.from_pretrained(
-            path, relations=relations, candidate_types=candidate_types, **decoding
+            path,
+            relations=relations,
+            candidate_types=candidate_types,
+            entity_types=corpus.entity_types,
+            **decoding,
         )
         changes = {**processor.label_maps, "ignore_mismatched_sizes": True}
         return _load_checkpoint(arguments, stage, path, **changes), processor
@@ -94,6 +98,7 @@ def load_model(
         model_args.mention_anchor,
         candidate_types=candidate_types,
         mark_types=model_args.mark_types,
+        entity_types=corpus.entity_types,
         **decoding,
     )
     modules = "base module" if stage.number == 1 else "base and inference module"

@@ -58,7 +58,7 @@ GOOD = {
 }
 BAD = {
     "no object": ("Marie Curie", "the request is 'Marie Curie', expected {\"inputs\""),
-    "no inputs": ({"text": "Marie Curie"}, 'expected {"inputs": {"text"'),
+    "no inputs": ({"text": "Marie Curie"}, 'or {"inputs": {"text"'),
     "a typo": ({"inputs": TEXT, "parameter": {}}, "unknown keys ['parameter']"),
     "parameters": ({"inputs": TEXT, "parameters": [0.7]}, "'parameters' is [0.7], expected an object"),
     "a parameter": ({"inputs": TEXT, "parameters": {"treshold": 0.7}}, "unknown parameter 'treshold', expected some"),

@@ -6,8 +6,7 @@ import torch
 from modeling_docre_ii import DocREIIForRelationExtraction, inference_module
 from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.losses import ContrastivePredictor, contrastive_loss, simclr_loss, simsiam_loss
-from modeling_docre_ii.relation_matrix import read_relations
-from modeling_docre_ii.relation_noise import corrupt_relations
+from modeling_docre_ii.relation_matrix import corrupt_relations, read_relations
 
 
 # The losses are computed in float32.

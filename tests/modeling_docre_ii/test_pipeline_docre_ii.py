@@ -320,8 +320,8 @@ def test_document_without_a_pair_of_entities_causes_one_warning(warnings_of):
     alone = {"title": "Alone", "text": "Nothing here.", "entities": []}
     (warning,) = warnings_of(alone, alone, [alone, TEXT | {"entities": TEXT["entities"][:1]}])
 
-    assert warning.startswith("document 'Alone' has no triples because it has no entities. The model relates the")
-    assert "docs/entities.md" in warning
+    assert warning.startswith("document 'Alone' has no triples because it has no entities. The model relates")
+    assert "docs/raw_text.md" in warning
     (warning,) = warnings_of(TEXT | {"entities": TEXT["entities"][:1]})
     assert "it has 1 entity." in warning
     assert warnings_of(TEXT) == []
@@ -351,12 +351,13 @@ def test_document_without_entities_has_no_triples(extractor):
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("a text", r"found the text 'a text' without entities\. .* docs/entities.md shows"),
-        (None, r"found None, expected a document, a mapping\. .* docs/entities.md shows"),
+        ("a text", r"document 'a text': 'entities' is missing\. .* `mention_extractor` .*docs/raw_text.md"),
+        (" ", "document without a title: 'text' is ' ', expected at least one word"),
+        (None, r"found None, expected a document, a mapping\. .*docs/raw_text.md"),
         ({"title": "T", "tokens": []}, r"document 'T' has the keys \['title', 'tokens'\], expected"),
         ({"text": "", "entities": []}, "document without a title: 'text' is '', expected at least one word"),
         ({"text": 5, "entities": []}, "document without a title: 'text' is 5, expected a string"),
-        ({"title": "T", "text": "Paris"}, r"document 'T': 'entities' is missing\. .* docs/entities.md shows"),
+        ({"title": "T", "text": "Paris"}, r"document 'T': 'entities' is missing\. .*docs/raw_text.md"),
         ({"title": "T", "text": "Paris", "entities": "Paris"}, "document 'T': 'entities' is 'Paris', expected a list"),
         (
             TEXT | {"entities": [{"mentions": [[0, 500]], "type": "ORG"}]},

@@ -382,6 +382,7 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
         "mention_anchor": "marker",
         "max_labels_per_pair": 4,
         "evidence_threshold": 0.15,
+        "entity_types": None,
         "processor_class": "DocREIIProcessor",
         "auto_map": {"AutoProcessor": "processing_docre_ii.DocREIIProcessor"},
     }

@@ -3,7 +3,7 @@ import torch
 
 from modeling_docre_ii import DocREIIConfig
 from modeling_docre_ii.losses import sample_pairs
-from modeling_docre_ii.relation_noise import corrupt_relations, draw_noise_rates
+from modeling_docre_ii.relation_matrix import corrupt_relations, draw_noise_rates
 
 
 NUM_LABELS = 5

@@ -1,0 +1,224 @@
+"""Extracts triples from texts: `docre-ii extract`."""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from transformers import pipeline
+from transformers.utils import logging
+
+from ..configuration_loading import load_config
+from ..deployment.bulk_extraction import extract_to_parquet
+from ..evidence import EVIDENCE_SOURCES
+from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
+from ..utils.atomic_write import atomic_write
+from ..utils.wording import counted
+from .predictions import print_triples
+from .process_setup import one_line_errors, setup_logging
+from .text_inputs import list_inputs, read_inputs
+
+
+DESCRIPTION = """\
+Extracts the triples of texts.
+
+    docre-ii extract article.txt --model outputs/quickstart
+    docre-ii extract articles/ --model outputs/quickstart --output triples.jsonl
+    cat article.txt | docre-ii extract - --model outputs/quickstart --mention_extractor dslim/bert-base-NER
+
+Every TEXT is a text file, a folder of .txt and .jsonl files, a .jsonl file with a document a line (a "text", or
+DocRED's form), or - for the standard input.
+"""
+
+# The ending of files with a document a line. Any other output is a folder of Parquet files.
+_LINES = ".jsonl"
+
+# Documents in memory at once, as a multiple of the batch size.
+_BATCHES_AT_ONCE = 16
+
+
+def main(argv: list[str], prog: str = "docre-ii extract") -> None:
+    """
+    Runs the command.
+
+    Args:
+        argv (`list[str]`):
+            The command line, without the name of the program.
+        prog (`str`, *optional*, defaults to `"docre-ii extract"`):
+            How the user calls the program.
+
+    Raises:
+        `SystemExit`: the arguments or a document are malformed, or the model cannot be loaded, with a message that
+            says how.
+    """
+    args = make_parser(prog).parse_args(argv)
+    with one_line_errors(prog, ValueError, OSError, ImportError):
+        setup_logging()
+        check_arguments(args)
+        files = list_inputs(args.texts)
+        type_map = None if args.type_map is None else read_type_map(args.type_map)
+        load_config(args.model)  # names a missing model
+        extractor = pipeline(
+            "document-relation-extraction",
+            model=args.model,
+            mention_extractor=args.mention_extractor,
+            type_map=type_map,
+            device=args.device,
+            trust_remote_code=False,
+        )
+        options = {"threshold": args.threshold, "top_k": args.top_k, "evidence": args.evidence}
+        if args.output is not None and not args.output.endswith(_LINES):
+            documents = extractor.find_entities(list(read_inputs(files)))
+            model, processor = extractor.model, extractor.processor
+            batches = {"batch_size": args.batch_size, "evidence": args.evidence}
+            print(f"{args.output}: {extract_to_parquet(model, processor, documents, args.output, **batches)}")
+            return
+        found = find_triples(extractor, read_inputs(files), args.batch_size, args.explain, **options)
+        if args.output is None:
+            for document in found:
+                print_triples([document], 1, len(document["triples"]))
+        else:
+            print(write_lines(args.output, found))
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """
+    Makes the parser of the command.
+
+    Args:
+        prog (`str`):
+            How the user calls the program.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("texts", nargs="+", metavar="TEXT", help="Files, folders or -.")
+    parser.add_argument("--model", required=True, help="A checkpoint: a folder or a name on the Hub.")
+    parser.add_argument(
+        "--output",
+        help="File to write, .jsonl: a line for each document, with its text, entities and triples. Or a folder, for "
+        "Parquet files (see docs/bulk_extraction.md). Default: the triples are printed.",
+    )
+    parser.add_argument(
+        "--mention_extractor",
+        help="A token-classification model that finds the mentions. Default: the model's own, if it has one.",
+    )
+    parser.add_argument(
+        "--type_map",
+        help="JSON object: the model's entity type for each type of the mention extractor, null to leave a type out.",
+    )
+    parser.add_argument("--threshold", type=float, default=0.5, help="Score above which a triple is kept.")
+    parser.add_argument("--top_k", type=int, help="Largest number of triples of a document. Default: all.")
+    parser.add_argument("--explain", action="store_true", help="Say why each triple was predicted (.jsonl only).")
+    parser.add_argument(
+        "--evidence", choices=EVIDENCE_SOURCES, help="Where the evidence of a triple comes from. Default: as trained."
+    )
+    parser.add_argument("--batch_size", type=int, default=8, help="Documents that go through the model at once.")
+    parser.add_argument("--device", help="Where the models run, such as cuda:0. Default: a GPU, if there is one.")
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """
+    Checks arguments that depend on each other.
+
+    Args:
+        args (`argparse.Namespace`):
+            The arguments.
+
+    Raises:
+        `ValueError`: `output` is no .jsonl file and no folder, a folder is to be written with an option that only
+            other outputs have, or `batch_size` is below 1.
+    """
+    if args.batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
+    if args.output is None or args.output.endswith(_LINES):
+        return
+    if Path(args.output).suffix:
+        raise ValueError(f"`output` is {args.output!r}, expected a name that ends in {_LINES}, or a folder")
+    given = {"threshold": args.threshold != 0.5, "top_k": args.top_k is not None, "explain": args.explain}
+    for name in [name for name, is_given in given.items() if is_given]:
+        raise ValueError(f"`{name}` has no effect on Parquet files: name an `output` that ends in {_LINES}")
+
+
+def read_type_map(text: str) -> dict[str, str | None]:
+    """
+    Reads `--type_map`.
+
+    Args:
+        text (`str`):
+            A JSON object.
+
+    Raises:
+        `ValueError`: it is not one.
+    """
+    try:
+        type_map = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"`type_map` is not JSON: {error}") from error
+    if not isinstance(type_map, dict):
+        raise ValueError(f'`type_map` is {text!r}, expected a JSON object such as {{"PERSON": "PER"}}')
+    return type_map
+
+
+def find_triples(
+    extractor: DocumentRelationExtractionPipeline,
+    documents: Iterable[dict[str, Any]],
+    batch_size: int = 8,
+    explain: bool = False,
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
+    """
+    Finds the entities and triples of documents, with a progress bar.
+
+    Args:
+        extractor ([`DocumentRelationExtractionPipeline`]):
+            The pipeline.
+        documents (`Iterable[dict]`):
+            Checked documents with titles.
+        batch_size (`int`, *optional*, defaults to 8):
+            Number of documents that go through the model at once.
+        explain (`bool`, *optional*, defaults to `False`):
+            Whether to say why each triple was predicted.
+        options:
+            Further arguments of a call of the pipeline.
+
+    Yields:
+        `dict`: `title` and `triples` of each document, and of a text also `text` and `entities`.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    with logging.tqdm(desc="Extracting triples", unit=" documents", delay=2) as progress:
+        unread = iter(documents)
+        while some := list(islice(unread, _BATCHES_AT_ONCE * batch_size)):
+            found = extractor.find_entities(some)
+            triples = extractor(iter(found), batch_size=batch_size, explain=explain, **given)
+            for document, rows in zip(found, triples):
+                kept = {name: document[name] for name in ("title", "text", "entities") if name in document}
+                yield {**kept, "triples": rows}
+                progress.update()
+
+
+def write_lines(path: str, found: Iterable[dict[str, Any]]) -> str:
+    """
+    Writes documents and triples as JSON lines.
+
+    Args:
+        path (`str`):
+            The file. After an error there is none.
+        found (`Iterable[dict]`):
+            From [`find_triples`].
+
+    Returns:
+        `str`: what was written, for the user.
+
+    Raises:
+        [`FileWriteError`]: the file cannot be written.
+    """
+    num_documents = num_triples = 0
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for document in found:
+            file.write(json.dumps(document, ensure_ascii=False) + "\n")
+            num_documents, num_triples = num_documents + 1, num_triples + len(document["triples"])
+    return f"{path}: {counted(num_triples, 'triple')} of {counted(num_documents, 'document')}"

@@ -1,0 +1,102 @@
+"""Reads text files, folders of them, JSON lines and the standard input."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..documents import DocumentError
+from ..text_documents import check_given, with_title
+from ..utils.json_text import parse_json
+from ..utils.suggestions import did_you_mean_path
+
+
+STANDARD_INPUT = "-"
+
+
+def list_inputs(paths: Iterable[str]) -> list[str]:
+    """
+    Lists the files of a command line.
+
+    Args:
+        paths (`list[str]`):
+            Text files (one document each), `.jsonl` files (one document a line), folders, and `-` for a text on the
+            standard input.
+
+    Returns:
+        `list[str]`: files and `-`, each folder replaced by the `.txt` and `.jsonl` files in it, in the order of their
+        names.
+
+    Raises:
+        `ValueError`: there is no such file or folder, or a folder has no such files.
+    """
+    files: list[str] = []
+    for path in paths:
+        if path != STANDARD_INPUT and not Path(path).exists():
+            raise ValueError(f"there is no file or folder {path!r}{did_you_mean_path(path)}")
+        if not Path(path).is_dir():
+            files.append(path)
+            continue
+        inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix in (".txt", ".jsonl"))
+        if not inside:
+            raise ValueError(f"the folder {path!r} has no .txt and no .jsonl files")
+        files += inside
+    return files
+
+
+def read_inputs(files: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """
+    Reads documents, one at a time.
+
+    Args:
+        files (`list[str]`):
+            From [`list_inputs`].
+
+    Yields:
+        `dict`: a document as the pipeline takes it, checked. The title of a text file is its name without the ending.
+
+    Raises:
+        [`DocumentError`]: a file is not text in UTF-8, has no word, or is not JSON lines, or a document is malformed.
+            The message names file and line.
+        `OSError`: a file cannot be read.
+    """
+    for file in files:
+        if file == STANDARD_INPUT:
+            yield _checked({"title": "standard input", "text": _decode(sys.stdin.buffer.read(), file)}, file)
+        elif file.endswith(".jsonl"):
+            yield from _read_lines(file)
+        else:
+            path = Path(file)
+            yield _checked({"title": path.stem, "text": _decode(path.read_bytes(), file)}, file)
+
+
+def _read_lines(file: str) -> Iterator[dict[str, Any]]:
+    with open(file, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            place = f"{file}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                document = parse_json(line)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise DocumentError(f"{place}: not JSON: {error}") from error
+            yield _checked(document, place)
+
+
+def _checked(document: Any, place: str) -> dict[str, Any]:
+    try:
+        check_given(document)
+    except DocumentError as error:
+        raise DocumentError(f"{place}: {error}") from None
+    return with_title(document)
+
+
+def _decode(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{file}: expected text in UTF-8, but {error}") from error
+
+
+__all__ = ["STANDARD_INPUT", "list_inputs", "read_inputs"]

@@ -1,0 +1,266 @@
+"""Finds the entities of raw texts, with a mention extractor and a linker."""
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from transformers import TokenClassificationPipeline
+from transformers.utils import CONFIG_NAME, cached_file, logging
+
+from .documents import ENTITIES_HELP, DocumentError, is_raw_text, name_of
+from .entity_linking import join_clusters, link_mentions
+from .mention_extraction import TokenClassificationExtractor
+from .mention_formats import FoundMentions, read_mentions
+from .quoting import quote
+
+
+logger = logging.get_logger(__name__)
+
+# Takes a text and its mentions, and returns the entities.
+Linker = Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]
+
+# The folder of a checkpoint with the token-classification model that finds mentions for it.
+MENTION_MODEL_FOLDER = "mention_model"
+
+# Types of common extractors (CoNLL, OntoNotes, GLiNER's usual labels) in capitals, and those of DocRED that they mean.
+# OntoNotes's NORP are nationalities, which are LOC in DocRED, and religious and political groups, which are ORG there.
+_COMMON_TYPES = {
+    "PERSON": "PER",
+    "PEOPLE": "PER",
+    "ORGANIZATION": "ORG",
+    "ORGANISATION": "ORG",
+    "COMPANY": "ORG",
+    "LOCATION": "LOC",
+    "PLACE": "LOC",
+    "COUNTRY": "LOC",
+    "CITY": "LOC",
+    "GPE": "LOC",
+    "FAC": "LOC",
+    "NORP": "LOC",
+    "DATE": "TIME",
+    "YEAR": "TIME",
+    "CARDINAL": "NUM",
+    "ORDINAL": "NUM",
+    "QUANTITY": "NUM",
+    "PERCENT": "NUM",
+    "MONEY": "NUM",
+    "NUMBER": "NUM",
+    "PRODUCT": "MISC",
+    "EVENT": "MISC",
+    "WORK_OF_ART": "MISC",
+    "LAW": "MISC",
+    "LANGUAGE": "MISC",
+}
+
+
+class EntityFinder:
+    """
+    Finds the entities of raw texts.
+
+    Args:
+        mention_extractor (`str`, `TokenClassificationPipeline` or `Callable`, *optional*):
+            What finds the mentions: the name or folder of a token-classification model, a pipeline of one, or anything
+            that takes a text and returns what [`read_mentions`] reads, such as a spaCy `Language`. Without it, texts
+            need their `mentions`.
+        linker (`Callable`, *optional*):
+            Takes a text and its mentions, each with `start`, `end` and `type`, and returns the entities, each with
+            `type` and `mentions`. Defaults to [`link_mentions`].
+        type_map (`dict[str, str]`, *optional*):
+            The model's types for the types of the extractor. `None` for a type leaves its mentions out. A type that is
+            not in it stays if the model knows it, in whatever case; of the common types of other corpora, those that
+            mean a type of DocRED which the model knows become that.
+        entity_types (`list[str]`, *optional*):
+            The types that the model knows. Any other type is named in a warning, and kept.
+        device (`torch.device`, *optional*):
+            Where a model runs that is given by name.
+
+    Raises:
+        `OSError`: there is no such token-classification model.
+        `ValueError`: `mention_extractor` or `linker` is nothing that can be called, or `type_map` maps to a type that
+            the model does not know.
+    """
+
+    def __init__(
+        self,
+        mention_extractor: Any = None,
+        linker: Linker | None = None,
+        type_map: Mapping[str, str | None] | None = None,
+        entity_types: Collection[str] | None = None,
+        device: Any = None,
+    ):
+        self.extractor = _load_extractor(mention_extractor, device)
+        self.linker = link_mentions if linker is None else linker
+        if not callable(self.linker):
+            raise ValueError(f"`linker` is {quote(linker)}, expected a callable (text, mentions) -> entities")
+        self.types = _TypeMap(type_map, entity_types)
+
+    @property
+    def finds_mentions(self) -> bool:
+        """Whether there is a mention extractor."""
+        return self.extractor is not None
+
+    def __call__(
+        self, documents: Sequence[Mapping[str, Any]], number_from: int | None = None
+    ) -> list[Mapping[str, Any]]:
+        """
+        Adds entities to those of some documents that are raw texts.
+
+        Args:
+            documents (`list[dict]`):
+                Documents as users of the pipeline pass them, with titles. Raw texts have no `entities`, and may have
+                `mentions` and `clusters`, as [`read_mentions`] reads them.
+            number_from (`int`, *optional*):
+                Number of the first document, for messages. Defaults to no numbers.
+
+        Returns:
+            `list[dict]`: the documents in the same order. Raw texts have `title`, `text` and `entities`.
+
+        Raises:
+            [`DocumentError`]: what was found is malformed. The message names document and extractor.
+        """
+        names = [
+            name_of(document) if number_from is None else f"documents[{number_from + index}]: {name_of(document)}"
+            for index, document in enumerate(documents)
+        ]
+        unread = [index for index, document in enumerate(documents) if _needs_mentions(document)]
+        if unread and self.extractor is None:
+            raise DocumentError(f"{names[unread[0]]}: 'entities' is missing. {ENTITIES_HELP}")
+        found = dict(zip(unread, self._extract([documents[index]["text"] for index in unread])))
+        results: list[Mapping[str, Any]] = []
+        for index, document in enumerate(documents):
+            if not is_raw_text(document):
+                results.append(document)
+                continue
+            text, clusters = document["text"], document.get("clusters")
+            if index in found:
+                mentions = read_mentions(found[index], text, f"{names[index]}: {self._name}", clusters)
+            else:
+                mentions = read_mentions(document["mentions"], text, f"{names[index]}: 'mentions'", clusters)
+            results.append({"title": document["title"], "text": text, "entities": self.link(text, mentions)})
+        return results
+
+    def link(self, text: str, found: FoundMentions) -> list[dict[str, Any]]:
+        """
+        Maps the types of mentions, and joins those of one entity.
+
+        Mentions that share a cluster are of one entity, and so are those that the linker joins. An entity has the most
+        frequent type of its mentions.
+
+        Args:
+            text (`str`):
+                The text.
+            found ([`FoundMentions`]):
+                Mentions and clusters.
+
+        Returns:
+            `list[dict]`: the entities, each with `type` and `mentions`, as [`document_from_text`] takes them.
+        """
+        mentions = [mention | {"type": kind} for mention in found.mentions if (kind := self.types[mention["type"]])]
+        entities = self.linker(text, mentions)
+        return join_clusters(entities, mentions, found.clusters) if found.clusters else entities
+
+    def _extract(self, texts: list[str]) -> list[Any]:
+        if not texts:
+            return []
+        if isinstance(self.extractor, TokenClassificationExtractor):
+            return self.extractor(texts)
+        if hasattr(self.extractor, "pipe"):  # a spaCy Language
+            return list(self.extractor.pipe(texts))
+        return [self.extractor(text) for text in texts]
+
+    @property
+    def _name(self) -> str:
+        name = getattr(self.extractor, "__qualname__", type(self.extractor).__qualname__)
+        return f"the mention extractor {name!r}"
+
+
+def find_mention_model(model: Any, device: Any = None) -> TokenClassificationExtractor | None:
+    """
+    Loads the mention model of a checkpoint.
+
+    Args:
+        model (`PreTrainedModel`):
+            The relation model.
+        device (`torch.device`, *optional*):
+            Where the mention model runs.
+
+    Returns:
+        [`TokenClassificationExtractor`], or `None` if the model's folder or repository has no `mention_model`.
+    """
+    name, revision = model.config._name_or_path, getattr(model.config, "_commit_hash", None) or "main"
+    if os.path.isdir(name):
+        if not os.path.isdir(os.path.join(name, MENTION_MODEL_FOLDER)):
+            return None
+    elif not name or not _has_file(name, MENTION_MODEL_FOLDER, revision):
+        return None
+    return TokenClassificationExtractor.from_pretrained(
+        name, subfolder=MENTION_MODEL_FOLDER, revision=revision, device=device
+    )
+
+
+def save_mention_model(extractor: Any, folder: str | os.PathLike) -> None:
+    """Saves a [`TokenClassificationExtractor`] with the checkpoint in a folder."""
+    if isinstance(extractor, TokenClassificationExtractor):
+        place = os.path.join(folder, MENTION_MODEL_FOLDER)
+        extractor.model.save_pretrained(place)
+        extractor.windows.tokenizer.save_pretrained(place)
+
+
+def _has_file(name: str, folder: str, revision: str) -> bool:
+    found = cached_file(
+        name,
+        CONFIG_NAME,
+        subfolder=folder,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return found is not None
+
+
+def _needs_mentions(document: Any) -> bool:
+    return is_raw_text(document) and document.get("mentions") is None
+
+
+class _TypeMap:
+    """The model's type for every type of an extractor, or `None`. Warns once of each that the model does not know."""
+
+    def __init__(self, given: Mapping[str, str | None] | None, known: Collection[str] | None):
+        self.given, self.known = dict(given or {}), None if known is None else sorted(known)
+        self.warned: set[str] = set()
+        for kind, target in self.given.items():
+            if target is not None and not isinstance(target, str):
+                raise ValueError(f"`type_map` maps {kind!r} to {quote(target)}, expected a type or None")
+            if target is not None and self.known is not None and target not in self.known:
+                raise ValueError(f"`type_map` maps {kind!r} to {target!r}, but the model knows {self.known}")
+
+    def __getitem__(self, kind: str) -> str | None:
+        if kind in self.given or self.known is None or kind in self.known:
+            return self.given.get(kind, kind)
+        same = [known for known in self.known if known.casefold() == kind.casefold()]
+        target = same[0] if same else _COMMON_TYPES.get(kind.upper())
+        if target in self.known:
+            return target
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning(
+                f"the model does not know the entity type {quote(kind)} (it knows {', '.join(self.known)}): pass "
+                f"`type_map={{{kind!r}: ...}}`, with None to leave such mentions out"
+            )
+        return kind
+
+
+def _load_extractor(given: Any, device: Any) -> Any:
+    if isinstance(given, (str, os.PathLike)):
+        return TokenClassificationExtractor.from_pretrained(os.fspath(given), device=device)
+    if isinstance(given, TokenClassificationPipeline):
+        return TokenClassificationExtractor(given.model, given.tokenizer)
+    if given is not None and not callable(given):
+        raise ValueError(
+            f"`mention_extractor` is {quote(given)}, expected a token-classification model, its pipeline, or a "
+            "callable text -> mentions"
+        )
+    return given
+
+
+__all__ = ["EntityFinder"]

@@ -1,0 +1,196 @@
+"""`docre-ii extract`: files, folders and standard input to triples, and what is wrong with them."""
+
+import io
+import json
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+from transformers import pipeline
+
+from modeling_docre_ii import document_from_text
+from modeling_docre_ii.cli.extract import main
+from tests.hub_model import make_model, make_processor, sample_documents
+
+
+TEXT = "Lark Force was formed in March 1941. It was based in Rabaul."
+ENTITIES = [{"type": "ORG", "mentions": [[0, 10]]}, {"type": "LOC", "mentions": [[53, 59]]}]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    processor = make_processor(sample_documents(4))
+    make_model(processor).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def extractor(checkpoint):
+    return pipeline("document-relation-extraction", model=checkpoint)
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Two JSON lines and a document in DocRED's form."""
+    in_docred_form = document_from_text("third", TEXT, ENTITIES)
+    documents = [{"title": "first", "text": TEXT, "entities": ENTITIES}, {"text": TEXT, "entities": ENTITIES[:1]}]
+    path = tmp_path / "inputs.jsonl"
+    lines = [json.dumps(document) for document in [*documents, in_docred_form]]
+    path.write_text("\n".join([lines[0], "", *lines[1:]]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(checkpoint):
+    def call(*arguments):
+        main([*map(str, arguments), "--model", checkpoint])
+
+    return call
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_lines_have_the_triples_of_the_pipeline(run, extractor, inputs, tmp_path, capsys):
+    output = tmp_path / "out" / "triples.jsonl"
+    run(inputs, "--output", output, "--threshold", 0.3, "--batch_size", 2)
+    lines = read_lines(output)
+
+    expected = [extractor(document, threshold=0.3) for document in read_lines_of_inputs(inputs)]
+    assert [[strip(triple) for triple in line["triples"]] for line in lines] == [
+        [strip(triple) for triple in triples] for triples in expected
+    ]
+    assert sum(map(len, expected)) > 0
+    assert [line["title"] for line in lines] == ["first", "Lark Force was formed in March 1941. ...", "third"]
+    assert lines[0]["text"] == TEXT and lines[0]["entities"] == ENTITIES
+    assert set(lines[2]) == {"title", "triples"}
+    count = sum(map(len, expected))
+    assert capsys.readouterr().out.strip() == f"{output}: {count:,} triples of 3 documents"
+
+
+def read_lines_of_inputs(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def strip(triple):
+    """A triple with a rounded score: batches differ by rounding."""
+    return {**triple, "score": round(triple["score"], 4)}
+
+
+def test_a_folder_gets_parquet_files(run, extractor, inputs, tmp_path):
+    run(inputs, "--output", tmp_path / "triples")
+    rows = pq.read_table(tmp_path / "triples").to_pylist()
+
+    expected = [extractor(document) for document in read_lines_of_inputs(inputs)]
+    assert len(rows) == sum(map(len, expected))
+
+
+def test_without_output_the_triples_are_printed(run, extractor, inputs, capsys):
+    run(inputs, "--threshold", 0.3)
+    printed = capsys.readouterr().out
+
+    triples = extractor({"text": TEXT, "entities": ENTITIES}, threshold=0.3)
+    assert f"first: {len(triples)} triples predicted" in printed
+    for triple in triples:
+        assert f"{triple['head']['name']}  --{triple['relation_name']}-->  {triple['tail']['name']}" in printed
+
+
+def test_explanations_are_written(run, inputs, tmp_path):
+    run(inputs, "--output", tmp_path / "triples.jsonl", "--explain", "--threshold", 0.3)
+
+    assert all("iteration" in triple for line in read_lines(tmp_path / "triples.jsonl") for triple in line["triples"])
+
+
+@pytest.fixture
+def tagged(monkeypatch):
+    """Every word with a capital is a mention, found by a callable that stands for a token-classification model."""
+    import modeling_docre_ii.entity_finding as entity_finding
+
+    def tagger(text):
+        starts = [index for index, letter in enumerate(text) if letter.isupper()]
+        return [{"start": start, "end": start + text[start:].find(" "), "type": "X"} for start in starts[:2]]
+
+    monkeypatch.setattr(entity_finding, "_load_extractor", lambda given, device: tagger)
+
+
+@pytest.mark.usefixtures("tagged")
+def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypatch):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "b.txt").write_text("\ufeff" + TEXT, encoding="utf-8")
+    (folder / "a.txt").write_text(TEXT.replace("\n", "\r\n"), encoding="utf-8")
+    (folder / "notes.md").write_text("not read", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
+    output = tmp_path / "triples.jsonl"
+    run(folder, "-", "--output", output)
+    lines = read_lines(output)
+
+    assert [line["title"] for line in lines] == ["a", "b", "standard input"]
+    assert [line["text"] for line in lines] == [TEXT] * 3
+    assert [len(line["entities"]) for line in lines] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"a\.txt: document 'a': 'text' is '', expected at least one word"),
+        (b" \n", r"a\.txt: document 'a': 'text' is ' \\n', expected at least one word"),
+        (b"caf\xe9", r"a\.txt: expected text in UTF-8, but .*0xe9"),
+        (TEXT.encode(), "document 'a': 'entities' is missing"),
+    ],
+)
+def test_malformed_text_files_are_named(run, tmp_path, content, message):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(SystemExit, match=f"^docre-ii extract: .*{message}"):
+        run(tmp_path / "a.txt", "--output", tmp_path / "triples.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ("3", "line 2: found 3, expected a document"),
+        ('{"text": "A", "entities": [{"type": "PER", "mentions": [[0, 9]]}]}', "line 2: document 'A', entity 0, "),
+    ],
+)
+def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path, line, message):
+    first, *rest = inputs.read_text(encoding="utf-8").splitlines()
+    inputs.write_text("\n".join([first, line, *rest]), encoding="utf-8")
+    with pytest.raises(SystemExit, match=rf"inputs\.jsonl, {message}"):
+        run(inputs, "--output", tmp_path / "triples.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "triples.csv"], r"`output` is 'triples.csv', expected a name that ends in .jsonl, or a folder"),
+        (["--output", "triples", "--top_k", "3"], "`top_k` has no effect on Parquet files"),
+        (["--output", "triples", "--threshold", "0.4"], "`threshold` has no effect on Parquet files"),
+        (["--batch_size", "0"], "`batch_size` must be at least 1, got 0"),
+        (["--type_map", "PER"], "`type_map` is not JSON"),
+        (["--type_map", "[]"], r"`type_map` is '\[\]', expected a JSON object"),
+        (["--threshold", "2"], "`threshold` must be a number"),
+        (["--mention_extractor", "no-such-model"], "no-such-model"),
+    ],
+)
+def test_malformed_arguments_are_refused(run, inputs, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        run(inputs, *arguments)
+
+
+def test_a_missing_model_is_named(inputs):
+    with pytest.raises(SystemExit, match="'no-such-model' is not a local folder"):
+        main([str(inputs), "--model", "no-such-model"])
+
+
+def test_missing_files_are_named(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="there is no file or folder 'no.txt'"):
+        run("no.txt")
+    with pytest.raises(SystemExit, match=r"the folder '.*empty' has no .txt and no .jsonl files"):
+        run(tmp_path / "empty")

@@ -1,0 +1,225 @@
+"""Raw texts get entities: mentions from any extractor, mapped types, clusters, one error for what is wrong."""
+
+import logging as python_logging
+
+import pytest
+from transformers.utils import logging
+
+from modeling_docre_ii import DocumentError
+from modeling_docre_ii.entity_finding import EntityFinder
+from modeling_docre_ii.entity_linking import join_clusters
+
+
+TEXT = "Charles Babbage was born in London. Babbage designed it, and he left London."
+BABBAGE, LONDON, SURNAME, HE, LONDON_AGAIN = [0, 15], [28, 34], [36, 43], [61, 63], [69, 75]
+DOCUMENT = {"title": "Babbage", "text": TEXT}
+
+
+def mention(span, kind):
+    return {"start": span[0], "end": span[1], "type": kind}
+
+
+FOUND = [mention(BABBAGE, "PER"), mention(LONDON, "LOC"), mention(LONDON_AGAIN, "LOC")]
+
+
+def find(extractor=lambda text: FOUND, document=DOCUMENT, **arguments):
+    (found,) = EntityFinder(extractor, **arguments)([document])
+    return found["entities"]
+
+
+@pytest.fixture
+def warnings_of(caplog):
+    """Returns the messages of the warnings that a call causes."""
+
+    def call(function):
+        logging.enable_propagation()
+        caplog.clear()
+        try:
+            function()
+        finally:
+            logging.disable_propagation()
+        return [record.getMessage() for record in caplog.records if record.levelno == python_logging.WARNING]
+
+    return call
+
+
+def test_mentions_of_an_extractor_become_entities():
+    assert find() == [
+        {"type": "PER", "mentions": [BABBAGE]},
+        {"type": "LOC", "mentions": [LONDON, LONDON_AGAIN]},
+    ]
+
+
+def test_only_raw_texts_are_read():
+    with_entities = DOCUMENT | {"entities": []}
+    in_docred_form = {"title": "T", "sents": [["A"]], "vertexSet": [], "text": "kept"}
+    with_mentions = DOCUMENT | {"mentions": [mention(LONDON, "LOC")]}
+    texts = []
+
+    def extractor(text):
+        texts.append(text)
+        return []
+
+    found = EntityFinder(extractor)([with_entities, in_docred_form, DOCUMENT, with_mentions])
+
+    assert found[0] is with_entities and found[1] is in_docred_form
+    assert found[2] == DOCUMENT | {"entities": []}
+    assert found[3] == DOCUMENT | {"entities": [{"type": "LOC", "mentions": [LONDON]}]}
+    assert texts == [TEXT]
+
+
+def test_mentions_in_the_document_need_no_extractor():
+    document = DOCUMENT | {"mentions": FOUND, "clusters": [[BABBAGE, HE]]}
+
+    assert find(None, document)[0] == {"type": "PER", "mentions": [BABBAGE, HE]}
+
+
+def test_an_extractor_with_pipe_reads_all_texts_together():
+    class Language:
+        def __call__(self, text):
+            raise AssertionError("one text at a time")
+
+        def pipe(self, texts):
+            yield from ([mention([0, len(text)], "MISC")] for text in texts)
+
+    found = EntityFinder(Language())([{"title": "1", "text": "A"}, {"title": "2", "text": "Bc"}])
+
+    assert [document["entities"][0]["mentions"] for document in found] == [[[0, 1]], [[0, 2]]]
+
+
+def test_a_linker_of_the_user():
+    calls = []
+
+    def linker(text, mentions):
+        calls.append((text, mentions))
+        return [{"type": "MISC", "mentions": [[0, 1]]}]
+
+    assert find(linker=linker) == [{"type": "MISC", "mentions": [[0, 1]]}]
+    assert calls == [(TEXT, FOUND)]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        # Pronouns become mentions, and names are joined that the linker keeps apart.
+        ([BABBAGE, SURNAME, HE], [BABBAGE, SURNAME, HE]),
+        # A span that ends with a mention is that mention: "in London" is "London".
+        ([[25, 34], HE], [LONDON, HE]),
+        # A cluster without a mention is no entity.
+        ([[54, 56], HE], None),
+    ],
+)
+def test_clusters_join_entities_and_add_words(cluster, expected):
+    mentions = [mention(BABBAGE, "PER"), mention(SURNAME, "PER"), mention(LONDON, "LOC")]
+    entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]
+    joined = join_clusters(entities, mentions, [[tuple(span) for span in cluster]])
+
+    untouched = [entity["mentions"] for entity in entities if entity["mentions"][0] not in (expected or [])]
+    assert sorted(entity["mentions"] for entity in joined) == sorted([*untouched, *([expected] if expected else [])])
+
+
+def test_clusters_that_share_a_mention_are_one_entity():
+    mentions = [mention(BABBAGE, "PER"), mention(SURNAME, "ORG"), mention(LONDON, "PER")]
+    entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]
+    clusters = [[tuple(BABBAGE), tuple(SURNAME)], [tuple(SURNAME), tuple(LONDON), tuple(HE)]]
+
+    assert join_clusters(entities, mentions, clusters) == [
+        {"type": "PER", "mentions": [BABBAGE, LONDON, SURNAME, HE]}  # the most frequent type
+    ]
+
+
+def test_the_longest_mention_at_the_end_of_a_span_is_meant():
+    mentions = [mention([8, 15], "MISC"), mention(BABBAGE, "PER")]
+    entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]
+    joined = join_clusters(entities, mentions, [[tuple(BABBAGE), tuple(HE)]])
+
+    assert joined == [{"type": "PER", "mentions": [BABBAGE, HE]}, {"type": "MISC", "mentions": [[8, 15]]}]
+
+
+def test_types_are_mapped():
+    found = [mention(BABBAGE, "Writer"), mention(LONDON, "GPE"), mention(LONDON_AGAIN, "gpe")]
+    entities = find(lambda text: found, type_map={"Writer": "PER", "gpe": None}, entity_types=["PER", "LOC"])
+
+    assert entities == [{"type": "PER", "mentions": [BABBAGE]}, {"type": "LOC", "mentions": [LONDON]}]
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "expected"),
+    [
+        ("PERSON", ["PER", "LOC"], "PER"),
+        ("person", ["PER", "LOC"], "PER"),
+        ("NORP", ["PER", "LOC"], "LOC"),
+        ("DATE", ["TIME"], "TIME"),
+        ("CARDINAL", ["NUM"], "NUM"),
+        ("CHEMICAL", ["Chemical", "Disease"], "Chemical"),
+        # Known as they are: no common name replaces them.
+        ("DATE", ["DATE", "TIME"], "DATE"),
+        ("date", ["Date", "TIME"], "Date"),
+        ("PER", ["PER"], "PER"),
+    ],
+)
+def test_common_types_become_those_of_the_model(given, known, expected, warnings_of):
+    entities = []
+    warnings = warnings_of(lambda: entities.extend(find(lambda text: [mention(LONDON, given)], entity_types=known)))
+
+    assert entities[0]["type"] == expected
+    assert warnings == []
+
+
+def test_unknown_types_are_kept_and_named_once(warnings_of):
+    finder = EntityFinder(lambda text: [mention(LONDON, "Gene")], entity_types=["LOC", "PER"])
+    found = []
+    warnings = warnings_of(lambda: found.extend(finder([DOCUMENT, DOCUMENT])))
+
+    assert [document["entities"][0]["type"] for document in found] == ["Gene", "Gene"]
+    assert len(warnings) == 1
+    assert "does not know the entity type 'Gene' (it knows LOC, PER): pass `type_map={'Gene': ...}`" in warnings[0]
+
+
+def test_without_known_types_only_the_map_of_the_user_counts(warnings_of):
+    assert warnings_of(lambda: find(lambda text: [mention(LONDON, "GPE")])) == []
+    assert find(lambda text: [mention(LONDON, "GPE")])[0]["type"] == "GPE"
+    assert find(lambda text: [mention(LONDON, "GPE")], type_map={"GPE": "LOC"})[0]["type"] == "LOC"
+
+
+def beyond_the_text(text):
+    return [mention([0, len(text) + 1], "PER")]
+
+
+@pytest.mark.parametrize(
+    ("extractor", "message"),
+    [
+        (beyond_the_text, "document 'Babbage': the mention extractor 'beyond_the_text', mention 0: the span is"),
+        (None, "document 'Babbage': 'entities' is missing. .*`mention_extractor`"),
+        (lambda text: None, "document 'Babbage': the mention extractor '.*<lambda>': found None, expected rows"),
+    ],
+)
+def test_errors_name_document_and_extractor(extractor, message):
+    with pytest.raises(DocumentError, match=f"^{message}"):
+        find(extractor)
+    with pytest.raises(DocumentError, match=rf"^documents\[7\]: {message}"):
+        EntityFinder(extractor)([DOCUMENT | {"entities": []}, DOCUMENT], number_from=6)
+
+
+def test_mentions_of_the_document_are_named_in_errors():
+    with pytest.raises(DocumentError, match=r"^document 'Babbage': 'mentions', mention 0: the span is \[0, 900\]"):
+        find(None, DOCUMENT | {"mentions": [mention([0, 900], "PER")]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mention_extractor": 3}, "`mention_extractor` is 3, expected a token-classification model"),
+        ({"linker": "fuzzy"}, "`linker` is 'fuzzy', expected a callable"),
+        ({"type_map": {"GPE": "PLACE"}, "entity_types": ["LOC"]}, "maps 'GPE' to 'PLACE', but the model knows"),
+        ({"type_map": {"GPE": 3}}, "`type_map` maps 'GPE' to 3, expected a type or None"),
+    ],
+)
+def test_malformed_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        EntityFinder(**arguments)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(OSError, match="no-such-model"):
+        EntityFinder("no-such-model")
