@@ -1,16 +1,17 @@
 """Finds the entities of raw texts, with a mention extractor and a linker."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import TokenClassificationPipeline
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .documents import ENTITIES_HELP, DocumentError, is_raw_text, name_of
-from .entity_linking import join_clusters, link_mentions
+from .entity_linking import link_mentions
 from .mention_extraction import TokenClassificationExtractor
-from .mention_formats import FoundMentions, read_mentions
+from .mention_formats import FoundMentions, Span, read_mentions
 from .quoting import quote
 
 
@@ -216,6 +217,62 @@ def _has_file(name: str, folder: str, revision: str) -> bool:
         _raise_exceptions_for_connection_errors=False,
     )
     return found is not None
+
+
+def join_clusters(
+    entities: Sequence[Mapping[str, Any]], mentions: Iterable[Mapping[str, Any]], clusters: Iterable[Sequence[Span]]
+) -> list[dict[str, Any]]:
+    """
+    Joins the entities that the clusters of a coreference model say are one.
+
+    A span of a cluster is a mention if it is one, or ends with one: "the mathematician Charles Babbage" is "Charles
+    Babbage". The other spans, such as pronouns, become mentions of the entity. A cluster without a mention is no
+    entity.
+
+    Args:
+        entities (`list[dict]`):
+            The entities from the linker.
+        mentions (`list[dict]`):
+            The mentions with their types.
+        clusters (`list[list[tuple[int, int]]]`):
+            The clusters, in characters.
+
+    Returns:
+        `list[dict]`: the entities, each with the most frequent type of its mentions, in the order of their first
+        mention.
+    """
+    kinds = {(mention["start"], mention["end"]): mention["type"] for mention in mentions}
+    group_of = {tuple(span): index for index, entity in enumerate(entities) for span in entity["mentions"]}
+    groups = [{tuple(span) for span in entity["mentions"]} for entity in entities]
+    ending_at: dict[int, list[Span]] = {}
+    for span in group_of:
+        ending_at.setdefault(span[1], []).append(span)
+    for cluster in clusters:
+        found = [_mention_of((span[0], span[1]), ending_at) for span in cluster]
+        joined = {group_of[span] for span in found if span is not None}
+        if not joined:
+            continue
+        target = min(joined)
+        new = {tuple(span) for span, mention in zip(cluster, found) if mention is None} - set(group_of)
+        groups[target] |= new.union(*(groups[index] for index in joined))
+        for index in joined - {target}:
+            groups[index] = set()
+        group_of.update((span, target) for span in groups[target])
+    joined_entities = [
+        {"type": _most_frequent(kinds[span] for span in spans if span in kinds), "mentions": [*map(list, spans)]}
+        for spans in map(sorted, groups)
+        if spans
+    ]
+    return sorted(joined_entities, key=lambda entity: entity["mentions"])
+
+
+def _mention_of(span: Span, ending_at: Mapping[int, Sequence[Span]]) -> Span | None:
+    """Returns the longest mention that a span ends with."""
+    return min((mention for mention in ending_at.get(span[1], ()) if mention[0] >= span[0]), default=None)
+
+
+def _most_frequent(kinds: Iterable[str]) -> str:
+    return Counter(kinds).most_common(1)[0][0]
 
 
 def _needs_mentions(document: Any) -> bool:

@@ -6,8 +6,7 @@ import pytest
 from transformers.utils import logging
 
 from modeling_docre_ii import DocumentError
-from modeling_docre_ii.entity_finding import EntityFinder
-from modeling_docre_ii.entity_linking import join_clusters
+from modeling_docre_ii.entity_finding import EntityFinder, join_clusters
 
 
 TEXT = "Charles Babbage was born in London. Babbage designed it, and he left London."
