@@ -36,6 +36,7 @@ from modeling_docre_ii import (
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
 from modeling_docre_ii.cli.corpora import check_splits, check_steps, read_corpus
 from modeling_docre_ii.cli.cross_fitting import check_folds, finish_fold, training_documents
+from modeling_docre_ii.cli.mention_model import train_mentions
 from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
@@ -133,6 +134,8 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
             extract(trainer, corpus, processor, data_args.triples_dir, data_args)
         elif args.do_predict:
             predict(trainer, corpus, processor, data_args)
+        if args.do_train and arguments.mention_model is not None:
+            trainer.save_metrics("mention", train_mentions(arguments, corpus))
         if args.do_train or args.push_to_hub:
             publish(trainer, corpus, arguments)
         if record is not None and args.should_save:

@@ -27,6 +27,7 @@ SETTINGS = {
     "use_cpu": "true",
     "disable_tqdm": "true",
     "encoder_kwargs": "{}",
+    "mention_model": "null",
 }
 STRATEGIES = {
     "steps": {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1},

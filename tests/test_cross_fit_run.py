@@ -30,6 +30,7 @@ SETTINGS = {
     "calibrate_threshold": False,
     "disable_tqdm": True,
     "bf16": False,
+    "mention_model": "null",
     "stage_2": {"num_train_epochs": 2},
     "model_kwargs": SIZES | MODULE,
 }

@@ -42,6 +42,7 @@ entities = [{"type": "PER", "mentions": [[0, 15]]}, {"type": "LOC", "mentions": 
 for options in ({}, {"trust_remote_code": True}):
     extractor = pipeline("document-relation-extraction", model=folder, **options)
     assert isinstance(extractor({"text": text, "entities": entities}), list)
+    assert isinstance(extractor(text), list)
 documents = [document_from_text(title, text, entities) for title in "ab"]
 extract_to_parquet(extractor.model, extractor.processor, documents, folder + "/triples")
 score(["--dataset_name", "re_docred", "--validation_file", "examples/re_docred_sample/dev.json",
@@ -52,6 +53,7 @@ SMALL = [
     str(ROOT / "configuration" / "quickstart.yaml"),
     *("--max_train_documents=4", "--max_eval_documents=2", "--num_train_epochs=1", "--eval_delay=0", "--bf16=false"),
     *("--stage_2", '{"num_train_epochs": 1}'),
+    *("--mention_model", '{"max_steps": 2}'),
     *("--model_kwargs", json.dumps({"pair_hidden_size": 32, "pair_intermediate_size": 32, "pair_feature_size": 32})),
 ]
 

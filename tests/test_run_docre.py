@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from transformers import pipeline
 
 import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.cli.run_record import open_run
+from modeling_docre_ii.mention_extraction import TokenClassificationExtractor
 from modeling_docre_ii.training.metrics import gain_over_base
 from modeling_docre_ii.training.precision import PrecisionRecord
 from modeling_docre_ii.training.predictions import load_predictions
@@ -47,6 +49,7 @@ SMALL = [
     ),
     "--stage_2",
     json.dumps({"num_train_epochs": 1, "learning_rate": 1e-3}),
+    "--mention_model=null",
 ]
 
 
@@ -64,6 +67,11 @@ SMALL = [
         (["--candidate_types", '[["PER"]]'], "`candidate_types` must list pairs of types [head, tail], got ['PER']"),
         (["--candidate_types", '[["PER", "LOC"]]'], "is on a pair of entities whose types are not among"),
         (["--resume_from_checkpoint", "last"], "this run has not begun in"),
+        (
+            ["--mention_model", '{"num_epochs": 3}'],
+            "mention_model: unknown name 'num_epochs', did you mean 'num_train_epochs'?",
+        ),
+        (["--mention_model", "[]"], "`mention_model` must be a mapping"),
     ],
 )
 def test_a_run_that_cannot_be_made_says_why(arguments, message, tmp_path):
@@ -103,6 +111,7 @@ def small_run(tmp_path_factory):
     """A whole run on a few real documents, as a user starts it, and what it printed."""
     folder = tmp_path_factory.mktemp("run")
     command = ["-m", "accelerate.commands.launch", "run_docre.py", *SMALL, "--output_dir", str(folder)]
+    command += ["--mention_model", '{"max_steps": 3}']
     result = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     (folder / "stderr.txt").write_text(result.stderr, encoding="utf-8")
@@ -142,6 +151,22 @@ def test_run_leaves_a_checkpoint_that_loads(small_run, sample_documents):
     size = len(document["vertexSet"])
     assert outputs.logits.shape == (1, size, size, 97)
     assert processor.relation_names["P17"] == "country"
+
+
+def test_raw_text_is_read_with_the_mention_model_of_the_run(small_run):
+    folder, printed = small_run
+    results = json.loads((folder / "mention_results.json").read_text(encoding="utf-8"))
+    assert "mention model: a new token classification on the encoder" in printed
+    assert f"mention model: F1 {results['mention_f1']:.1f} on the validation documents" in printed
+
+    text = "Charles Babbage was born in London. He designed the Analytical Engine."
+    extractor = pipeline("document-relation-extraction", model=str(folder))
+    alone = TokenClassificationExtractor.from_pretrained(str(folder), subfolder="mention_model")
+    document = extractor.find_entities(text)
+    spans = sorted(tuple(span) for entity in document["entities"] for span in entity["mentions"])
+    assert spans == [(mention["start"], mention["end"]) for mention in alone([text])[0]]
+    assert extractor(text) == extractor(document)
+    assert extractor.processor.entity_types[0] == "LOC"
 
 
 def test_both_stages_are_kept(small_run):

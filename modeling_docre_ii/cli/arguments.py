@@ -135,6 +135,16 @@ class StageArguments:
             "the documents that its base was trained on."
         },
     )
+    mention_model: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "metavar": "JSON",
+            "help": "Train also a model that finds the mentions of raw texts, on the same documents and encoder, in "
+            "OUTPUT_DIR/mention_model, from where the pipeline loads it. The value holds its training arguments, such "
+            "as '{\"num_train_epochs\": 10}' ('{}' for the defaults, 'null' for no mention model), and perhaps "
+            "another `model_name_or_path`.",
+        },
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={
@@ -147,6 +157,10 @@ class StageArguments:
         if self.stages not in ([1], [2], [1, 2]):
             raise ValueError(f"`stages` must be 1, 2, or both, got {self.stages}")
         self.stage_2 = self.stage_2_changes
+        if self.mention_model == "null":  # switches off what a configuration file says
+            self.mention_model = None
+        if self.mention_model is not None:
+            self.mention_model = _read_mapping("mention_model", self.mention_model)
         check_at_least(1, self, "cross_fit_folds")
 
     @property
@@ -357,6 +371,7 @@ class Arguments:
         training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in order.
         overwrite_output_dir (`bool`): Whether to remove a training that the output folder holds.
         cross_fit_folds (`int`): Number of bases that predict documents they have not seen, for stage 2; 1 for none.
+        mention_model (`dict`, *optional*): Training arguments of the mention model, if one is to be trained.
     """
 
     model: ModelArguments
@@ -365,6 +380,7 @@ class Arguments:
     training: dict[int, DocREIITrainingArguments]
     overwrite_output_dir: bool = False
     cross_fit_folds: int = 1
+    mention_model: dict[str, Any] | None = None
 
     @property
     def last(self) -> DocREIITrainingArguments:

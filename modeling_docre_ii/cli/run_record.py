@@ -150,6 +150,7 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
         identity |= {f"stage_2.{name}": value for name, value in stage_2.items() if value != first[name]}
     identity["stages"] = list(arguments.training)
     identity["cross_fit_folds"] = arguments.cross_fit_folds
+    identity["mention_model"] = arguments.mention_model
     return identity
 
 

@@ -12,10 +12,13 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     DataCollatorForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
     Trainer,
     TrainingArguments,
     set_seed,
 )
+from transformers.utils import logging
 
 from ..evaluation.mention_scores import score_mentions
 from ..evaluation.plain_texts import plain_text_of
@@ -120,7 +123,7 @@ def train_mention_model(
         if hasattr(config, dropout):
             setattr(config, dropout, 0.0)
     config.dtype = None
-    model = AutoModelForTokenClassification.from_pretrained(model_name_or_path, config=config)
+    model = _load_quietly(model_name_or_path, config)
     windows = TokenWindows(tokenizer, config)
     data: dict[str, Any] = {"train_dataset": MentionWindows(texts, windows, names)}
     validation_texts = [plain_text_of(document) for document in validation_documents or ()]
@@ -231,6 +234,16 @@ def label_words(words: Sequence[Span], mentions: Sequence[TypedSpan]) -> list[st
             prefix = "I"
             position += 1
     return labels
+
+
+def _load_quietly(name_or_path: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """Loads an encoder with a new head. That the weights of the head are missing is no news."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return AutoModelForTokenClassification.from_pretrained(name_or_path, config=config)
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _row(windows: TokenWindows, text: EncodedText, window: Window, labels: Sequence[int]) -> dict[str, list[int]]:
