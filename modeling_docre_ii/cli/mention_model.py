@@ -21,23 +21,35 @@ _ENCODER = "model_name_or_path"
 _SHARED = ("seed", "bf16", "use_cpu", "disable_tqdm", "log_level", "report_to")
 
 
-def check_mention_arguments(mention_model: Mapping[str, Any], model_name_or_path: str) -> None:
+def check_mention_arguments(mention_model: Mapping[str, Any]) -> None:
     """
-    Checks the arguments of the mention model.
+    Checks the names of the arguments of the mention model.
 
     Args:
         mention_model (`dict`):
             Its training arguments, and perhaps its `model_name_or_path`.
-        model_name_or_path (`str`):
-            The model that the run starts from.
 
     Raises:
-        `ValueError`: a name is unknown, a value is out of range, or the run starts from a DocRE-II checkpoint and the
-            mention model has no encoder of its own.
+        `ValueError`: a name is unknown.
     """
     known = [name for name in MentionTrainingArguments.__dataclass_fields__ if name != "output_dir"]
     check_names("mention_model", mention_model, [_ENCODER, *known])
-    encoder = mention_model.get(_ENCODER, model_name_or_path)
+
+
+def check_mention_encoder(arguments: Arguments) -> None:
+    """
+    Checks that the mention model of a run starts from a text encoder.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run.
+
+    Raises:
+        `ValueError`: there is no such model, or it is a DocRE-II checkpoint.
+    """
+    if arguments.mention_model is None or not arguments.last.do_train:
+        return
+    encoder = arguments.mention_model.get(_ENCODER, arguments.model.model_name_or_path)
     if load_config(encoder).model_type == DocREIIConfig.model_type:
         raise ValueError(
             f"`mention_model`: {encoder!r} is a DocRE-II checkpoint, and not a text encoder: set its `{_ENCODER}`"
@@ -46,7 +58,7 @@ def check_mention_arguments(mention_model: Mapping[str, Any], model_name_or_path
 
 def train_mentions(arguments: Arguments, corpus: Corpus) -> dict[str, float]:
     """
-    Trains the mention model on the training documents, and logs its score on the validation documents.
+    Trains the mention model on the training documents, and logs its score.
 
     Args:
         arguments ([`Arguments`]):
@@ -74,4 +86,4 @@ def train_mentions(arguments: Arguments, corpus: Corpus) -> dict[str, float]:
     return scores
 
 
-__all__ = ["check_mention_arguments", "train_mentions"]
+__all__ = ["check_mention_arguments", "check_mention_encoder", "train_mentions"]

@@ -204,7 +204,7 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
             # With an `eval_strategy`, which is for training, transformers switches `do_eval` on.
             args.do_eval, args.eval_strategy = given.do_eval, IntervalStrategy.NO
     if stage_args.mention_model is not None and training_args.do_train:
-        check_mention_arguments(stage_args.mention_model, model_args.model_name_or_path)
+        check_mention_arguments(stage_args.mention_model)
     return Arguments(
         model_args,
         data_args,
