@@ -29,6 +29,7 @@ CARRIED = {
     "decoding.py",
     "document_encoding.py",
     "documents.py",
+    "entity_linking.py",
     "entity_pairs.py",
     "evidence.py",
     "explanation.py",
