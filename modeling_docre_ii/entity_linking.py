@@ -76,8 +76,8 @@ def link_mentions(text: str, mentions: Iterable[Mapping[str, Any]]) -> list[dict
 
     - the same name, without case, accents, punctuation, a leading "the" and a possessive "'s";
     - an acronym and its long form: "UN" and "United Nations";
-    - for persons, a name and a part of it, "Rowling" and "Joanne Rowling", or its initials, "J. K. Rowling"; titles such
-      as "Dr." do not matter;
+    - for persons, a name and a part of it, "Rowling" and "Joanne Rowling", or its initials, "J. K. Rowling", with or
+      without a title such as "Dr.";
     - for organizations, a name with and without its last word if that says little: "Epic" and "Epic Records";
     - names that the text equates: "Queenstown, also known as Cobh", and for types other than persons and places
       "renin inhibitor (aliskiren)".
@@ -96,8 +96,8 @@ def link_mentions(text: str, mentions: Iterable[Mapping[str, Any]]) -> list[dict
             Its mentions, each with `start` and `end`, [start, end) in characters, and `type`. Other keys are ignored.
 
     Returns:
-        `list[dict]`: the entities, each with a `type` and `mentions`, a list of [start, end). Entities are in the order
-        of their first mention and mentions in that of the text, as [`document_from_text`] takes them.
+        `list[dict]`: the entities, each with a `type` and `mentions`, a list of [start, end), as
+        [`document_from_text`] takes them: entities in the order of their first mention, mentions in that of the text.
 
     Example:
 
@@ -113,7 +113,8 @@ def link_mentions(text: str, mentions: Iterable[Mapping[str, Any]]) -> list[dict
         types.setdefault((int(mention["start"]), int(mention["end"])), mention["type"])
     spans = sorted(types)
     name_of_key: dict[Any, int] = {}
-    names, name_of_span = [], []
+    names: list[_Name] = []
+    name_of_span: list[int] = []
     for start, end in spans:
         name = _read_name(text[start:end], types[start, end])
         index = name_of_key.setdefault((name.words, name.type), len(names))

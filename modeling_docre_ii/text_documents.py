@@ -91,6 +91,54 @@ def document_from_text(
     }
 
 
+def text_of_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Converts a document in DocRED's form to a plain text, the inverse of [`document_from_text`].
+
+    Args:
+        document (`dict`):
+            A document that passes [`check_document`].
+
+    Returns:
+        `dict`: `title`; `text`, all tokens of all sentences with a space between two; `entities`, each with the `type`
+        of its first mention, and `mentions`, a list of [start, end) in characters without white space at their ends;
+        `labels` with `h`, `t` and `r`. Evidence is left out: its sentences are not those that the text is split into.
+
+    Example:
+
+    ```python
+    >>> text_of_document(document_from_text("1", "Aspirin helps.", [{"mentions": [[0, 7]], "type": "Chemical"}]))
+    {'title': '1', 'text': 'Aspirin helps .', 'entities': [{'type': 'Chemical', 'mentions': [[0, 7]]}], 'labels': []}
+    ```
+    """
+    text = " ".join(token for sentence in document["sents"] for token in sentence)
+    starts: list[list[int]] = []
+    position = 0
+    for sentence in document["sents"]:
+        starts.append([])
+        for token in sentence:
+            starts[-1].append(position)
+            position += len(token) + 1
+
+    def span(mention: Mapping[str, Any]) -> list[int]:
+        sentence, (first, after) = mention["sent_id"], mention["pos"]
+        start, end = starts[sentence][first], starts[sentence][after - 1] + len(document["sents"][sentence][after - 1])
+        words = text[start:end]
+        if not words.strip():
+            return [start, end]
+        return [end - len(words.lstrip()), start + len(words.rstrip())]
+
+    return {
+        "title": document["title"],
+        "text": text,
+        "entities": [
+            {"type": mentions[0]["type"], "mentions": [span(mention) for mention in mentions]}
+            for mentions in document["vertexSet"]
+        ],
+        "labels": [{field: label[field] for field in ("h", "t", "r")} for label in document.get("labels") or ()],
+    }
+
+
 def document_of(given: Any) -> Any:
     """
     Converts a plain text with entities to a document.

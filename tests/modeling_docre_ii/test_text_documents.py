@@ -7,7 +7,7 @@ import pytest
 from transformers.utils import logging
 
 from modeling_docre_ii.documents import DocumentError, check_document
-from modeling_docre_ii.text_documents import document_from_text, document_of
+from modeling_docre_ii.text_documents import document_from_text, document_of, text_of_document
 
 
 TITLE = "Clonidine-induced sedation."
@@ -278,3 +278,33 @@ def test_a_wrong_span_of_a_long_text_is_quoted_in_part():
 def test_a_document_in_docreds_form_keeps_its_text():
     document = document_from_text("1", TEXT, [entity(span_of("Naloxone"))])
     assert document_of(document | {"text": TEXT}) == document | {"text": TEXT}
+
+
+def test_text_of_a_document_has_its_mentions_where_the_spans_say(sample_documents):
+    for document in sample_documents["dev"]:
+        plain = text_of_document(document)
+        assert plain["text"].split() == [
+            word for tokens in document["sents"] for token in tokens for word in token.split()
+        ]
+        assert plain["labels"] == [{"h": fact["h"], "t": fact["t"], "r": fact["r"]} for fact in document["labels"]]
+        for entity, mentions in zip(plain["entities"], document["vertexSet"], strict=True):
+            tokens = [document["sents"][mention["sent_id"]][slice(*mention["pos"])] for mention in mentions]
+            found = [plain["text"][start:end] for start, end in entity["mentions"]]
+            assert found == [" ".join(of_mention).strip() for of_mention in tokens]
+            assert entity["type"] == mentions[0]["type"]
+        # It is what a document is made from, and a second time nothing changes.
+        again = document_from_text(plain["title"], plain["text"], plain["entities"])
+        check_document(again)
+        assert mention_spans(again, plain["text"]) == [entity["mentions"] for entity in plain["entities"]]
+
+
+def test_text_of_a_document_with_spaces_as_tokens():
+    mention = {"name": "b", "sent_id": 1, "pos": [0, 3], "type": "X"}
+    space = {"name": " ", "sent_id": 0, "pos": [1, 2], "type": "Y"}
+    document = {"title": "1", "sents": [["a", " "], ["\xa0", "b", " "], []], "vertexSet": [[mention], [space]]}
+    assert text_of_document(document) == {
+        "title": "1",
+        "text": "a   \xa0 b  ",
+        "entities": [{"type": "X", "mentions": [[6, 7]]}, {"type": "Y", "mentions": [[2, 3]]}],
+        "labels": [],
+    }
