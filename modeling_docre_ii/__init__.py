@@ -10,8 +10,10 @@ from .configuration_docre_ii import DocREIIConfig
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import PredictedFact
 from .documents import DocumentError, check_document, count_documents
+from .entity_linking import link_mentions
 from .explanation import describe_explanation
 from .inference_module import InferenceModule
+from .mention_extraction import TokenClassificationExtractor
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREIIPreTrainedModel
 from .pipeline_docre_ii import DocumentRelationExtractionPipeline
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
     from .evaluation.docred_metric import DocREDMetric
     from .evaluation.error_report import write_error_report
     from .evaluation.matching import PredictionError
+    from .evaluation.mention_metric import MentionMetric
+    from .evaluation.mention_scores import score_extractions
     from .evaluation.scores import named_facts, score_facts, score_relations
     from .evaluation.significance import paired_bootstrap, summarize_runs
     from .evaluation.submission import read_submission, to_submission, write_submission
     from .evaluation.type_baseline import TypePairBaseline
     from .training.arguments import DocREIITrainingArguments
+    from .training.mention_training import MentionTrainingArguments, train_mention_model
     from .training.metrics import make_compute_metrics
     from .training.trainer import DocREIITrainer
 
@@ -44,6 +49,8 @@ _ROOM_OF_NAME = {
     "DocREIIONNXModel": "deployment.onnx_model",
     "DocREIITrainer": "training.trainer",
     "DocREIITrainingArguments": "training.arguments",
+    "MentionMetric": "evaluation.mention_metric",
+    "MentionTrainingArguments": "training.mention_training",
     "PredictionError": "evaluation.matching",
     "TypePairBaseline": "evaluation.type_baseline",
     "export_onnx": "deployment.onnx_export",
@@ -52,9 +59,11 @@ _ROOM_OF_NAME = {
     "named_facts": "evaluation.scores",
     "paired_bootstrap": "evaluation.significance",
     "read_submission": "evaluation.submission",
+    "score_extractions": "evaluation.mention_scores",
     "score_facts": "evaluation.scores",
     "score_relations": "evaluation.scores",
     "summarize_runs": "evaluation.significance",
+    "train_mention_model": "training.mention_training",
     "to_submission": "evaluation.submission",
     "write_error_report": "evaluation.error_report",
     "write_submission": "evaluation.submission",
@@ -79,8 +88,11 @@ __all__ = [
     "DocumentError",
     "DocumentRelationExtractionPipeline",
     "InferenceModule",
+    "MentionMetric",
+    "MentionTrainingArguments",
     "PredictedFact",
     "PredictionError",
+    "TokenClassificationExtractor",
     "TypePairBaseline",
     "check_document",
     "count_documents",
@@ -88,14 +100,17 @@ __all__ = [
     "document_from_text",
     "export_onnx",
     "extract_to_parquet",
+    "link_mentions",
     "make_compute_metrics",
     "named_facts",
     "paired_bootstrap",
     "read_submission",
+    "score_extractions",
     "score_facts",
     "score_relations",
     "summarize_runs",
     "to_submission",
+    "train_mention_model",
     "write_error_report",
     "write_submission",
 ]

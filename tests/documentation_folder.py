@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertForTokenClassification, BertModel
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii import (
@@ -16,6 +16,7 @@ from modeling_docre_ii import (
     to_submission,
     write_submission,
 )
+from modeling_docre_ii.evaluation.plain_texts import plain_text_of
 from modeling_docre_ii.training.predictions import PredictedFact
 from tests.documentation import ROOT
 from tests.hub_model import make_tokenizer
@@ -52,8 +53,10 @@ def write_placeholders(folder: Path) -> None:
     - `TRAIN.json`, `DEV.json`, `TEST.json` and `corpus.jsonl`: documents of the bundled sample;
     - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
-    - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, and its `stage_1`;
+    - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
+      `mention_model`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
+    - `article.txt`, `articles`: raw texts; `triples.jsonl`: entities and triples of those of `DEV.json`;
     - `triples`: triples of `corpus.jsonl` as Parquet.
     """
     documents = _write_documents(folder)
@@ -61,6 +64,7 @@ def write_placeholders(folder: Path) -> None:
     model, processor = _write_models(folder, documents)
     extract_to_parquet(model, processor, documents["TEST"], folder / "triples", documents_per_shard=2)
     gold = [[(fact["h"], fact["t"], fact["r"]) for fact in document["labels"]] for document in documents["DEV"]]
+    _write_raw_texts(folder, documents["DEV"])
     for name, step in (("result", 2), ("other", 3)):
         facts = [[PredictedFact(*fact, score=0.9) for fact in of_document[::step]] for of_document in gold]
         write_submission(folder / f"{name}.json", to_submission(facts, documents["DEV"]))
@@ -79,6 +83,16 @@ def _write_documents(folder: Path) -> dict[str, list[dict]]:
     lines = [json.dumps(document) + "\n" for document in documents["TEST"]]
     (folder / "corpus.jsonl").write_text("".join(lines), encoding="utf-8")
     return documents
+
+
+def _write_raw_texts(folder: Path, documents: list[dict]) -> None:
+    texts = [plain_text_of(document) for document in documents]
+    (folder / "article.txt").write_text(texts[0]["text"], encoding="utf-8")
+    (folder / "articles").mkdir()
+    for number, text in enumerate(texts):
+        (folder / "articles" / f"{number}.txt").write_text(text["text"], encoding="utf-8")
+    lines = [json.dumps({**text, "triples": []}) + "\n" for text in texts]
+    (folder / "triples.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def _write_biomedical_corpora(folder: Path) -> None:
@@ -111,4 +125,11 @@ def _write_models(
         model = DocREIIForRelationExtraction(config).eval()
         for part in (model, processor):
             part.save_pretrained(folder / path)
+    labels = ["O", *(f"{place}-{kind}" for kind in ("LOC", "ORG", "PER") for place in "BI")]
+    encoder_config.id2label, encoder_config.label2id = (
+        dict(enumerate(labels)),
+        {name: i for i, name in enumerate(labels)},
+    )
+    for part in (BertForTokenClassification(encoder_config), tokenizer):
+        part.save_pretrained(folder / CHECKPOINT / "mention_model")
     return model, processor

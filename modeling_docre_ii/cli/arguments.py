@@ -270,8 +270,8 @@ class DataArguments:
         default=None,
         metadata={
             "metavar": "FILE",
-            "help": "Only score these files of predictions (result.json or a zip of it) on the validation documents; "
-            "several files are runs with different seeds.",
+            "help": "Only score these files of predictions on the validation documents: result.json or a zip of it, "
+            "or a .jsonl of extractions from raw text; several files are runs with different seeds.",
         },
     )
     compare_with: str | None = field(

@@ -1,9 +1,15 @@
 """Scores files of predictions: `docre-ii score` and `--score_files`."""
 
+from typing import Any
+
+import numpy as np
+
 from dataset_scripts.corpus import Corpus
 
-from ..evaluation.scores import score_facts, score_relations
-from ..evaluation.significance import paired_bootstrap, summarize_runs
+from ..evaluation.extraction_files import is_extraction_file, read_extractions
+from ..evaluation.mention_scores import count_extractions, score_extractions
+from ..evaluation.scores import count_facts, score_facts, score_relations
+from ..evaluation.significance import paired_bootstrap_of_counts, summarize_runs
 from ..evaluation.submission import read_submission
 from ..evaluation.tables import comparison_table, relation_table, runs_table, score_table
 from .arguments import DataArguments
@@ -20,6 +26,9 @@ or compares two of them.
     docre-ii score --dataset_name re_docred --validation_file DEV.json --score_files a.json --compare_with b.json
 
 With a --train_file the scores include Ign F1. A configuration file of a run may name the documents.
+
+A .jsonl file holds what was extracted from raw text, as `docre-ii extract` writes it. Its mentions, entities and
+relations are scored.
 """
 
 
@@ -53,6 +62,8 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     - for a single file, the scores of the predicted relations or the comparison with another file;
     - for several files, mean and deviation.
 
+    A `.jsonl` file holds extractions from raw text, any other a submission on gold entities.
+
     Args:
         corpus ([`Corpus`]):
             The gold documents.
@@ -60,38 +71,71 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
             The files, at least one in `score_files`.
 
     Raises:
-        `ValueError`: there are no validation documents with labels, or a file is not a submission about them
-            ([`PredictionError`]).
+        `ValueError`: there are no validation documents with labels, the files are of both kinds, or a file is
+            malformed or about other documents ([`PredictionError`]).
     """
     check_labels(corpus, "validation")
     documents = list(corpus.documents("validation"))
+    paths = [*(data_args.score_files or []), *([data_args.compare_with] if data_args.compare_with else [])]
+    raw_text = [path for path in paths if is_extraction_file(path)]
+    if not raw_text:
+        _print_fact_scores(corpus, documents, data_args)
+    elif len(raw_text) == len(paths):
+        _print_extraction_scores(documents, data_args)
+    else:
+        (other, *_) = (path for path in paths if path not in raw_text)
+        raise ValueError(
+            f"{raw_text[0]} holds extractions from raw text and {other} relations of given entities: score them one "
+            "by one"
+        )
+
+
+def _print_fact_scores(corpus: Corpus, documents: list[dict[str, Any]], data_args: DataArguments) -> None:
+    """Prints the scores of predicted relations between gold entities."""
     paths, unknown_titles = data_args.score_files or [], data_args.unknown_titles
     files = [read_submission(path) for path in paths]
     runs = [
         score_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, unknown_titles)
         for predictions in files
     ]
+    _print_runs(paths, runs)
+    if len(runs) == 1 and data_args.compare_with is None:
+        by_relation = score_relations(files[0], documents, unknown_titles)
+        print(f"\n{relation_table(by_relation, corpus.relation_names, data_args.num_printed_relations)}")
+    elif data_args.compare_with is not None:
+        systems = [
+            count_facts(predictions, documents, corpus.train_facts, unknown_titles=unknown_titles)
+            for predictions in (files[0], read_submission(data_args.compare_with))
+        ]
+        _print_comparison(paths[0], data_args.compare_with, systems, len(documents))
+
+
+def _print_extraction_scores(documents: list[dict[str, Any]], data_args: DataArguments) -> None:
+    """Prints the scores of mentions, entities and relations that were extracted from raw text."""
+    paths, unknown_titles = data_args.score_files or [], data_args.unknown_titles
+    files = [read_extractions(path) for path in paths]
+    _print_runs(paths, [score_extractions(predictions, documents, unknown_titles) for predictions in files])
+    if data_args.compare_with is not None:
+        systems = [
+            count_extractions(predictions, documents, unknown_titles)
+            for predictions in (files[0], read_extractions(data_args.compare_with))
+        ]
+        _print_comparison(paths[0], data_args.compare_with, systems, len(documents))
+
+
+def _print_runs(paths: list[str], runs: list[dict[str, float]]) -> None:
     for path, scores in zip(paths, runs):
         print(f"\n{path}\n{score_table(scores)}")
     if len(runs) > 1:
         print(f"\n{len(runs)} runs\n{runs_table(summarize_runs(runs))}")
-    elif data_args.compare_with is None:
-        by_relation = score_relations(files[0], documents, unknown_titles)
-        print(f"\n{relation_table(by_relation, corpus.relation_names, data_args.num_printed_relations)}")
-    else:
-        others = read_submission(data_args.compare_with)
-        other_scores = score_facts(others, documents, corpus.train_facts, unknown_titles=unknown_titles)
-        comparisons = {
-            name: paired_bootstrap(
-                files[0],
-                others,
-                documents,
-                name,
-                train_facts=corpus.train_facts,
-                unknown_titles=unknown_titles,
-            )
-            for name in runs[0]
-            if name.endswith("f1") and name in other_scores
-        }
-        heading = f"{paths[0]} and {data_args.compare_with}, 1,000 resamples of the documents"
-        print(f"\n{heading}\n{comparison_table(comparisons)}")
+
+
+def _print_comparison(path: str, other: str, systems: list[dict[str, np.ndarray]], num_documents: int) -> None:
+    """Prints a paired bootstrap of every F1 that two systems have."""
+    ours, theirs = systems
+    comparisons = {
+        name: paired_bootstrap_of_counts([ours], [theirs], num_documents, name)
+        for name in ours
+        if name.endswith("f1") and name in theirs
+    }
+    print(f"\n{path} and {other}, 1,000 resamples of the documents\n{comparison_table(comparisons)}")

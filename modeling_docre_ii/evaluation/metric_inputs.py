@@ -22,17 +22,15 @@ class DocumentInputs(Metric):
     `evaluate` alone rejects such mappings. List this class before [`evaluate.Metric`] among the bases.
     """
 
-    def add_batch(
-        self, *, predictions: Iterable[Iterable[Mapping[str, Any]]], references: Iterable[Mapping[str, Any]]
-    ) -> None:
-        """Adds documents: a list of predictions and a reference for each."""
+    def add_batch(self, *, predictions: Iterable[Any], references: Iterable[Mapping[str, Any]]) -> None:
+        """Adds documents: what is predicted for each, and a reference for each."""
         super().add_batch(
-            predictions=[declared_fields(self.features["predictions"], facts) for facts in predictions],
+            predictions=[declared_fields(self.features["predictions"], predicted) for predicted in predictions],
             references=[declared_fields(self.features["references"], document) for document in references],
         )
 
-    def add(self, *, prediction: Iterable[Mapping[str, Any]], reference: Mapping[str, Any]) -> None:
-        """Adds one document: its list of predictions and its reference."""
+    def add(self, *, prediction: Any, reference: Mapping[str, Any]) -> None:
+        """Adds one document: what is predicted for it and its reference."""
         self.add_batch(predictions=[prediction], references=[reference])
 
 

@@ -105,26 +105,57 @@ def paired_bootstrap_of_runs(
         `ValueError`: As [`paired_bootstrap`], or the systems do not have equally many runs.
         [`PredictionError`]: As [`count_facts`].
     """
-    if num_resamples < 1 or not len(documents):
-        raise ValueError(f"{num_resamples} resamples of {len(documents)} documents, expected at least one of each")
+
+    def count(system: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, np.ndarray]]:
+        return [count_facts(facts, documents, train_facts, unknown_titles=unknown_titles) for facts in system]
+
+    return paired_bootstrap_of_counts(count(runs), count(other_runs), len(documents), score, num_resamples, seed)
+
+
+def paired_bootstrap_of_counts(
+    runs: Sequence[Mapping[str, np.ndarray]],
+    other_runs: Sequence[Mapping[str, np.ndarray]],
+    num_documents: int,
+    score: str = "f1",
+    num_resamples: int = 1000,
+    seed: int = 42,
+) -> dict[str, float]:
+    """
+    Compares two systems by a paired bootstrap, from counts.
+
+    Args:
+        runs (`Sequence[dict[str, np.ndarray]]`):
+            The counts of each run of one system, by the name of the score, from [`count_facts`] or
+            [`count_extractions`].
+        other_runs (`Sequence[dict[str, np.ndarray]]`):
+            The same of the other system, as many.
+        num_documents (`int`):
+            Number of gold documents.
+        score, num_resamples, seed: As for [`paired_bootstrap`].
+
+    Returns:
+        `dict[str, float]`: as [`paired_bootstrap_of_runs`].
+
+    Raises:
+        `ValueError`: As [`paired_bootstrap_of_runs`].
+    """
+    if num_resamples < 1 or not num_documents:
+        raise ValueError(f"{num_resamples} resamples of {num_documents} documents, expected at least one of each")
     if len(runs) != len(other_runs) or not runs:
         raise ValueError(f"{len(runs)} runs against {len(other_runs)}, expected equally many, and at least one")
-    counts = [
-        [count_facts(facts, documents, train_facts, unknown_titles=unknown_titles) for facts in system]
-        for system in (runs, other_runs)
-    ]
-    shared = [name for name in counts[0][0] if all(name in of_run for system in counts for of_run in system)]
+    systems = (runs, other_runs)
+    shared = [name for name in runs[0] if all(name in of_run for system in systems for of_run in system)]
     if score not in shared:
         raise ValueError(
             f"no score {score!r} on these documents for both systems, expected one of {', '.join(shared)}"
         )
     # Shape (num_documents, 2, num_runs, 4), so that the same documents are drawn for all; with unknown titles, one
     # row more.
-    paired = np.stack([np.stack([of_run[score] for of_run in system], axis=1) for system in counts], axis=1)
+    paired = np.stack([np.stack([of_run[score] for of_run in system], axis=1) for system in systems], axis=1)
     observed, other = _mean_f1(paired.sum(axis=0))
-    in_every_resample = paired[len(documents) :].sum(axis=0)
+    in_every_resample = paired[num_documents:].sum(axis=0)
     differences = _resampled_differences(
-        paired[: len(documents)], in_every_resample, num_resamples, np.random.default_rng(seed)
+        paired[:num_documents], in_every_resample, num_resamples, np.random.default_rng(seed)
     )
     low, high = np.percentile(differences, [2.5, 97.5])
     results = {"score": observed, "other_score": other, "difference": observed - other, "low": low, "high": high}

@@ -24,6 +24,22 @@ SCORE_GROUPS = {
     "filtered_inter_": "filtered, inter-sentence",
 }
 
+# Scores of extraction from raw text. The shares have a recall alone.
+MENTION_GROUPS = {
+    "mention_": "mentions",
+    "typed_mention_": "mentions with type",
+    "cluster_": "entities",
+    "typed_cluster_": "entities with type",
+    "relation_": "relations, strict",
+    "typed_relation_": "relations, strict, with types",
+    "relaxed_relation_": "relations, relaxed",
+}
+_SHARES = {
+    "facts_found": "gold facts with both entities",
+    "relaxed_facts_found": "gold facts with both entities, relaxed",
+}
+_ALL_GROUPS = SCORE_GROUPS | MENTION_GROUPS
+
 
 def iteration_names(count: int) -> list[str]:
     """Returns `count` names of predictions: base, iteration_1, iteration_2, ..."""
@@ -36,7 +52,7 @@ def score_table(scores: Mapping[str, float]) -> str:
 
     Args:
         scores (`dict[str, float]`):
-            Scores from [`score_facts`], in percent.
+            Scores from [`score_facts`] or [`score_extractions`], in percent.
     """
     return _layout(score_rows(scores))
 
@@ -44,11 +60,12 @@ def score_table(scores: Mapping[str, float]) -> str:
 def score_rows(scores: Mapping[str, float]) -> list[tuple[str, ...]]:
     """Returns the rows of [`score_table`], the header first."""
     rows: list[tuple[str, ...]] = [("", "F1", "precision", "recall")]
-    for prefix, name in SCORE_GROUPS.items():
+    for prefix, name in _ALL_GROUPS.items():
         if f"{prefix}f1" in scores:
             # Ign F1 uses the plain recall.
-            recall = scores.get(f"{prefix}recall", scores["recall"])
+            recall = scores.get(f"{prefix}recall", scores.get("recall"))
             rows.append((name, *_percent(scores[f"{prefix}f1"], scores[f"{prefix}precision"], recall)))
+    rows += [(name, *_percent(None, None, scores[share])) for share, name in _SHARES.items() if share in scores]
     return rows
 
 
@@ -101,7 +118,7 @@ def runs_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
             From [`summarize_runs`].
     """
     rows: list[tuple[str, ...]] = [("", "mean F1", "deviation", "runs")]
-    for prefix, name in SCORE_GROUPS.items():
+    for prefix, name in _ALL_GROUPS.items():
         run = summary.get(f"{prefix}f1")
         if run is not None:
             rows.append((name, *_percent(run["mean"], run["std"]), str(run["runs"])))
@@ -120,7 +137,7 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
     for score, result in comparisons.items():
         values = _percent(result["score"], result["other_score"])
         interval = f"{result['low']:+.2f} to {result['high']:+.2f}"
-        name = SCORE_GROUPS[score.removesuffix("f1")]
+        name = _ALL_GROUPS[score.removesuffix("f1")]
         rows.append((name, *values, f"{result['difference']:+.2f}", interval, f"{result['p_value']:.3f}"))
     return _layout(rows)
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..evaluation.mention_scores import score_mentions
+from ..evaluation.mention_scores import score_extractions
 from ..evaluation.plain_texts import plain_text_of
 from ..mention_extraction import EncodedText, Span, TokenClassificationExtractor, TokenWindows, Window
 from ..utils.cpu_bf16 import try_bf16_in_all_processes, warn_of_float32
@@ -101,8 +101,9 @@ def train_mention_model(
             from where [`TokenClassificationExtractor`] and the pipelines of transformers load them.
 
     Returns:
-        `dict[str, float]`: the `train_loss`, the scores of [`score_mentions`] on the raw validation texts, and the
-        same with `spaced_` on their tokens with spaces between them.
+        `dict[str, float]`: the `train_loss`; `mention_f1` and `typed_mention_f1` with their precision and recall (see
+        [`score_extractions`]) on the raw validation texts; and the same with `spaced_` on their tokens with spaces
+        between them.
 
     Raises:
         [`DocumentError`]: a document is malformed.
@@ -256,7 +257,20 @@ def _row(windows: TokenWindows, text: EncodedText, window: Window, labels: Seque
 
 
 def _score(extractor: TokenClassificationExtractor, texts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    return score_mentions(extractor([text["text"] for text in texts]), [text["entities"] for text in texts])
+    found = extractor([text["text"] for text in texts])
+    predictions = [
+        {
+            "title": text["title"],
+            "text": text["text"],
+            "entities": [
+                {"type": mention["type"], "mentions": [[mention["start"], mention["end"]]]} for mention in mentions
+            ],
+            "triples": [],
+        }
+        for text, mentions in zip(texts, found)
+    ]
+    scores = score_extractions(predictions, texts)
+    return {name: score for name, score in scores.items() if name.startswith(("mention_", "typed_mention_"))}
 
 
 __all__ = [

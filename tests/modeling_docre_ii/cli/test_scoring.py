@@ -1,5 +1,6 @@
 """Files of predictions, scored from the command line: one, several runs, two compared, and malformed ones."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import run_docre
 from dataset_scripts.cdr import CDR
 from modeling_docre_ii import write_submission
 from modeling_docre_ii.cli.scoring import main
+from modeling_docre_ii.evaluation.plain_texts import plain_text_of
+
+
+def spaced_text_of(document):
+    """The tokens with spaces between them."""
+    return plain_text_of(document, spaced=True)
 
 
 ROOT = Path(__file__).parents[3]
@@ -113,3 +120,60 @@ def test_what_cannot_be_scored_is_one_clear_error(tmp_path, arguments, message):
     path.write_text(json.dumps([document]), encoding="utf-8")
     with pytest.raises(SystemExit, match=f"^docre-ii score: {message}"):
         main([str(path) if argument == "FILE" else argument for argument in arguments])
+
+
+RAW_TEXT = ["--dataset_name", "re_docred", "--validation_file", str(ROOT / "examples/re_docred_sample/dev.json")]
+
+
+@pytest.fixture
+def extractions(sample_documents):
+    """The gold entities of every document, and no triple."""
+    return [spaced_text_of(document) | {"triples": []} for document in sample_documents["dev"]]
+
+
+@pytest.fixture
+def write_lines(tmp_path):
+    def write(name, rows):
+        path = tmp_path / name
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_extractions_from_raw_text_are_scored(extractions, write_lines, capsys):
+    clusters = {(row["title"], repr(entity["mentions"])) for row in extractions for entity in row["entities"]}
+    path = write_lines("found.jsonl", extractions)
+    main([*RAW_TEXT, "--score_files", path])
+    printed = capsys.readouterr().out
+    assert table_row(printed, "entities") == ["100.00", "100.00", "100.00"]
+    assert table_row(printed, "relations, strict") == ["0.00", "0.00", "0.00"]
+    assert table_row(printed, "gold facts with both entities") == ["100.00"]
+
+    fewer = copy.deepcopy(extractions)
+    del fewer[0]["entities"][0]
+    count = len(clusters)
+    other = write_lines("fewer.jsonl", fewer)
+    main([*RAW_TEXT, "--score_files", path, other])
+    printed = capsys.readouterr().out
+    assert table_row(printed.partition(other)[2].partition("2 runs")[0], "entities")[2] == f"{100 - 100 / count:.2f}"
+    assert table_row(printed.partition("2 runs")[2], "entities")[2] == "2"
+
+    main([*RAW_TEXT, "--score_files", path, "--compare_with", other])
+    row = table_row(capsys.readouterr().out.partition("1,000 resamples")[2], "entities")
+    assert row[:3] == ["100.00", f"{fewer_f1(count):.2f}", f"{100 - fewer_f1(count):+.2f}"]
+
+
+def test_malformed_extractions_are_one_clear_error(extractions, write_lines):
+    bad = copy.deepcopy(extractions)
+    bad[1]["entities"][0]["mentions"][0] = [5, 4]
+    path = write_lines("bad.jsonl", bad)
+    with pytest.raises(
+        SystemExit, match=rf"^docre-ii score: {path}, line 2: document '.*', entity 0, mention 0: found"
+    ):
+        main([*RAW_TEXT, "--score_files", path])
+    short = write_lines("short.jsonl", extractions[1:])
+    with pytest.raises(SystemExit, match="^docre-ii score: document '.*': there is no prediction for it"):
+        main([*RAW_TEXT, "--score_files", short])
+    with pytest.raises(SystemExit, match="holds extractions from raw text and .*result.json relations of given"):
+        main([*RAW_TEXT, "--score_files", short, write_lines("result.json", [])])
