@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertForTokenClassification, BertModel
+from transformers import BertConfig, BertModel
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii import (
@@ -20,6 +20,7 @@ from modeling_docre_ii.evaluation.plain_texts import plain_text_of
 from modeling_docre_ii.training.predictions import PredictedFact
 from tests.documentation import ROOT
 from tests.hub_model import make_tokenizer
+from tests.tagger import save_tagger
 
 
 LINKED = ("benchmarks", "configuration", "dataset_scripts", "docs", "examples", "modeling_docre_ii", "run_docre.py")
@@ -125,11 +126,5 @@ def _write_models(
         model = DocREIIForRelationExtraction(config).eval()
         for part in (model, processor):
             part.save_pretrained(folder / path)
-    labels = ["O", *(f"{place}-{kind}" for kind in ("LOC", "ORG", "PER") for place in "BI")]
-    encoder_config.id2label, encoder_config.label2id = (
-        dict(enumerate(labels)),
-        {name: i for i, name in enumerate(labels)},
-    )
-    for part in (BertForTokenClassification(encoder_config), tokenizer):
-        part.save_pretrained(folder / CHECKPOINT / "mention_model")
+    save_tagger(folder / CHECKPOINT / "mention_model")
     return model, processor

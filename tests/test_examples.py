@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast, pipeline
+from tokenizers import models
+from transformers import BertConfig, pipeline
 
 from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIProcessor
 from tests.hub_model import make_tokenizer
+from tests.tagger import save_tagger
 
 
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -72,106 +73,37 @@ def run(monkeypatch, capsys):
     return run_script
 
 
-def test_own_text_gives_triples_and_why(run, checkpoint):
-    printed, defined = run("text_to_triples.py", checkpoint, "--threshold", "0")
-
-    assert printed[0] == "60 triples"  # of 6 entities and 2 relations
-    triples = [line for line in printed if "-->" in line and "(found " in line]
-    assert len(triples) == 60
-    text, london = defined["TEXT"], defined["find_spans"](defined["TEXT"], ["London", "London"])
-    assert [text[start:end] for start, end in london] == ["London", "London"]
-    where = f"        head at characters {', '.join(f'{start}-{end}' for start, end in london)}"
-    assert printed.count(where) == 10
-
-    printed, _ = run("text_to_triples.py", checkpoint, "--threshold", "0", "--top_k", "2")
-    assert printed[0] == "2 triples"
-    assert [line for line in printed if "(found " in line] == triples[:2]
-
-
-NAMES = {
-    "PER": ["Charles", "Babbage"],
-    "LOC": ["London", "England", "English"],
-    "MISC": ["Analytical", "Engine"],
-}
-
-
 @pytest.fixture(scope="module", params=[models.WordPiece, models.WordLevel])
 def tagger(request, tmp_path_factory):
-    """
-    A token-classification model that knows the words of `NAMES`.
-
-    transformers knows where words end from the pieces of a WordPiece tokenizer, and guesses with any other.
-    """
     folder = tmp_path_factory.mktemp("tagger")
-    labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-MISC", "I-MISC"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", *(word for words in NAMES.values() for word in words)]
-    backend = Tokenizer(request.param({word: index for index, word in enumerate(vocabulary)}, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(folder)
-    # No layer: the label of a word is the place of the 1 in its embedding.
-    size = len(labels) + 1
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=size,
-        num_hidden_layers=0,
-        num_attention_heads=1,
-        id2label=dict(enumerate(labels)),
-        label2id={label: index for index, label in enumerate(labels)},
-    )
-    model = BertForTokenClassification(config)
-    with torch.no_grad():
-        for parameter in model.bert.embeddings.parameters():
-            parameter.zero_()
-        model.bert.embeddings.LayerNorm.weight.fill_(1.0)
-        model.classifier.weight.copy_(torch.eye(size)[: len(labels)])
-        model.classifier.bias.zero_()
-        known = {
-            word: f"{'B' if index == 0 or kind == 'LOC' else 'I'}-{kind}"
-            for kind, words in NAMES.items()
-            for index, word in enumerate(words)
-        }
-        for index, word in enumerate(vocabulary):
-            model.bert.embeddings.word_embeddings.weight[index, labels.index(known.get(word, "O"))] = 1.0
-    model.save_pretrained(folder)
+    save_tagger(folder, model=request.param)
     return folder
 
 
-def test_entities_of_a_raw_text_come_from_a_tagger(run, checkpoint, tagger):
-    printed, defined = run("entities_with_token_classification.py", checkpoint, tagger, "--threshold", "0")
+def test_raw_text_gives_entities_triples_and_why(run, checkpoint, tagger):
+    arguments = ("text_to_triples.py", checkpoint, "--mention_extractor", tagger, "--threshold", "0")
+    printed, defined = run(*arguments)
 
-    assert printed[:4] == [
-        "PER   Charles Babbage, Charles Babbage",
-        "LOC   English",
+    assert printed[:6] == [
+        "PER   Ada Lovelace",
         "LOC   London, London",
-        "LOC   England",
+        "PER   Lord Byron",
+        "LOC   English",
+        "PER   Charles Babbage, Babbage",
+        "MISC  Analytical Engine",
     ]
-    assert printed[4:6] == ["MISC  Analytical Engine", "40 triples"]  # of 5 entities and 2 relations
-    assert len([line for line in printed if "-->" in line]) == 40
+    assert printed[6:8] == ["LOC   England", "84 triples"]  # of 7 entities and 2 relations
+    triples = [line for line in printed if "-->" in line and "(found " in line]
+    assert len(triples) == 84
+    spans = [match.span() for match in re.finditer("London", defined["TEXT"])]
+    where = f"        head at characters {', '.join(f'{start}-{end}' for start, end in spans)}"
+    assert printed.count(where) == 12
 
-    text = defined["TEXT"]
-    find = pipeline("token-classification", str(tagger), aggregation_strategy="first")
-    entities = defined["find_entities"](find, text)
-    spans = [span for entity in entities for span in entity["mentions"]]
-    words = [word for words in NAMES.values() for word in words]
-    assert sorted(spans) == spans_of(text, ["Charles Babbage", *words[2:5], "Analytical Engine"])
-
-
-def spans_of(text, names):
-    return sorted([match.start(), match.end()] for name in names for match in re.finditer(name, text))
-
-
-def test_space_that_a_tokenizer_counts_is_no_part_of_a_mention():
-    """Tokenizers of the SentencePiece family give such offsets."""
-    defined = runpy.run_path(str(EXAMPLES / "entities_with_token_classification.py"))
-
-    def tagger_with_spaces(text):
-        return [{"entity_group": "LOC", "start": 4, "end": 11}, {"entity_group": "LOC", "start": 16, "end": 23}]
-
-    (entity,) = defined["find_entities"](tagger_with_spaces, "born London, not London")
-    assert entity == {"type": "LOC", "mentions": [[5, 11], [17, 23]]}
+    printed, _ = run(*arguments, "--top_k", "2")
+    assert printed[7] == "2 triples"
+    assert [line for line in printed if "(found " in line] == triples[:2]
+    printed, _ = run(*arguments, "--text", "Babbage never left London.")
+    assert printed[:3] == ["PER   Babbage", "LOC   London", "4 triples"]
 
 
 SMALL = ["--max_steps", "2", "--disable_tqdm", "true", "--report_to", "none", "--output_dir"]

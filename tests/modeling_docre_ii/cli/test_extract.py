@@ -11,6 +11,7 @@ from transformers import pipeline
 from modeling_docre_ii import document_from_text
 from modeling_docre_ii.cli.extract import main
 from tests.hub_model import make_model, make_processor, sample_documents
+from tests.tagger import save_tagger
 
 
 TEXT = "Lark Force was formed in March 1941. It was based in Rabaul."
@@ -104,20 +105,8 @@ def test_explanations_are_written(run, inputs, tmp_path):
     assert all("iteration" in triple for line in read_lines(tmp_path / "triples.jsonl") for triple in line["triples"])
 
 
-@pytest.fixture
-def tagged(monkeypatch):
-    """Every word with a capital is a mention, found by a callable that stands for a token-classification model."""
-    import modeling_docre_ii.entity_finding as entity_finding
-
-    def tagger(text):
-        starts = [index for index, letter in enumerate(text) if letter.isupper()]
-        return [{"start": start, "end": start + text[start:].find(" "), "type": "X"} for start in starts[:2]]
-
-    monkeypatch.setattr(entity_finding, "_load_extractor", lambda given, device: tagger)
-
-
-@pytest.mark.usefixtures("tagged")
 def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypatch):
+    save_tagger(tmp_path / "tagger")
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / "b.txt").write_text("\ufeff" + TEXT, encoding="utf-8")
@@ -125,12 +114,13 @@ def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypat
     (folder / "notes.md").write_text("not read", encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
     output = tmp_path / "triples.jsonl"
-    run(folder, "-", "--output", output)
+    run(folder, "-", "--output", output, "--mention_extractor", tmp_path / "tagger")
     lines = read_lines(output)
 
     assert [line["title"] for line in lines] == ["a", "b", "standard input"]
     assert [line["text"] for line in lines] == [TEXT] * 3
-    assert [len(line["entities"]) for line in lines] == [2, 2, 2]
+    assert [line["entities"] for line in lines] == [ENTITIES] * 3
+    assert [line["triples"] for line in lines[1:]] == [lines[0]["triples"]] * 2
 
 
 @pytest.mark.parametrize(
