@@ -93,7 +93,7 @@ def document_from_text(
 
 def text_of_document(document: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Converts a document in DocRED's form to a plain text, the inverse of [`document_from_text`].
+    Converts a document to plain text, the inverse of [`document_from_text`].
 
     Args:
         document (`dict`):

@@ -16,6 +16,7 @@ from modeling_docre_ii import (
     to_submission,
     write_submission,
 )
+from modeling_docre_ii.text_documents import text_of_document
 from modeling_docre_ii.training.predictions import PredictedFact
 from tests.documentation import ROOT
 from tests.hub_model import make_tokenizer
@@ -54,6 +55,7 @@ def write_placeholders(folder: Path) -> None:
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, and its `stage_1`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
+    - `triples.jsonl`: entities of `DEV.json` as found in raw text;
     - `triples`: triples of `corpus.jsonl` as Parquet.
     """
     documents = _write_documents(folder)
@@ -64,6 +66,8 @@ def write_placeholders(folder: Path) -> None:
     for name, step in (("result", 2), ("other", 3)):
         facts = [[PredictedFact(*fact, score=0.9) for fact in of_document[::step]] for of_document in gold]
         write_submission(folder / f"{name}.json", to_submission(facts, documents["DEV"]))
+    found = [text_of_document(document) | {"triples": []} for document in documents["DEV"]]
+    (folder / "triples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
 
 
 def _write_documents(folder: Path) -> dict[str, list[dict]]:

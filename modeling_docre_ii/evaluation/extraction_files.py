@@ -11,7 +11,7 @@ from .matching import PredictionError
 
 
 def is_extraction_file(path: str | os.PathLike) -> bool:
-    """Returns whether a file of predictions holds extractions from raw text, by its name."""
+    """Returns whether a file holds extractions from raw text, by its name."""
     return Path(path).suffix == ".jsonl"
 
 

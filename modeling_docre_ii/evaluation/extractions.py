@@ -1,4 +1,4 @@
-"""Extractions from raw text and gold documents in one form: entities as sets of spans, facts between them."""
+"""Extractions from raw text and gold documents, in one form."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate

@@ -23,7 +23,7 @@ class DocumentInputs(Metric):
     """
 
     def add_batch(self, *, predictions: Iterable[Any], references: Iterable[Mapping[str, Any]]) -> None:
-        """Adds documents: what is predicted for each, such as a list of facts, and a reference for each."""
+        """Adds documents: what is predicted for each, and its reference."""
         super().add_batch(
             predictions=[declared_fields(self.features["predictions"], predicted) for predicted in predictions],
             references=[declared_fields(self.features["references"], document) for document in references],

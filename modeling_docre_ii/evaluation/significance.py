@@ -121,7 +121,9 @@ def paired_bootstrap_of_counts(
     seed: int = 42,
 ) -> dict[str, float]:
     """
-    Compares two systems by a paired bootstrap, as [`paired_bootstrap_of_runs`], from counts.
+    Compares two systems by a paired bootstrap, from counts.
+
+    See [`paired_bootstrap_of_runs`].
 
     Args:
         runs (`Sequence[dict[str, np.ndarray]]`):
