@@ -1,6 +1,7 @@
 """DocRE-II model configuration."""
 
 import difflib
+import math
 import os
 from collections.abc import Iterable
 from copy import deepcopy
@@ -141,6 +142,10 @@ class DocREIIConfig(PreTrainedConfig):
             Temperature of `"simclr"`.
         contrastive_hidden_size (`int`, *optional*, defaults to 256):
             Width inside the MLP of equation 14.
+        inference_margin (`float`, *optional*):
+            Lets the inference module see only the pairs with a relation whose logit is above that of the threshold
+            class, or less than this below it. Pairs that certainly have no relation keep the base module's logits.
+            Defaults to all pairs, as in the paper.
         inference_features (`str`, *optional*, defaults to `"pair"`):
             What the inference module reads of a pair beside its relations, F_0:
 
@@ -231,6 +236,7 @@ class DocREIIConfig(PreTrainedConfig):
     contrastive_temperature: float | int = 0.1
     contrastive_hidden_size: int = 256
 
+    inference_margin: float | int | None = None
     inference_features: Literal["pair", "logits"] = "pair"
 
     # Variants of the authors' released code; the defaults are the paper's.
@@ -360,6 +366,8 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError(
                 f"`inference_hidden_size` must be a multiple of the 4 heads, got {self.inference_hidden_size}"
             )
+        if self.inference_margin is not None and not 0 <= self.inference_margin < math.inf:
+            raise ValueError(f"`inference_margin` cannot be negative or infinite, got {self.inference_margin}")
         if self.add_base_logits and self.iteration_update == "accumulate":
             raise ValueError("`add_base_logits` and `iteration_update='accumulate'` would add the base's logits twice")
         if self.negatives_per_positive is not None and self.negatives_per_positive < 1:

@@ -144,6 +144,7 @@ class EntityFinder:
         """
         Maps the types of mentions, and joins those of one entity.
 
+        Of mentions that a model found, those with the same name get the same type ([`vote_types`]).
         Mentions that share a cluster are of one entity, and so are those that the linker joins. An entity has the most
         frequent type of its mentions.
 
@@ -157,6 +158,7 @@ class EntityFinder:
             `list[dict]`: the entities, each with `type` and `mentions`, as [`document_from_text`] takes them.
         """
         mentions = [mention | {"type": kind} for mention in found.mentions if (kind := self.types[mention["type"]])]
+        mentions = vote_types(text, mentions)
         entities = self.linker(text, mentions)
         return join_clusters(entities, mentions, found.clusters) if found.clusters else entities
 
@@ -217,6 +219,33 @@ def _has_file(name: str, folder: str, revision: str) -> bool:
         _raise_exceptions_for_connection_errors=False,
     )
     return found is not None
+
+
+def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Gives mentions of the same name the type with the largest sum of scores.
+
+    A model may take "Babbage" for a person here and for an organization there, which would make two entities of him.
+
+    Args:
+        text (`str`):
+            The text.
+        mentions (`list[dict]`):
+            The mentions, each with `start`, `end` and `type`. Those without a `score`, which no model found, keep
+            their types.
+
+    Returns:
+        `list[dict]`: the mentions with their types, in the same order.
+    """
+    names = [text[mention["start"] : mention["end"]].casefold() for mention in mentions]
+    sums: dict[str, Counter[str]] = {}
+    for name, mention in zip(names, mentions):
+        if "score" in mention:
+            sums.setdefault(name, Counter())[mention["type"]] += mention["score"]
+    return [
+        {**mention, "type": sums[name].most_common(1)[0][0]} if "score" in mention else dict(mention)
+        for name, mention in zip(names, mentions)
+    ]
 
 
 def join_clusters(

@@ -32,7 +32,7 @@ _BRACKET_CLOSES = re.compile(r"[\s\"“”']*[)\]]")
 _ALSO_KNOWN_AS = re.compile(
     r"""[\s"“”',;(\[]*
     (?:(?:also|best|better|commonly|later|often|previously|professionally|simply|sometimes)\s+)*
-    (?:(?:formerly|originally\s+)?(?:known|referred\s+to|abbreviated|titled)(?:\s+simply)?(?:\s+as)?
+    (?:(?:(?:formerly|originally)\s+)?(?:known|referred\s+to|abbreviated|titled)(?:\s+simply)?(?:\s+as)?
         |formerly|originally|born|née|literally|short\s+for|or\s+simply|a\.?\s?k\.?\s?a\.?|(?<=[(\[])\s*(?:or|also|now))
     (?:\s+the)?[\s"“”']*""",
     re.VERBOSE | re.IGNORECASE,

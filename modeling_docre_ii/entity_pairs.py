@@ -87,6 +87,67 @@ class EntityPairs(NamedTuple):
         return is_used.nonzero()[:, 0], (is_used.cumsum(0) - 1).index_select(0, place)
 
 
+class ActivePairs(NamedTuple):
+    """
+    The candidate pairs that the inference module refines.
+
+    Args:
+        rows (`torch.LongTensor` of shape `(num_active_pairs,)`, or `None` for all):
+            Their rows among the candidate pairs.
+        pairs ([`EntityPairs`]):
+            Their index.
+        num_pairs (`int`):
+            Number of candidate pairs.
+    """
+
+    rows: torch.Tensor | None
+    pairs: EntityPairs
+    num_pairs: int
+
+    @classmethod
+    def within_margin(cls, logits: torch.Tensor, pairs: EntityPairs, margin: float | None) -> "ActivePairs":
+        """
+        Leaves out the pairs that certainly have no relation.
+
+        Args:
+            logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+                Relation logits, the threshold class first.
+            pairs ([`EntityPairs`]):
+                Index of the candidate pairs.
+            margin (`float`, *optional*):
+                How far below the threshold class all relations of a pair must be, for it to be left out. `None` keeps
+                all pairs.
+        """
+        if margin is None:
+            return cls(None, pairs, logits.shape[0])
+        is_active = logits[:, 1:].amax(-1) > logits[:, 0] - margin
+        mask = pairs.mask.new_zeros(pairs.mask.numel()).index_copy(0, pairs.place, is_active).view_as(pairs.mask)
+        return cls(is_active.nonzero()[:, 0], EntityPairs.from_mask(mask), logits.shape[0])
+
+    def select(self, values: torch.Tensor) -> torch.Tensor:
+        """Selects the active pairs: `(num_pairs, ...)` -> `(num_active_pairs, ...)`."""
+        return values if self.rows is None else values.index_select(0, self.rows)
+
+    def merge(self, values: torch.Tensor | None, refined: torch.Tensor) -> torch.Tensor:
+        """
+        Puts what was computed for the active pairs in the place of what all pairs have.
+
+        Args:
+            values (`torch.Tensor` of shape `(num_pairs, ...)`, *optional*):
+                What the other pairs keep. Defaults to zeros.
+            refined (`torch.Tensor` of shape `(num_active_pairs, ...)`):
+                What the active pairs get.
+
+        Returns:
+            `torch.Tensor` of shape `(num_pairs, ...)`.
+        """
+        if self.rows is None:
+            return refined
+        if values is None:
+            values = refined.new_zeros(self.num_pairs, *refined.shape[1:])
+        return values.to(refined.dtype).index_copy(0, self.rows, refined)
+
+
 def require_pair_inputs(
     mention_positions: torch.Tensor | None, mention_entities: torch.Tensor | None, pair_mask: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

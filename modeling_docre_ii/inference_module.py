@@ -8,13 +8,13 @@ from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
 from .cross_attention import ExtendedCrossAttention, PairLayout
-from .entity_pairs import EntityPairs
+from .entity_pairs import ActivePairs, EntityPairs
 from .losses import sample_pairs
 from .relation_matrix import (
     RelationEmbeddings,
+    changed_documents,
     corrupt_relations,
     draw_noise_rates,
-    have_changed,
     read_relations,
     sure_logits,
 )
@@ -193,15 +193,18 @@ class NoisyPass(NamedTuple):
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits of the first view.
-        views (`tuple(torch.FloatTensor)`, two of shape `(num_pairs, 2 * width)`, or `None`):
+        views (`tuple(torch.FloatTensor)`, two of shape `(num_active_pairs, 2 * width)`, or `None`):
             `[F, R]` after the top layer: the first view, and the second, with features and relations exchanged.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, or `None` for all):
             Pairs in the adaptive threshold loss.
+        document (`torch.LongTensor` of shape `(num_active_pairs,)`):
+            Document of each pair in the views.
     """
 
     logits: torch.Tensor
     views: tuple[torch.Tensor, torch.Tensor] | None
     sample: torch.Tensor | None
+    document: torch.Tensor
 
 
 class InferenceModule(nn.Module):
@@ -301,6 +304,8 @@ class InferenceModule(nn.Module):
         """
         Iterates K times from the predictions of the base module.
 
+        With `config.inference_margin`, pairs that are outside it keep the logits of the base module.
+
         A document whose relation matrix did not change in the last iteration has reached its fixed point, so its last
         result is reused. The first layer's projections of F_0 and of the table of relation embeddings are the same in
         all iterations and computed once.
@@ -318,6 +323,17 @@ class InferenceModule(nn.Module):
         Returns:
             [`InferenceOutput`].
         """
+        active = ActivePairs.within_margin(base_logits, pairs, self.config.inference_margin)
+        given = (None if features is None else active.select(features), active.select(base_logits), active.pairs)
+        logits, attentions = self._iterate(*given, output_attentions)
+        return InferenceOutput(
+            tuple(active.merge(base_logits, refined) for refined in logits),
+            attentions and tuple(active.merge(None, probabilities) for probabilities in attentions),
+        )
+
+    def _iterate(
+        self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
+    ) -> InferenceOutput:
         layout, first_layer = self.layout(pairs), self.layers[0]
         projected = first_layer.project_features(self.project_inputs(features, base_logits))
         table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device))
@@ -327,7 +343,7 @@ class InferenceModule(nn.Module):
         all_logits, all_attentions = [], []
         for _ in range(self.config.num_iterations):
             previous, relations = relations, self.read_relations(logits)
-            documents, rows = _changed_documents(previous, relations, pairs)
+            documents, rows = changed_documents(previous, relations, pairs)
             if isinstance(documents, slice) or documents.any():
                 found = relations[rows]
                 encoded, attentions = self.encode(
@@ -362,12 +378,16 @@ class InferenceModule(nn.Module):
         Returns:
             [`NoisyPass`].
         """
-        config, layout, embeddings = self.config, self.layout(pairs), self.relation_embeddings
+        config, embeddings = self.config, self.relation_embeddings
         sample = sample_pairs(labels, config.negatives_per_positive) if config.negatives_per_positive else None
+        active = ActivePairs.within_margin(base_logits, pairs, config.inference_margin)
+        all_logits, pairs, labels = base_logits, active.pairs, active.select(labels)
+        base_logits, features = active.select(base_logits), None if features is None else active.select(features)
+        layout = self.layout(pairs)
         source = sure_logits(labels) if config.training_relations == "gold" else base_logits.detach()
         relations = self.read_relations(source)
         # The released code corrupts only pairs of its sample.
-        exposed = sample if config.relation_noise == "by_label" else None
+        exposed = active.select(sample) if sample is not None and config.relation_noise == "by_label" else None
 
         def corrupted() -> torch.Tensor:
             rates = draw_noise_rates(pairs.num_documents, config, labels.device)
@@ -381,15 +401,16 @@ class InferenceModule(nn.Module):
             table.map(lambda values: embeddings.look_up(values, noisy)),
             layout,
         )
-        logits = self.classify(encoded, base_logits)
+        # The base module does not learn from the pairs that it is sure of, in this loss.
+        logits = active.merge(all_logits.detach(), self.classify(encoded, base_logits))
         if not config.contrastive_loss_weight:
-            return NoisyPass(logits, None, sample)
+            return NoisyPass(logits, None, sample, pairs.document)
         reversed_encoded, _ = self.encode(
             first_layer.project_features(embeddings.look_up(embeddings.table(labels.device), corrupted())),
             first_layer.project_relations(feature_vectors),
             layout,
         )
-        return NoisyPass(logits, (encoded, reversed_encoded), sample)
+        return NoisyPass(logits, (encoded, reversed_encoded), sample, pairs.document)
 
 
 def check_reads_logits(module: InferenceModule | None) -> None:
@@ -419,23 +440,6 @@ def classifier_weights(module: InferenceModule) -> dict[str, float]:
     """
     feature, relation = module.classifier.weight.abs().chunk(2, dim=-1)
     return {"feature": feature.mean().item(), "relation": relation.mean().item()}
-
-
-def _changed_documents(
-    previous: torch.Tensor | None, relations: torch.Tensor, pairs: EntityPairs
-) -> tuple[torch.Tensor | slice, torch.Tensor | slice]:
-    """
-    Returns the documents whose relation matrix has changed, and their pairs.
-
-    They are masks of shape `(batch_size,)` and `(num_pairs,)`, or two slices of everything if all have changed. In a
-    compiled or exported graph, which cannot depend on values, they are always slices.
-    """
-    everything = slice(None), slice(None)
-    if previous is None or torch.compiler.is_compiling():
-        return everything
-    changed = torch.zeros(pairs.num_documents, dtype=torch.bool, device=relations.device)
-    changed[pairs.document[have_changed(relations, previous)]] = True
-    return everything if changed.all() else (changed, changed[pairs.document])
 
 
 def _replace_rows(values: torch.Tensor | None, rows: torch.Tensor | slice, new: torch.Tensor) -> torch.Tensor:

@@ -440,7 +440,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             first, second = noisy.views
             predicted_views = (self.contrastive_predictor(first), self.contrastive_predictor(second))
             with torch.autocast(labels.device.type, enabled=False):
-                losses = contrastive_loss(predicted_views, noisy.views, pairs.document, self.config)
+                losses = contrastive_loss(predicted_views, noisy.views, noisy.document, self.config)
             loss = losses.sum() / num_pairs
             output |= {"views": noisy.views, "predicted_views": predicted_views, "contrastive_loss": loss}
             output["loss"] = output["loss"] + self.config.contrastive_loss_weight * loss

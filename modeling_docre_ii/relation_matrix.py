@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
+from .entity_pairs import EntityPairs
 
 
 # The authors' released code embeds at most this many relations of a pair.
@@ -108,6 +109,31 @@ class RelationEmbeddings(nn.Embedding):
         if self.has_one_relation:
             return table.index_select(0, relations.int().argmax(-1))
         return relations.to(table.dtype) @ table
+
+
+def changed_documents(
+    previous: torch.Tensor | None, relations: torch.Tensor, pairs: EntityPairs
+) -> tuple[torch.Tensor | slice, torch.Tensor | slice]:
+    """
+    Finds the documents whose relation matrix has changed in an iteration.
+
+    Args:
+        previous, relations (`torch.Tensor` of shape `(num_pairs, num_labels)`):
+            Entries of the matrix before, `None` in the first iteration, and now.
+        pairs ([`EntityPairs`]):
+            Index of the pairs.
+
+    Returns:
+        `tuple`: masks of the documents, of shape `(batch_size,)`, and of their pairs, `(num_pairs,)`; or two slices
+        of everything if all have changed. In a compiled or exported graph, which cannot depend on values, they are
+        always slices.
+    """
+    everything = slice(None), slice(None)
+    if previous is None or torch.compiler.is_compiling():
+        return everything
+    changed = torch.zeros(pairs.num_documents, dtype=torch.bool, device=relations.device)
+    changed[pairs.document[have_changed(relations, previous)]] = True
+    return everything if changed.all() else (changed, changed[pairs.document])
 
 
 def draw_noise_rates(num_documents: int, config: DocREIIConfig, device: torch.device) -> torch.Tensor:

@@ -21,10 +21,10 @@ def count_extractions(
     predictions: Iterable[Mapping[str, Any]], documents: Iterable[Mapping[str, Any]], unknown_titles: str = "error"
 ) -> dict[str, np.ndarray]:
     r"""
-    Counts what is behind the scores of [`score_extractions`], document by document.
+    Counts what [`score_extractions`] scores, document by document.
 
-    All scores are about sets: repetitions count once. JEREX (Eberts and Ulges 2021, `joint_evaluator.py`) defines the
-    first six of them:
+    All scores are about sets: repetitions count once. JEREX (Eberts and Ulges 2021, `joint_evaluator.py`) defines
+    these, all but `typed_mention_f1`:
 
     - `mention_f1`: spans of mentions. A span is right if a gold mention has it exactly.
     - `typed_mention_f1`: spans with their types.

@@ -42,8 +42,10 @@ class MentionTrainingArguments(TrainingArguments):
     Args:
         learning_rate (`float`, *optional*, defaults to 3e-4):
             Peak learning rate. Encoders of the size of BERT want 5e-5.
-        num_train_epochs (`float`, *optional*, defaults to 6):
+        num_train_epochs (`float`, *optional*, defaults to 10):
             Number of epochs.
+        per_device_train_batch_size (`int`, *optional*, defaults to 4):
+            Number of windows in a batch.
         warmup_steps (`float`, *optional*, defaults to 0.1):
             Linear warm-up: a share of all steps below 1, a number of steps otherwise.
         bf16 (`bool`, *optional*, defaults to `False`):
@@ -54,7 +56,8 @@ class MentionTrainingArguments(TrainingArguments):
     _argument_group_name = "training"
 
     learning_rate: float = field(default=3e-4, metadata={"help": "Peak learning rate."})
-    num_train_epochs: float = field(default=6.0, metadata={"help": "Number of epochs."})
+    num_train_epochs: float = field(default=10.0, metadata={"help": "Number of epochs."})
+    per_device_train_batch_size: int = field(default=4, metadata={"help": "Number of windows in a batch."})
     warmup_steps: float = field(
         default=0.1, metadata={"help": "Linear warm-up: a share of all steps if below 1, else a number of steps."}
     )

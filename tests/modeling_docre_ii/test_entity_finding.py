@@ -6,7 +6,7 @@ import pytest
 from transformers.utils import logging
 
 from modeling_docre_ii import DocumentError
-from modeling_docre_ii.entity_finding import EntityFinder, join_clusters
+from modeling_docre_ii.entity_finding import EntityFinder, join_clusters, vote_types
 
 
 TEXT = "Charles Babbage was born in London. Babbage designed it, and he left London."
@@ -133,6 +133,24 @@ def test_the_longest_mention_at_the_end_of_a_span_is_meant():
     joined = join_clusters(entities, mentions, [[tuple(BABBAGE), tuple(HE)]])
 
     assert joined == [{"type": "PER", "mentions": [BABBAGE, HE]}, {"type": "MISC", "mentions": [[8, 15]]}]
+
+
+def test_mentions_of_one_name_get_the_type_with_the_largest_sum_of_scores():
+    scored = [
+        mention(LONDON, "ORG") | {"score": 0.9},
+        mention(LONDON_AGAIN, "LOC") | {"score": 0.8},
+        mention(SURNAME, "ORG") | {"score": 0.5},
+    ]
+    assert [found["type"] for found in vote_types(TEXT, scored)] == ["ORG", "ORG", "ORG"]
+    scored.append(mention(LONDON, "LOC") | {"score": 0.2})
+    assert [found["type"] for found in vote_types(TEXT, scored)] == ["LOC", "LOC", "ORG", "LOC"]
+    assert find(lambda text: scored[:2]) == [{"type": "ORG", "mentions": [LONDON, LONDON_AGAIN]}]
+
+
+def test_types_that_no_model_found_do_not_change():
+    given = [mention(LONDON, "ORG"), mention(LONDON_AGAIN, "LOC")]
+    assert vote_types(TEXT, given) == given
+    assert len(find(lambda text: given)) == 2
 
 
 def test_types_are_mapped():

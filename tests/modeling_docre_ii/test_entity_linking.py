@@ -104,6 +104,7 @@ def test_short_name_of_several_persons_is_the_first_one_before_it():
         ("PER", " (born ", 1),
         ("MISC", ", commonly referred to as the ", 1),
         ("ORG", ", originally known as ", 1),
+        ("LOC", " (formerly known as the ", 1),
         ("LOC", " (now ", 1),
         ("ORG", " (or ", 1),
         ("LOC", " a.k.a. ", 1),

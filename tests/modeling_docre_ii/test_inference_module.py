@@ -364,6 +364,79 @@ def test_attentions_of_the_model_stand_at_the_candidate_pairs(tiny_model, tiny_b
     assert has_line.any() and not has_line.all()
 
 
+def active_pairs(pair_mask, base_logits, margin):
+    """The pairs with a relation less than the margin below the threshold class, one by one."""
+    mask = torch.zeros_like(pair_mask)
+    for place, logits in zip(pair_mask.nonzero().tolist(), base_logits.tolist(), strict=True):
+        mask[tuple(place)] = max(logits[1:]) > logits[0] - margin
+    return mask
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("margin", [0.0, 0.5, 1.5])
+def test_only_pairs_within_the_margin_are_refined(inference, variant, margin):
+    """As if the others were no candidates, and these keep the logits of the base module."""
+    module, _ = inference(inference_margin=margin, **variant)
+    alone, _ = inference(**variant)
+    pair_mask = candidates(5, 2, 4)
+    features, base_logits, output = run(module, pair_mask, output_attentions=True)
+    active = active_pairs(pair_mask, base_logits, margin)
+    rows = active[pair_mask]
+    assert 0 < rows.sum() < len(rows)
+    expected = alone(features[rows], base_logits[rows], EntityPairs.from_mask(active), output_attentions=True)
+
+    for logits, refined in zip(output.logits, expected.logits, strict=True):
+        torch.testing.assert_close(logits[rows], refined, **EXACT)
+        assert torch.equal(logits[~rows], base_logits[~rows])
+    for weights, of_active in zip(output.attentions, expected.attentions, strict=True):
+        torch.testing.assert_close(weights[rows], of_active, **EXACT)
+        assert not weights[~rows].any()
+
+
+def test_a_margin_without_a_pair_changes_nothing(inference):
+    module, _ = inference(inference_margin=0.0)
+    pair_mask = candidates(4, 3)
+    base_logits = -random_values(int(pair_mask.sum()), NUM_LABELS, 1).abs()
+    base_logits[:, 0] = 1.0
+    features = random_values(len(base_logits), FEATURE_SIZE, 0)
+    output = module(features, base_logits, EntityPairs.from_mask(pair_mask))
+
+    assert all(torch.equal(logits, base_logits) for logits in output.logits)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_wide_margin_is_none(inference, variant):
+    (wide, _), (none, _) = inference(inference_margin=1e6, **variant), inference(**variant)
+    pair_mask = candidates(5, 2, 4)
+    for logits, expected in zip(run(wide, pair_mask)[2].logits, run(none, pair_mask)[2].logits, strict=True):
+        torch.testing.assert_close(logits, expected, **EXACT)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_training_refines_pairs_within_the_margin(inference, weight):
+    """Without noise the pass is that over the active pairs alone; the others teach the base module nothing."""
+    changes = {"max_noise_rate": 0.0, "contrastive_loss_weight": weight}
+    (module, _), (alone, _) = inference(inference_margin=0.5, **changes), inference(**changes)
+    pair_mask = candidates(5, 2, 4)
+    features, base_logits, _ = run(module, pair_mask)
+    base_logits.requires_grad_()
+    labels = random_values(len(base_logits), NUM_LABELS, 5) > 1
+    labels[:, 0] = False
+    active = active_pairs(pair_mask, base_logits, 0.5)
+    rows = active[pair_mask]
+    noisy = module.noisy_pass(features, base_logits, EntityPairs.from_mask(pair_mask), labels)
+    expected = alone.noisy_pass(features[rows], base_logits[rows], EntityPairs.from_mask(active), labels[rows])
+    noisy.logits.sum().backward()
+
+    torch.testing.assert_close(noisy.logits[rows], expected.logits, **EXACT)
+    assert torch.equal(noisy.logits[~rows], base_logits[~rows])
+    assert base_logits.grad is None or not base_logits.grad[~rows].any()
+    assert noisy.document.tolist() == active.nonzero()[:, 0].tolist()
+    if weight:
+        for view, of_active in zip(noisy.views, expected.views, strict=True):
+            torch.testing.assert_close(view, of_active, **EXACT)
+
+
 def test_classifier_weights_are_the_means_of_their_halves(docre_config):
     module = InferenceModule(docre_config(num_iterations=1, inference_hidden_size=4), feature_size=4)
     with torch.no_grad():

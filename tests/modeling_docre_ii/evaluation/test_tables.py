@@ -26,6 +26,15 @@ def test_scores_are_named_and_ign_has_the_plain_recall():
     ]
 
 
+def test_scores_from_raw_text_end_with_shares():
+    scores = {"cluster_f1": 40.0, "cluster_precision": 50.0, "cluster_recall": 100 / 3, "facts_found": 12.5}
+    assert cells(score_table(scores)) == [
+        ["F1", "precision", "recall"],
+        ["entities", "40.00", "50.00", "33.33"],
+        ["gold facts with both entities", "12.50"],
+    ]
+
+
 def test_relations_go_by_name_and_id():
     row = {
         "relation": "P17",
