@@ -86,7 +86,7 @@ def encoder_step(batch, encoder):
     input_ids, attention_mask = batch["input_ids"], batch["attention_mask"]
     window_size = encoder.config.max_position_embeddings
     if input_ids.shape[1] > window_size:
-        documents, positions, mask = split_into_windows(attention_mask.sum(-1), window_size, WINDOW_OVERLAP, 1, 1)
+        documents, positions, mask, _ = split_into_windows(attention_mask.sum(-1), window_size, WINDOW_OVERLAP, 1, 1)
         input_ids, attention_mask = input_ids[documents[:, None], positions], mask.long()
     return encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
