@@ -57,7 +57,7 @@ def write_placeholders(folder: Path) -> None:
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
       `mention_model`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
-    - `article.txt`, `articles`: raw texts; `triples.jsonl`: entities and triples of those of `DEV.json`;
+    - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts; `triples.jsonl`: entities and triples of those of `DEV.json`;
     - `triples`: triples of `corpus.jsonl` as Parquet.
     """
     documents = _write_documents(folder)
@@ -92,6 +92,8 @@ def _write_raw_texts(folder: Path, documents: list[dict]) -> None:
     (folder / "articles").mkdir()
     for number, text in enumerate(texts):
         (folder / "articles" / f"{number}.txt").write_text(text["text"], encoding="utf-8")
+    lines = [json.dumps({"title": text["title"], "text": text["text"]}) + "\n" for text in texts]
+    (folder / "dev_texts.jsonl").write_text("".join(lines), encoding="utf-8")
     lines = [json.dumps({**text, "triples": []}) + "\n" for text in texts]
     (folder / "triples.jsonl").write_text("".join(lines), encoding="utf-8")
 

@@ -159,6 +159,8 @@ def test_raw_text_is_read_with_the_mention_model_of_the_run(small_run):
     assert "mention model: a new token classification on the encoder" in printed
     assert f"mention model: F1 {results['mention_f1']:.1f} on the validation documents" in printed
 
+    assert 'A text alone works as well, `extractor("...")`' in (folder / "README.md").read_text(encoding="utf-8")
+
     text = "Charles Babbage was born in London. He designed the Analytical Engine."
     extractor = pipeline("document-relation-extraction", model=str(folder))
     alone = TokenClassificationExtractor.from_pretrained(str(folder), subfolder="mention_model")

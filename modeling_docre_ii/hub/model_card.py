@@ -66,6 +66,7 @@ def make_model_card(
     dataset_configs: Sequence[str] = (),
     pipeline_tag: str = PIPELINE_TAG,
     num_parameters: int | None = None,
+    finds_mentions: bool = False,
 ) -> ModelCard:
     """
     Makes the model card: how to use the model, scores, data, limitations, details.
@@ -96,6 +97,8 @@ def make_model_card(
             One of the Hub's tasks.
         num_parameters (`int`, *optional*):
             Number of parameters of the model.
+        finds_mentions (`bool`, *optional*, defaults to `False`):
+            Whether there is a mention model beside it, so that it reads texts without entities.
 
     Returns:
         [`~huggingface_hub.ModelCard`]
@@ -139,6 +142,7 @@ def make_model_card(
         pipeline_snippet=pipeline_snippet(model_id, example, is_on_hub),
         output=None if model is None or processor is None else example_output(model, processor, example),
         types_sentence=types_sentence(record.entity_types, candidate_types, getattr(processor, "mark_types", None)),
+        finds_mentions=finds_mentions,
         finds_evidence=config.evidence_loss_weight > 0,
         is_explained=bool(config.num_iterations) and config.cross_attention == "extended",
         scores=score_table(all_scores, record.counts),

@@ -16,6 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import check_finite
 from ..documents import name_of
+from ..entity_finding import MENTION_MODEL_FOLDER
 from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
 from ..hub.eval_results import write_eval_results
@@ -406,6 +407,7 @@ class DocREIITrainer(AveragingTrainer):
             dataset_ids=_listed(dataset_tags),
             dataset_configs=_listed(dataset_args),
             num_parameters=model.num_parameters(),
+            finds_mentions=(path.parent / MENTION_MODEL_FOLDER).is_dir(),
             **({"pipeline_tag": _listed(tasks)[0]} if tasks else {}),
         )
         with atomic_write(path) as partial_card:
