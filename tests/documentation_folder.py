@@ -57,7 +57,7 @@ def write_placeholders(folder: Path) -> None:
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
       `mention_model`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
-    - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts; `triples.jsonl`: entities and triples of those of `DEV.json`;
+    - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts of `DEV.json`; `triples.jsonl`: their entities;
     - `triples`: triples of `corpus.jsonl` as Parquet.
     """
     documents = _write_documents(folder)
