@@ -23,6 +23,8 @@ Linker = Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]
 # The folder of a checkpoint with the token-classification model that finds mentions for it.
 MENTION_MODEL_FOLDER = "mention_model"
 
+_PERSON_TYPES = ("PER", "PERSON")
+
 # Types of common extractors (CoNLL, OntoNotes, GLiNER's usual labels) in capitals, and those of DocRED that they mean.
 # OntoNotes's NORP are nationalities, which are LOC in DocRED, and religious and political groups, which are ORG there.
 _COMMON_TYPES = {
@@ -225,7 +227,8 @@ def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[st
     """
     Gives mentions of the same name the type with the largest sum of scores.
 
-    A model may take "Babbage" for a person here and for an organization there, which would make two entities of him.
+    A model may take "Paris" for a place here and for an organization there, which would make two entities of it. The
+    last word of a person's name, such as "Babbage" after "Charles Babbage", is a person.
 
     Args:
         text (`str`):
@@ -242,8 +245,11 @@ def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[st
     for name, mention in zip(names, mentions):
         if "score" in mention:
             sums.setdefault(name, Counter())[mention["type"]] += mention["score"]
+    types = {name: votes.most_common(1)[0][0] for name, votes in sums.items()}
+    persons = [(name.split(), kind) for name, kind in types.items() if kind in _PERSON_TYPES]
+    surnames = {words[-1]: kind for words, kind in persons if len(words) > 1}
     return [
-        {**mention, "type": sums[name].most_common(1)[0][0]} if "score" in mention else dict(mention)
+        {**mention, "type": surnames.get(name, types[name])} if "score" in mention else dict(mention)
         for name, mention in zip(names, mentions)
     ]
 

@@ -147,6 +147,13 @@ def test_mentions_of_one_name_get_the_type_with_the_largest_sum_of_scores():
     assert find(lambda text: scored[:2]) == [{"type": "ORG", "mentions": [LONDON, LONDON_AGAIN]}]
 
 
+def test_the_last_word_of_a_persons_name_is_a_person():
+    scored = [mention(SURNAME, "MISC") | {"score": 0.9}, mention(BABBAGE, "PER") | {"score": 0.1}]
+    assert [found["type"] for found in vote_types(TEXT, scored)] == ["PER", "PER"]
+    scored[1]["type"] = "ORG"
+    assert [found["type"] for found in vote_types(TEXT, scored)] == ["MISC", "ORG"]
+
+
 def test_types_that_no_model_found_do_not_change():
     given = [mention(LONDON, "ORG"), mention(LONDON_AGAIN, "LOC")]
     assert vote_types(TEXT, given) == given
