@@ -151,7 +151,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         is_list = isinstance(texts, (tuple, list))
         documents = list(texts) if is_list else [texts]
         check_documents(documents)
-        found = self._with_entities(documents, 0 if is_list else None)
+        found = self.add_entities(documents, 0 if is_list else None)
         return found if is_list else found[0]
 
     @overload
@@ -228,18 +228,29 @@ class DocumentRelationExtractionPipeline(Pipeline):
                 return _Stream(super().__call__(streamed, **kwargs))
             if is_list:
                 check_documents(documents)
-                documents = self._with_entities(documents, 0)
+                documents = self.add_entities(documents, 0)
             else:
                 check_given(documents)
-                (documents,) = self._with_entities([documents])
+                (documents,) = self.add_entities([documents])
         except DocumentError as error:
             raise error.with_traceback(None) from None
         if is_list:
             return super().__call__(documents, **kwargs) if documents else []
         return super().__call__(documents, **kwargs)
 
-    def _with_entities(self, documents: Sequence[Any], number_from: int | None = None) -> list[Any]:
-        """Finds the entities of the raw texts among some documents."""
+    def add_entities(self, documents: Sequence[Any], number_from: int | None = None) -> list[Any]:
+        """
+        Finds the entities of the raw texts among some documents.
+
+        Args:
+            documents (`Sequence`):
+                Documents as a call takes them, checked. All but raw texts are returned as they are.
+            number_from (`int`, *optional*):
+                Number of the first document, for messages. Defaults to no numbers.
+
+        Raises:
+            [`DocumentError`]: there is no mention extractor, or what it found is malformed.
+        """
         if not any(map(is_raw_text, documents)):
             return list(documents)
         titled = [with_title(given) if is_raw_text(given) else given for given in documents]
@@ -251,9 +262,9 @@ class DocumentRelationExtractionPipeline(Pipeline):
         for index, document in enumerate(checked_documents(documents)):
             waiting.append(document)
             if len(waiting) == size or not is_raw_text(document):
-                yield from self._with_entities(waiting, index + 1 - len(waiting))
+                yield from self.add_entities(waiting, index + 1 - len(waiting))
                 waiting = []
-        yield from self._with_entities(waiting, index + 1 - len(waiting) if waiting else None)
+        yield from self.add_entities(waiting, index + 1 - len(waiting) if waiting else None)
 
     def get_iterator(self, inputs: Any, *args: Any, **kwargs: Any) -> Iterable[list[dict[str, Any]]]:
         triples = super().get_iterator(inputs, *args, **kwargs)
@@ -289,7 +300,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         return {}, {name: value for name, value in given.items() if value is not None}, {}
 
     def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
-        (document,) = self._with_entities([document])  # a torch dataset is read here
+        (document,) = self.add_entities([document])  # a torch dataset is read here
         encoded = read_document(document)
         features = self.processor(encoded.document)
         encoded.features = {name: values[0] for name, values in features.items()}

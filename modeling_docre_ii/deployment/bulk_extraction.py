@@ -1,6 +1,6 @@
 """Bulk extraction: triples of a corpus of any size as Parquet files, resumable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from accelerate import PartialState
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..documents import DocumentError, check_document
+from ..documents import DocumentError, check_document, is_raw_text
 from ..evidence import evidence_source
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
+from ..text_documents import check_given
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
 from .extraction_lock import lock_shards
 from .extraction_precision import settle_precision
@@ -81,7 +82,8 @@ def extract_to_parquet(
         processor ([`DocREIIProcessor`]):
             Its processor.
         documents (`Sequence[dict]`):
-            Documents as for the pipeline: in DocRED's form, or plain texts with entities. Labels are ignored. Use a
+            Documents as for the pipeline: in DocRED's form, or plain texts, with entities unless the checkpoint has a
+            mention model. Labels are ignored. Use a
             `datasets.Dataset`, which reads from disk, for a corpus that does not fit in memory.
         folder (`str` or `Path`):
             Folder of the files. It is created if necessary.
@@ -159,7 +161,7 @@ def extract_to_parquet(
         ) as progress:
             for shard in [shard for shard in mine if shard not in finished]:
                 indices = run.documents_of(shard)
-                read = [_read(documents[index], index) for index in indices]
+                read = _read(extractor, documents, indices)
                 with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
                     triples = _predict(extractor, read, indices, batch_size, source)
                 finished[shard] = _write_shard(folder, run, shard, read, triples)
@@ -173,16 +175,21 @@ def extract_to_parquet(
     )
 
 
-def _read(given: Mapping[str, Any], index: int) -> EncodedDocument:
-    try:
-        return read_document(given)
-    except DocumentError as error:
-        raise DocumentError(f"documents[{index}]: {error}") from None
+def _read(
+    extractor: DocumentRelationExtractionPipeline, documents: Sequence[Mapping[str, Any]], indices: Sequence[int]
+) -> list[EncodedDocument]:
+    """Reads the documents of a shard, and finds the entities of raw texts."""
+    given = [documents[index] for index in indices]
+    for index, document in zip(indices, given):
+        if is_raw_text(document):
+            _named(check_given, document, index)
+    found = extractor.add_entities(given, indices[0])
+    return [_named(read_document, document, index) for index, document in zip(indices, found)]
 
 
-def _check(document: Mapping[str, Any], index: int) -> None:
+def _named(function: Callable[[Any], Any], document: Any, index: int) -> Any:
     try:
-        check_document(document)
+        return function(document)
     except DocumentError as error:
         raise DocumentError(f"documents[{index}]: {error}") from None
 
@@ -200,7 +207,7 @@ def _predict(
     except DocumentError:
         # The processor has named the title. Documents of this run also have an index.
         for read, index in zip(documents, indices):
-            _check(read.document, index)
+            _named(check_document, read.document, index)
         raise
     features = [dict(zip(encoded, values)) for values in zip(*encoded.values())]
     # The longest first: documents that are too long for the memory of the device fail at once.

@@ -376,7 +376,8 @@ def test_documents_without_a_triple_are_counted(model, processor, tmp_path):
     [
         ({"title": "broken", "sents": [["a"]], "vertexSet": [[]]}, r"documents\[5\]: document 'broken', entity 0"),
         ({"sents": [["a"]], "vertexSet": []}, r"documents\[5\]: document without a title: 'title' is missing"),
-        ("a text", r"documents\[5\]: found the text 'a text' without entities"),
+        ("a text", r"documents\[5\]: document 'a text': 'entities' is missing"),
+        ({"text": 5}, r"documents\[5\]: document without a title: 'text' is 5, expected a string"),
     ],
 )
 def test_malformed_document_is_named(model, processor, labelled, tmp_path, malformed, message):
