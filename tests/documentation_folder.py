@@ -52,6 +52,7 @@ def write_placeholders(folder: Path) -> None:
     Writes small files under the names that the pages use:
 
     - `TRAIN.json`, `DEV.json`, `TEST.json` and `corpus.jsonl`: documents of the bundled sample;
+    - `TRAIN.data`, `DEV.data`, `PMIDS.txt`: an abstract of GDA each in EoG's columns, and the first's PMID;
     - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
@@ -105,6 +106,13 @@ def _write_biomedical_corpora(folder: Path) -> None:
         shutil.copy(SAMPLES / "cdr_sample.PubTator.txt", cdr / f"CDR_{split}Set.PubTator.txt")
     shutil.copytree(SAMPLES / "gda_sample", folder / "GDA_FOLDER")
     shutil.copy(SAMPLES / "mesh_sample.txt", folder / "2017MeshTree.txt")
+    # An abstract of GDA in 17 columns a pair.
+    gene, disease = ("672", "BRCA1", "Gene", "0", "1", "0"), ("D001943", "cancer", "Disease", "2", "3", "0")
+    pair = ("1:GDA:2", "L2R", "NON-CROSS", "0-1", "2-3", *gene, *disease)
+    for title, name in (("1", "TRAIN.data"), ("2", "DEV.data")):
+        line = "\t".join((title, "BRCA1 causes cancer .", *pair))
+        (folder / name).write_text(f"{line}\n", encoding="utf-8")
+    (folder / "PMIDS.txt").write_text("1\n", encoding="utf-8")
 
 
 def _write_models(
