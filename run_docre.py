@@ -36,7 +36,7 @@ from modeling_docre_ii import (
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
 from modeling_docre_ii.cli.corpora import check_splits, check_steps, read_corpus
 from modeling_docre_ii.cli.cross_fitting import check_folds, finish_fold, training_documents
-from modeling_docre_ii.cli.mention_model import check_mention_encoder, train_mentions
+from modeling_docre_ii.cli.mention_model import check_mention_arguments, train_mentions
 from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
 from modeling_docre_ii.cli.predictions import print_explanation, print_triples, write_predictions
 from modeling_docre_ii.cli.process_setup import logger, one_line_errors, setup_logging, use_all_cores
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             check_steps(args)
             # Reading the documents can take minutes, so a mistyped model is an error before.
             load_config(arguments.model.model_name_or_path)
-            check_mention_encoder(arguments)
+            check_mention_arguments(arguments)
             # An extraction locks its folder itself.
             if args.should_save and args.output_dir != data_args.triples_dir:
                 locks.enter_context(lock_folder(args.output_dir))

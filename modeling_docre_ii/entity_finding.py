@@ -2,23 +2,23 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import TokenClassificationPipeline
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
+from .configuration_docre_ii import DocREIIConfig
+from .configuration_loading import load_config
 from .documents import ENTITIES_HELP, DocumentError, is_raw_text, name_of
-from .entity_linking import link_mentions
+from .entity_linking import Linker, link_mentions
 from .mention_extraction import TokenClassificationExtractor
 from .mention_formats import FoundMentions, Span, read_mentions
 from .quoting import quote
+from .text_documents import check_entities
 
 
 logger = logging.get_logger(__name__)
-
-# Takes a text and its mentions, and returns the entities.
-Linker = Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]
 
 # The folder of a checkpoint with the token-classification model that finds mentions for it.
 MENTION_MODEL_FOLDER = "mention_model"
@@ -139,7 +139,11 @@ class EntityFinder:
                 mentions = read_mentions(found[index], text, f"{names[index]}: {self._name}", clusters)
             else:
                 mentions = read_mentions(document["mentions"], text, f"{names[index]}: 'mentions'", clusters)
-            results.append({"title": document["title"], "text": text, "entities": self.link(text, mentions)})
+            try:
+                entities = self.link(text, mentions)
+            except DocumentError as error:
+                raise DocumentError(f"{names[index]}: {error}") from None
+            results.append({"title": document["title"], "text": text, "entities": entities})
         return results
 
     def link(self, text: str, found: FoundMentions) -> list[dict[str, Any]]:
@@ -158,10 +162,17 @@ class EntityFinder:
 
         Returns:
             `list[dict]`: the entities, each with `type` and `mentions`, as [`document_from_text`] takes them.
+
+        Raises:
+            [`DocumentError`]: the linker returned something else. The message names it.
         """
         mentions = [mention | {"type": kind} for mention in found.mentions if (kind := self.types[mention["type"]])]
         mentions = vote_types(text, mentions)
         entities = self.linker(text, mentions)
+        try:
+            check_entities(text, entities)
+        except DocumentError as error:
+            raise DocumentError(f"the linker {_name_of(self.linker)!r}, {error}") from None
         return join_clusters(entities, mentions, found.clusters) if found.clusters else entities
 
     def _extract(self, texts: list[str]) -> list[Any]:
@@ -175,26 +186,39 @@ class EntityFinder:
 
     @property
     def _name(self) -> str:
-        name = getattr(self.extractor, "__qualname__", type(self.extractor).__qualname__)
-        return f"the mention extractor {name!r}"
+        return f"the mention extractor {_name_of(self.extractor)!r}"
 
 
-def find_mention_model(model: Any, device: Any = None) -> TokenClassificationExtractor | None:
+def checkpoint_of(model: Any) -> tuple[str, str]:
+    """
+    Returns where a model was loaded from, whatever the working folder is later.
+
+    Args:
+        model (`PreTrainedModel`):
+            The model.
+
+    Returns:
+        `tuple[str, str]`: folder or name on the Hub, empty for a new model, and commit on the Hub.
+    """
+    name, commit = model.config._name_or_path, getattr(model.config, "_commit_hash", None)
+    return os.path.abspath(name) if os.path.isdir(name) else name, commit or "main"
+
+
+def find_mention_model(name: str, revision: str, device: Any = None) -> TokenClassificationExtractor | None:
     """
     Loads the mention model of a checkpoint.
 
     Args:
-        model (`PreTrainedModel`):
-            The relation model.
+        name, revision (`str`):
+            From [`checkpoint_of`].
         device (`torch.device`, *optional*):
             Where the mention model runs.
 
     Returns:
         [`TokenClassificationExtractor`], or `None` if the model's folder or repository has no `mention_model`.
     """
-    name, revision = model.config._name_or_path, getattr(model.config, "_commit_hash", None) or "main"
     if os.path.isdir(name):
-        if not os.path.isdir(os.path.join(name, MENTION_MODEL_FOLDER)):
+        if not os.path.isfile(os.path.join(name, MENTION_MODEL_FOLDER, CONFIG_NAME)):
             return None
     elif not name or not _has_file(name, MENTION_MODEL_FOLDER, revision):
         return None
@@ -276,7 +300,9 @@ def join_clusters(
         `list[dict]`: the entities, each with the most frequent type of its mentions, in the order of their first
         mention.
     """
-    kinds = {(mention["start"], mention["end"]): mention["type"] for mention in mentions}
+    # A linker may have spans of its own.
+    kinds = {(start, end): entity["type"] for entity in entities for start, end in entity["mentions"]}
+    kinds |= {(mention["start"], mention["end"]): mention["type"] for mention in mentions}
     group_of = {tuple(span): index for index, entity in enumerate(entities) for span in entity["mentions"]}
     groups = [{tuple(span) for span in entity["mentions"]} for entity in entities]
     ending_at: dict[int, list[Span]] = {}
@@ -310,6 +336,10 @@ def _most_frequent(kinds: Iterable[str]) -> str:
     return Counter(kinds).most_common(1)[0][0]
 
 
+def _name_of(function: Any) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
 def _needs_mentions(document: Any) -> bool:
     return is_raw_text(document) and document.get("mentions") is None
 
@@ -318,6 +348,8 @@ class _TypeMap:
     """The model's type for every type of an extractor, or `None`. Warns once of each that the model does not know."""
 
     def __init__(self, given: Mapping[str, str | None] | None, known: Collection[str] | None):
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"`type_map` is {quote(given)}, expected a mapping of types to types or None")
         self.given, self.known = dict(given or {}), None if known is None else sorted(known)
         self.warned: set[str] = set()
         for kind, target in self.given.items():
@@ -344,6 +376,11 @@ class _TypeMap:
 
 def _load_extractor(given: Any, device: Any) -> Any:
     if isinstance(given, (str, os.PathLike)):
+        if load_config(os.fspath(given)).model_type == DocREIIConfig.model_type:
+            raise ValueError(
+                f"`mention_extractor` is {os.fspath(given)!r}, a DocRE-II checkpoint, expected a token-classification "
+                "model"
+            )
         return TokenClassificationExtractor.from_pretrained(os.fspath(given), device=device)
     if isinstance(given, TokenClassificationPipeline):
         return TokenClassificationExtractor(given.model, given.tokenizer)

@@ -1,5 +1,6 @@
 """Reads mentions and coreference clusters as the tools that find them print them."""
 
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,12 @@ def _read_row(row: Any, text: str, place: str) -> dict[str, Any]:
         raise DocumentError(f"{place}: found {quote(row)} without a type, {_ROW_HELP}")
     start, end = _read_span((start, end), text, place)
     mention = {"start": start, "end": end, "type": kind}
-    return mention if row.get("score") is None else mention | {"score": float(row["score"])}
+    score = row.get("score")
+    if score is None:
+        return mention
+    if not isinstance(score, numbers.Real) or not math.isfinite(score):
+        raise DocumentError(f"{place}: 'score' is {quote(score)}, expected a finite number")
+    return mention | {"score": float(score)}
 
 
 def _first_of(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -14,7 +14,8 @@ from transformers.utils import logging
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import check_selection
 from .documents import ENTITIES_HELP, DocumentError, is_plain_text, is_raw_text, name_of
-from .entity_finding import EntityFinder, Linker, find_mention_model, save_mention_model
+from .entity_finding import EntityFinder, checkpoint_of, find_mention_model, save_mention_model
+from .entity_linking import Linker
 from .evidence import evidence_source
 from .explanation import check_can_explain
 from .loaded_weights import check_weights
@@ -123,13 +124,14 @@ class DocumentRelationExtractionPipeline(Pipeline):
         self._entity_finder = EntityFinder(
             mention_extractor, linker, type_map, _known_types(self.processor), self.device
         )
+        self._checkpoint = checkpoint_of(self.model)
         self._has_warned = False
 
     @cached_property
     def entity_finder(self) -> EntityFinder:
         """[`EntityFinder`]: finds the entities of raw texts, with the mention model."""
         if not self._entity_finder.finds_mentions:
-            self._entity_finder.extractor = find_mention_model(self.model, self.device)
+            self._entity_finder.extractor = find_mention_model(*self._checkpoint, self.device)
         return self._entity_finder
 
     def find_entities(self, texts: Any) -> Any:
@@ -339,7 +341,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         super().save_pretrained(save_directory, **kwargs)
         # Pipeline saves the tokenizer, but not the processor.
         self.processor.save_pretrained(save_directory, **kwargs)
-        save_mention_model(self._entity_finder.extractor, save_directory)
+        save_mention_model(self.entity_finder.extractor, save_directory)
 
 
 class _Stream:

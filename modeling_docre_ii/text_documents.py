@@ -270,8 +270,28 @@ def _check(title: Any, text: Any, entities: Any) -> None:
         raise DocumentError(f"{name}: 'entities' is missing. {ENTITIES_HELP}")
     if not isinstance(entities, (list, tuple)):
         raise DocumentError(f"{name}: 'entities' is {quote(entities)}, expected a list of entities. {ENTITIES_HELP}")
+    check_entities(text, entities, f"{name}, ")
+
+
+def check_entities(text: str, entities: Any, prefix: str = "") -> None:
+    """
+    Checks the entities of a plain text.
+
+    Args:
+        text (`str`):
+            The text.
+        entities (`list[dict]`):
+            The entities, as for [`document_from_text`].
+        prefix (`str`, *optional*, defaults to `""`):
+            Beginning of messages.
+
+    Raises:
+        [`DocumentError`]: they are malformed.
+    """
+    if not isinstance(entities, (list, tuple)):
+        raise DocumentError(f"{prefix}'entities': found {quote(entities)}, expected a list of entities")
     for index, entity in enumerate(entities):
-        _check_entity(entity, text, f"{name}, entity {index}")
+        _check_entity(entity, text, f"{prefix}entity {index}")
 
 
 def _check_entity(entity: Any, text: str, place: str) -> None:

@@ -2,17 +2,22 @@
 
 import argparse
 import json
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import pipeline
 from transformers.utils import logging
 
+from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
+from ..decoding import NonFiniteLogitsError, check_selection
 from ..deployment.bulk_extraction import extract_to_parquet
 from ..evidence import EVIDENCE_SOURCES
+from ..explanation import describe_explanation
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..utils.atomic_write import atomic_write
 from ..utils.wording import counted
@@ -54,12 +59,13 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             says how.
     """
     args = make_parser(prog).parse_args(argv)
-    with one_line_errors(prog, ValueError, OSError, ImportError):
+    with one_line_errors(prog, ValueError, OSError, ImportError, NonFiniteLogitsError):
         setup_logging()
         check_arguments(args)
         files = list_inputs(args.texts)
         type_map = None if args.type_map is None else read_type_map(args.type_map)
-        load_config(args.model)  # names a missing model
+        if load_config(args.model).model_type != DocREIIConfig.model_type:
+            raise ValueError(f"`model`: {args.model!r} is not a DocRE-II checkpoint")
         extractor = pipeline(
             "document-relation-extraction",
             model=args.model,
@@ -79,6 +85,8 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
         if args.output is None:
             for document in found:
                 print_triples([document], 1, len(document["triples"]))
+                if args.explain:
+                    print("\n".join(map(describe_explanation, document["triples"])))
         else:
             print(write_lines(args.output, found))
 
@@ -111,7 +119,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--threshold", type=float, default=0.5, help="Score above which a triple is kept.")
     parser.add_argument("--top_k", type=int, help="Largest number of triples of a document. Default: all.")
-    parser.add_argument("--explain", action="store_true", help="Say why each triple was predicted (.jsonl only).")
+    parser.add_argument("--explain", action="store_true", help="Say why each triple was predicted (not in Parquet).")
     parser.add_argument(
         "--evidence", choices=EVIDENCE_SOURCES, help="Where the evidence of a triple comes from. Default: as trained."
     )
@@ -132,15 +140,34 @@ def check_arguments(args: argparse.Namespace) -> None:
         `ValueError`: `output` is no .jsonl file and no folder, a folder is to be written with an option that only
             other outputs have, or `batch_size` is below 1.
     """
+    check_selection(args.threshold, args.top_k)
+    check_device(args.device)
     if args.batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
     if args.output is None or args.output.endswith(_LINES):
         return
-    if Path(args.output).suffix:
+    if Path(args.output).suffix and not args.output.endswith(os.sep) and not Path(args.output).is_dir():
         raise ValueError(f"`output` is {args.output!r}, expected a name that ends in {_LINES}, or a folder")
     given = {"threshold": args.threshold != 0.5, "top_k": args.top_k is not None, "explain": args.explain}
     for name in [name for name, is_given in given.items() if is_given]:
         raise ValueError(f"`{name}` has no effect on Parquet files: name an `output` that ends in {_LINES}")
+
+
+def check_device(name: str | None) -> None:
+    """
+    Checks that there is a device.
+
+    Args:
+        name (`str`, *optional*):
+            Its name.
+
+    Raises:
+        `ValueError`: there is no such device.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"`device` is {name!r}, which is not there: {str(error).splitlines()[0]}") from error
 
 
 def read_type_map(text: str) -> dict[str, str | None]:
@@ -192,7 +219,7 @@ def find_triples(
     with logging.tqdm(desc="Extracting triples", unit=" documents", delay=2) as progress:
         unread = iter(documents)
         while some := list(islice(unread, _BATCHES_AT_ONCE * batch_size)):
-            found = extractor.find_entities(some)
+            found = extractor.add_entities(some)
             triples = extractor(iter(found), batch_size=batch_size, explain=explain, **given)
             for document, rows in zip(found, triples):
                 kept = {name: document[name] for name in ("title", "text", "entities") if name in document}

@@ -1,8 +1,7 @@
 """Trains the mention model of a run, beside its relation model."""
 
-import os
-from collections.abc import Mapping
-from typing import Any
+import shutil
+from pathlib import Path
 
 from dataset_scripts.corpus import Corpus
 
@@ -11,6 +10,7 @@ from ..entity_finding import MENTION_MODEL_FOLDER
 from ..training.mention_training import MentionTrainingArguments, train_mention_model
 from ..utils.suggestions import check_names
 from .arguments import Arguments
+from .parsing import ArgumentParser, as_arguments
 from .process_setup import logger
 from .starting_model import load_config, resolve_path
 
@@ -19,36 +19,27 @@ from .starting_model import load_config, resolve_path
 _ENCODER = "model_name_or_path"
 # Training arguments that the mention model shares with the relation model, unless it has its own.
 _SHARED = ("seed", "bf16", "use_cpu", "disable_tqdm", "log_level", "report_to")
+# Those that the run decides, or that have no effect.
+_FIXED = ("output_dir", "push_to_hub", "resume_from_checkpoint", "do_train", "do_eval", "do_predict")
 
 
-def check_mention_arguments(mention_model: Mapping[str, Any]) -> None:
+def check_mention_arguments(arguments: Arguments) -> None:
     """
-    Checks the names of the arguments of the mention model.
-
-    Args:
-        mention_model (`dict`):
-            Its training arguments, and perhaps its `model_name_or_path`.
-
-    Raises:
-        `ValueError`: a name is unknown.
-    """
-    known = [name for name in MentionTrainingArguments.__dataclass_fields__ if name != "output_dir"]
-    check_names("mention_model", mention_model, [_ENCODER, *known])
-
-
-def check_mention_encoder(arguments: Arguments) -> None:
-    """
-    Checks that the mention model of a run starts from a text encoder.
+    Checks the arguments of the mention model of a run.
 
     Args:
         arguments ([`Arguments`]):
             All arguments of the run.
 
     Raises:
-        `ValueError`: there is no such model, or it is a DocRE-II checkpoint.
+        `ValueError`: a name is unknown, a value is malformed, there is no such encoder, or it is a DocRE-II
+            checkpoint.
     """
     if arguments.mention_model is None or not arguments.last.do_train:
         return
+    known = [name for name in MentionTrainingArguments.__dataclass_fields__ if name not in _FIXED]
+    check_names("mention_model", arguments.mention_model, [_ENCODER, *known])
+    training_arguments(arguments, "unused")
     encoder = arguments.mention_model.get(_ENCODER, arguments.model.model_name_or_path)
     if load_config(encoder).model_type == DocREIIConfig.model_type:
         raise ValueError(
@@ -69,13 +60,18 @@ def train_mentions(arguments: Arguments, corpus: Corpus) -> dict[str, float]:
     Returns:
         `dict[str, float]`: the scores of [`train_mention_model`].
     """
-    given = dict(arguments.mention_model or {})
-    encoder = resolve_path(given.pop(_ENCODER, arguments.model.model_name_or_path))
-    shared = {name: getattr(arguments.last, name) for name in _SHARED}
-    folder = os.path.join(arguments.last.output_dir, MENTION_MODEL_FOLDER)
-    args = MentionTrainingArguments(output_dir=folder, **(shared | given))
+    encoder = (arguments.mention_model or {}).get(_ENCODER, arguments.model.model_name_or_path)
+    folder = Path(arguments.last.output_dir) / MENTION_MODEL_FOLDER
+    # A killed run leaves no half of a mention model beside its relation model.
+    partial = folder.with_name(f"{folder.name}.partial")
+    args = training_arguments(arguments, str(partial))
     logger.info("mention model: a new token classification on the encoder %s", encoder)
-    scores = train_mention_model(list(corpus.documents("train")), list(corpus.documents("validation")), encoder, args)
+    documents, dev_documents = (list(corpus.documents(split)) for split in ("train", "validation"))
+    scores = train_mention_model(documents, dev_documents, resolve_path(encoder), args)
+    with args.main_process_first(desc="moving the mention model"):
+        if args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.replace(folder)
     if "mention_f1" in scores:
         logger.info(
             "mention model: F1 %.1f on the validation documents, %.1f with types (%s)",
@@ -83,7 +79,33 @@ def train_mentions(arguments: Arguments, corpus: Corpus) -> dict[str, float]:
             scores["typed_mention_f1"],
             folder,
         )
-    return scores
+    # Beside the scores of the relation model, which has a `train_loss` of its own.
+    return {f"mention_{name}" if name == "train_loss" else name: score for name, score in scores.items()}
 
 
-__all__ = ["check_mention_arguments", "check_mention_encoder", "train_mentions"]
+def training_arguments(arguments: Arguments, output_dir: str) -> MentionTrainingArguments:
+    """
+    Makes the training arguments of the mention model.
+
+    What `mention_model` does not say, such as the seed, is as for the relation model.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run.
+        output_dir (`str`):
+            Where it is saved.
+
+    Raises:
+        `ValueError`: a value is malformed or out of range.
+    """
+    given = {name: value for name, value in (arguments.mention_model or {}).items() if name != _ENCODER}
+    shared = {name: getattr(arguments.last, name) for name in _SHARED}
+    parser = ArgumentParser((MentionTrainingArguments,), None, "mention_model")
+    try:
+        (args,) = parser.parse_args_into_dataclasses(as_arguments({"output_dir": output_dir} | shared | given))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`mention_model`: {error}") from error
+    return args
+
+
+__all__ = ["check_mention_arguments", "train_mentions", "training_arguments"]

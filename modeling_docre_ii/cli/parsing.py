@@ -17,7 +17,6 @@ from transformers.hf_argparser import string_to_bool
 from ..training.arguments import DocREIITrainingArguments
 from ..utils.suggestions import check_names, did_you_mean, did_you_mean_path
 from .arguments import Arguments, CardArguments, DataArguments, ModelArguments, StageArguments
-from .mention_model import check_mention_arguments
 from .publishing import without_stale_statements
 
 
@@ -203,8 +202,6 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         if not args.do_train:
             # With an `eval_strategy`, which is for training, transformers switches `do_eval` on.
             args.do_eval, args.eval_strategy = given.do_eval, IntervalStrategy.NO
-    if stage_args.mention_model is not None and training_args.do_train:
-        check_mention_arguments(stage_args.mention_model)
     return Arguments(
         model_args,
         data_args,

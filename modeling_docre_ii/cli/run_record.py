@@ -14,6 +14,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from dataset_scripts.corpus import Corpus
 
 from .. import __version__
+from ..entity_finding import MENTION_MODEL_FOLDER
 from ..training.arguments import DocREIITrainingArguments
 from ..training.checkpoints import FILE_LIST, UNFINISHED, list_files
 from ..utils.atomic_write import atomic_write
@@ -264,7 +265,13 @@ def remove_training(folder: Path) -> None:
 
 def _traces(folder: Path) -> list[Path]:
     """What a training leaves in its folder."""
-    names = (f"{PREFIX_CHECKPOINT_DIR}-*", "stage_1", "*.safetensors", "trainer_state.json")
+    names = (
+        f"{PREFIX_CHECKPOINT_DIR}-*",
+        "stage_1",
+        f"{MENTION_MODEL_FOLDER}*",
+        "*.safetensors",
+        "trainer_state.json",
+    )
     return [path for name in names for path in sorted(folder.glob(name)) if _is_filled(path)]
 
 

@@ -32,13 +32,15 @@ def list_inputs(paths: Iterable[str]) -> list[str]:
         `ValueError`: there is no such file or folder, or a folder has no such files.
     """
     files: list[str] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):  # each once
         if path != STANDARD_INPUT and not Path(path).exists():
             raise ValueError(f"there is no file or folder {path!r}{did_you_mean_path(path)}")
         if not Path(path).is_dir():
             files.append(path)
             continue
-        inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix in (".txt", ".jsonl"))
+        inside = sorted(
+            str(file) for file in Path(path).iterdir() if file.suffix in (".txt", ".jsonl") and file.is_file()
+        )
         if not inside:
             raise ValueError(f"the folder {path!r} has no .txt and no .jsonl files")
         files += inside

@@ -135,6 +135,8 @@ def train_mention_model(
         data["eval_dataset"] = MentionWindows(validation_texts, windows, names)
     collator = DataCollatorForTokenClassification(tokenizer, label_pad_token_id=_IGNORED)
     trainer = Trainer(model=model, args=args, processing_class=tokenizer, data_collator=collator, **data)
+    # transformers believes that models with `**kwargs` divide the loss by `num_items_in_batch`, which these do not.
+    trainer.model_accepts_loss_kwargs = False
     scores = {"train_loss": trainer.train().training_loss}
     trainer.save_model()
     if validation_texts:
@@ -245,7 +247,9 @@ def _load_quietly(name_or_path: str, config: PreTrainedConfig) -> PreTrainedMode
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return AutoModelForTokenClassification.from_pretrained(name_or_path, config=config)
+        return AutoModelForTokenClassification.from_pretrained(
+            name_or_path, config=config, ignore_mismatched_sizes=True
+        )
     finally:
         logging.set_verbosity(verbosity)
 

@@ -7,6 +7,7 @@ from transformers.utils import logging
 
 from modeling_docre_ii import DocumentError
 from modeling_docre_ii.entity_finding import EntityFinder, join_clusters, vote_types
+from tests.hub_model import make_model, make_processor, sample_documents
 
 
 TEXT = "Charles Babbage was born in London. Babbage designed it, and he left London."
@@ -236,12 +237,45 @@ def test_mentions_of_the_document_are_named_in_errors():
         ({"mention_extractor": 3}, "`mention_extractor` is 3, expected a token-classification model"),
         ({"linker": "fuzzy"}, "`linker` is 'fuzzy', expected a callable"),
         ({"type_map": {"GPE": "PLACE"}, "entity_types": ["LOC"]}, "maps 'GPE' to 'PLACE', but the model knows"),
+        ({"type_map": ["PER"]}, r"`type_map` is \['PER'\], expected a mapping"),
         ({"type_map": {"GPE": 3}}, "`type_map` maps 'GPE' to 3, expected a type or None"),
     ],
 )
 def test_malformed_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         EntityFinder(**arguments)
+
+
+@pytest.mark.parametrize("clusters", [[], [[BABBAGE, HE]]])
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "'entities': found None, expected a list"),
+        ([{"type": "PER"}], "entity 0: found"),
+        ([{"type": "PER", "mentions": [[0, 900]]}], r"entity 0, mention 0: the span is \[0, 900\]"),
+    ],
+)
+def test_a_linker_that_returns_something_else_is_named(returned, message, clusters):
+    def linker(text, mentions):
+        return returned
+
+    with pytest.raises(DocumentError, match=f"^document 'Babbage': the linker '.*linker', {message}"):
+        find(None, DOCUMENT | {"mentions": FOUND, "clusters": clusters}, linker=linker)
+
+
+def test_spans_of_a_linkers_own_can_be_in_clusters():
+    def linker(text, mentions):
+        return [{"type": "PER", "mentions": [SURNAME]}]
+
+    entities = find(None, DOCUMENT | {"mentions": FOUND, "clusters": [[SURNAME, HE]]}, linker=linker)
+    assert entities == [{"type": "PER", "mentions": [SURNAME, HE]}]
+
+
+def test_a_relation_model_finds_no_mentions(tmp_path):
+    documents = sample_documents(1)
+    make_model(make_processor(documents)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="a DocRE-II checkpoint, expected a token-classification model"):
+        EntityFinder(str(tmp_path))
 
 
 def test_a_missing_model_is_named(tmp_path):

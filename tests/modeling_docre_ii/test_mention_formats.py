@@ -135,6 +135,8 @@ def test_nothing_found():
         ([{"start": True, "end": 5, "type": "PER"}], "two integers"),
         ([{"end": 5, "type": "PER"}], r"mention 0: the span is \(None, 5\)"),
         ([{"start": 15, "end": 16, "type": "PER"}], r"mention 0: the span \[15, 16\] is ' ', white space"),
+        ([{**BABBAGE, "score": "high"}], "mention 0: 'score' is 'high', expected a finite number"),
+        ([{**BABBAGE, "score": float("nan")}], "mention 0: 'score' is nan"),
         ([{"entity": "B-PER", "index": 1, "start": 0, "end": 7}], "the label of one token: .*aggregation_strategy"),
         (spacy_doc(text="Another text"), "the spaCy Doc has the text 'Another text', and not 'Charles "),
     ],

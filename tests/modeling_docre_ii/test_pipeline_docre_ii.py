@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentRelationExtractionPipeline
 from modeling_docre_ii.documents import DocumentError
+from tests.tagger import save_tagger
 
 
 RELATIONS = ["Na", "P17", "P131", "P6"]
@@ -341,6 +342,24 @@ def test_mentions_that_cut_a_word_cause_a_warning(warnings_of, monkeypatch):
 
     assert len(warnings) == 1
     assert warnings[0].startswith("document 'T', entity 2, mention 1: the span [55, 60] is 'abaul' and cuts the word")
+
+
+def test_the_mention_model_is_saved_and_loaded_with_the_pipeline(model, processor, tmp_path, monkeypatch):
+    model.save_pretrained(tmp_path / "one")
+    processor.save_pretrained(tmp_path / "one")
+    save_tagger(tmp_path / "one" / "mention_model")
+    monkeypatch.chdir(tmp_path)
+    first = pipeline("document-relation-extraction", model="one")
+    first.save_pretrained("two")
+    monkeypatch.chdir("/")
+    second = pipeline("document-relation-extraction", model=str(tmp_path / "two"))
+    text = "Charles Babbage never left London."
+    found = first.find_entities(text)
+
+    assert [entity["mentions"] for entity in found["entities"]] == [[[0, 15]], [[27, 33]]]
+    assert second.find_entities(text) == found
+    assert second(text, threshold=0.0) == first(found, threshold=0.0) != []
+    assert next(iter(first(iter([text, TEXT]), threshold=0.0))) == first(found, threshold=0.0)
 
 
 def test_document_without_entities_has_no_triples(extractor):

@@ -99,6 +99,11 @@ def test_without_output_the_triples_are_printed(run, extractor, inputs, capsys):
         assert f"{triple['head']['name']}  --{triple['relation_name']}-->  {triple['tail']['name']}" in printed
 
 
+def test_explanations_are_printed(run, inputs, capsys):
+    run(inputs, "--explain", "--threshold", 0.3)
+    assert "(found in iteration" in capsys.readouterr().out
+
+
 def test_explanations_are_written(run, inputs, tmp_path):
     run(inputs, "--output", tmp_path / "triples.jsonl", "--explain", "--threshold", 0.3)
 
@@ -166,11 +171,19 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
         (["--type_map", "[]"], r"`type_map` is '\[\]', expected a JSON object"),
         (["--threshold", "2"], "`threshold` must be a number"),
         (["--mention_extractor", "no-such-model"], "no-such-model"),
+        (["--device", "abacus"], "`device` is 'abacus', which is not there"),
+        (["--top_k", "0"], "`top_k` must be"),
     ],
 )
 def test_malformed_arguments_are_refused(run, inputs, arguments, message):
     with pytest.raises(SystemExit, match=message):
         run(inputs, *arguments)
+
+
+def test_another_model_is_refused(inputs, tmp_path):
+    save_tagger(tmp_path / "tagger")
+    with pytest.raises(SystemExit, match="tagger' is not a DocRE-II checkpoint"):
+        main([str(inputs), "--model", str(tmp_path / "tagger")])
 
 
 def test_a_missing_model_is_named(inputs):

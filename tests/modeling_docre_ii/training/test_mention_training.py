@@ -95,6 +95,17 @@ def test_the_seed_decides(encoder, make_args, tmp_path):
     assert model.config.attention_probs_dropout_prob == 0.0
 
 
+def test_the_loss_of_a_step_does_not_depend_on_accumulation(encoder, make_args):
+    def loss(batch_size, steps):
+        args = make_args(
+            per_device_train_batch_size=batch_size, gradient_accumulation_steps=steps, max_steps=1, learning_rate=0.0
+        )
+        return train_mention_model(DOCUMENTS[:1] * 4, None, encoder, args)["train_loss"]
+
+    # Four equal documents, but for the dropout.
+    assert loss(1, 4) == pytest.approx(loss(4, 1), rel=0.2)
+
+
 def test_documents_without_mentions_are_an_error(encoder, make_args):
     with pytest.raises(ValueError, match="the documents to learn mentions from have no mention"):
         train_mention_model([document("Ada met Bob .")], None, encoder, make_args())
