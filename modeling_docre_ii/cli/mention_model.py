@@ -100,6 +100,7 @@ def training_arguments(arguments: Arguments, output_dir: str) -> MentionTraining
     """
     given = {name: value for name, value in (arguments.mention_model or {}).items() if name != _ENCODER}
     shared = {name: getattr(arguments.last, name) for name in _SHARED}
+    shared["report_to"] = shared["report_to"] or "none"
     parser = ArgumentParser((MentionTrainingArguments,), None, "mention_model")
     try:
         (args,) = parser.parse_args_into_dataclasses(as_arguments({"output_dir": output_dir} | shared | given))
