@@ -334,7 +334,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
         for encoded in [] if self._has_warned else batch:
             if encoded.features is not None and not any(map(any, encoded.features["pair_mask"])):
                 self._has_warned = True
-                logger.warning(_why_no_triples(encoded.document, self.processor.candidate_types))
+                found_none = self._entity_finder.finds_mentions
+                logger.warning(_why_no_triples(encoded.document, self.processor.candidate_types, found_none))
                 break
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -415,11 +416,14 @@ def _known_types(processor: Any) -> list[str] | None:
     return None if pairs is None else sorted({kind for pair in pairs for kind in pair})
 
 
-def _why_no_triples(document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None) -> str:
+def _why_no_triples(
+    document: Mapping[str, Any], candidate_types: Sequence[Sequence[str]] | None, has_extractor: bool
+) -> str:
     """Describes why a document has no candidate pair."""
     num_entities = len(document["vertexSet"])
     if num_entities < 2:
-        reason = f"it has {num_entities or 'no'} {'entity' if num_entities else 'entities'}. {ENTITIES_HELP}"
+        advice = "" if has_extractor else f". {ENTITIES_HELP}"
+        reason = f"it has {num_entities or 'no'} {'entity' if num_entities else 'entities'}{advice}"
     else:
         found = sorted({mention["type"] for mentions in document["vertexSet"] for mention in mentions})
         reason = f"its entities have the types {found}, expected pairs (head, tail) of {candidate_types}"

@@ -82,6 +82,8 @@ def load_model(
     candidate_types = arguments.data.candidate_type_pairs or corpus.candidate_types
     if config.model_type == DocREIIConfig.model_type:
         if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
+            if stage.args.do_train:
+                decoding["entity_types"] = corpus.entity_types
             return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path, **decoding)
         processor = DocREIIProcessor.from_pretrained(
             path,
