@@ -56,7 +56,8 @@ def write_placeholders(folder: Path) -> None:
     - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
-      `mention_model`, and the same as `outputs/redocred_minilm`;
+      `mention_model`, and the same as
+      `outputs/redocred_minilm` and `outputs/evidence`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
     - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts of `DEV.json`; `triples.jsonl`: their entities;
     - `triples`: triples of `corpus.jsonl` as Parquet.
@@ -137,5 +138,6 @@ def _write_models(
         for part in (model, processor):
             part.save_pretrained(folder / path)
     save_tagger(folder / CHECKPOINT / "mention_model")
-    shutil.copytree(folder / CHECKPOINT, folder / "outputs" / "redocred_minilm")
+    for name in ("evidence", "redocred_minilm"):
+        shutil.copytree(folder / CHECKPOINT, folder / "outputs" / name)
     return model, processor

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from transformers.utils import CONFIG_NAME
+
 from dataset_scripts.corpus import Corpus
 
 from ..configuration_docre_ii import DocREIIConfig
@@ -40,10 +42,11 @@ def check_mention_arguments(arguments: Arguments) -> None:
     known = [name for name in MentionTrainingArguments.__dataclass_fields__ if name not in _FIXED]
     check_names("mention_model", arguments.mention_model, [_ENCODER, *known])
     training_arguments(arguments, "unused")
-    encoder = arguments.mention_model.get(_ENCODER, arguments.model.model_name_or_path)
+    encoder = _encoder_of(arguments)
     if load_config(encoder).model_type == DocREIIConfig.model_type:
         raise ValueError(
-            f"`mention_model`: {encoder!r} is a DocRE-II checkpoint, and not a text encoder: set its `{_ENCODER}`"
+            f"`mention_model`: {encoder!r} is a DocRE-II checkpoint without a mention model: set its `{_ENCODER}` to "
+            "a text encoder, or `mention_model` to null"
         )
 
 
@@ -60,7 +63,7 @@ def train_mentions(arguments: Arguments, corpus: Corpus) -> dict[str, float]:
     Returns:
         `dict[str, float]`: the scores of [`train_mention_model`].
     """
-    encoder = (arguments.mention_model or {}).get(_ENCODER, arguments.model.model_name_or_path)
+    encoder = _encoder_of(arguments)
     folder = Path(arguments.last.output_dir) / MENTION_MODEL_FOLDER
     # A killed run leaves no half of a mention model beside its relation model.
     partial = folder.with_name(f"{folder.name}.partial")
@@ -81,6 +84,13 @@ def train_mentions(arguments: Arguments, corpus: Corpus) -> dict[str, float]:
         )
     # Beside the scores of the relation model, which has a `train_loss` of its own.
     return {f"mention_{name}" if name == "train_loss" else name: score for name, score in scores.items()}
+
+
+def _encoder_of(arguments: Arguments) -> str:
+    """Returns the text encoder, or the mention model of the checkpoint that the run starts from."""
+    start = (arguments.mention_model or {}).get(_ENCODER, arguments.model.model_name_or_path)
+    inside = Path(resolve_path(start)) / MENTION_MODEL_FOLDER
+    return str(inside) if (inside / CONFIG_NAME).is_file() else start
 
 
 def training_arguments(arguments: Arguments, output_dir: str) -> MentionTrainingArguments:
