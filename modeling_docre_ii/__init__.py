@@ -10,10 +10,12 @@ from .configuration_docre_ii import DocREIIConfig
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import PredictedFact
 from .documents import DocumentError, check_document, count_documents
+from .entity_finding import EntityFinder
 from .entity_linking import link_mentions
 from .explanation import describe_explanation
 from .inference_module import InferenceModule
 from .mention_extraction import TokenClassificationExtractor
+from .mention_formats import read_mentions
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
 from .modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREIIPreTrainedModel
 from .pipeline_docre_ii import DocumentRelationExtractionPipeline
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .evaluation.matching import PredictionError
     from .evaluation.mention_metric import MentionMetric
     from .evaluation.mention_scores import score_extractions
+    from .evaluation.plain_texts import plain_text_of
     from .evaluation.scores import named_facts, score_facts, score_relations
     from .evaluation.significance import paired_bootstrap, summarize_runs
     from .evaluation.submission import read_submission, to_submission, write_submission
@@ -58,6 +61,7 @@ _ROOM_OF_NAME = {
     "make_compute_metrics": "training.metrics",
     "named_facts": "evaluation.scores",
     "paired_bootstrap": "evaluation.significance",
+    "plain_text_of": "evaluation.plain_texts",
     "read_submission": "evaluation.submission",
     "score_extractions": "evaluation.mention_scores",
     "score_facts": "evaluation.scores",
@@ -87,6 +91,7 @@ __all__ = [
     "DocREIITrainingArguments",
     "DocumentError",
     "DocumentRelationExtractionPipeline",
+    "EntityFinder",
     "InferenceModule",
     "MentionMetric",
     "MentionTrainingArguments",
@@ -104,6 +109,8 @@ __all__ = [
     "make_compute_metrics",
     "named_facts",
     "paired_bootstrap",
+    "plain_text_of",
+    "read_mentions",
     "read_submission",
     "score_extractions",
     "score_facts",

@@ -169,3 +169,6 @@ def _clusters_of(found: Any) -> Any:
         return [[(span.start_char, span.end_char) for span in group] for group in groups]
     # The attribute is None before fastcoref's component has run.
     return (getattr(found._, _FASTCOREF_CLUSTERS) or []) if found.has_extension(_FASTCOREF_CLUSTERS) else []
+
+
+__all__ = ["FoundMentions", "Span", "read_mentions"]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     # `save_pretrained` copies every file that is imported here into the checkpoint, for users who load it with
     # `trust_remote_code`. These lines add the pipeline that the configuration names, and the handler of an endpoint.
     from .handler import EndpointHandler  # noqa: F401
-    from .mention_extraction import TokenClassificationExtractor  # noqa: F401
     from .pipeline_docre_ii import DocumentRelationExtractionPipeline  # noqa: F401
     from .processing_docre_ii import DocREIIProcessor
 

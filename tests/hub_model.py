@@ -45,6 +45,14 @@ def make_processor(documents):
     return DocREIIProcessor(make_tokenizer(documents), ["Na", *relations], relation_names=names)
 
 
+def save_checkpoint(folder):
+    """Saves a tiny model and its processor, and returns the folder as a string."""
+    processor = make_processor(sample_documents(4))
+    make_model(processor).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
 def make_encoder_config(tokenizer):
     return BertConfig(
         vocab_size=len(tokenizer),

@@ -371,7 +371,7 @@ class Arguments:
         training (`dict[int, DocREIITrainingArguments]`): Training arguments by stage, in order.
         overwrite_output_dir (`bool`): Whether to remove a training that the output folder holds.
         cross_fit_folds (`int`): Number of bases that predict documents they have not seen, for stage 2; 1 for none.
-        mention_model (`dict`, *optional*): Training arguments of the mention model, if one is to be trained.
+        mention_model (`dict`, *optional*): Training arguments of the mention model. `None` trains none.
     """
 
     model: ModelArguments

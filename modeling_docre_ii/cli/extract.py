@@ -137,8 +137,8 @@ def check_arguments(args: argparse.Namespace) -> None:
             The arguments.
 
     Raises:
-        `ValueError`: `output` is no .jsonl file and no folder, a folder is to be written with an option that only
-            other outputs have, or `batch_size` is below 1.
+        `ValueError`: `output` is neither a .jsonl file nor a folder, an option has no effect on a folder, a number is
+            out of range, or there is no such device.
     """
     check_selection(args.threshold, args.top_k)
     check_device(args.device)

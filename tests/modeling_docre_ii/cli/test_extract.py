@@ -10,7 +10,7 @@ from transformers import pipeline
 
 from modeling_docre_ii import document_from_text
 from modeling_docre_ii.cli.extract import main
-from tests.hub_model import make_model, make_processor, sample_documents
+from tests.hub_model import save_checkpoint
 from tests.tagger import save_tagger
 
 
@@ -20,11 +20,7 @@ ENTITIES = [{"type": "ORG", "mentions": [[0, 10]]}, {"type": "LOC", "mentions": 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    processor = make_processor(sample_documents(4))
-    make_model(processor).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return str(folder)
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")

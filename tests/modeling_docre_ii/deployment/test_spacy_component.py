@@ -10,7 +10,7 @@ spacy = pytest.importorskip("spacy")
 from spacy.tokens import Doc, Span  # noqa: E402
 
 from modeling_docre_ii.deployment.spacy_component import RelationExtractor, make_component  # noqa: E402
-from tests.hub_model import make_model, make_processor, sample_documents  # noqa: E402
+from tests.hub_model import save_checkpoint  # noqa: E402
 
 
 TEXT = "Lark Force was formed in March 1941. It was based in Rabaul, and Lark Force fought for Rabaul."
@@ -25,11 +25,7 @@ ENTITIES = [
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    processor = make_processor(sample_documents(4))
-    make_model(processor).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return str(folder)
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture
