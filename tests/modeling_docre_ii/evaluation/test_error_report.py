@@ -321,7 +321,7 @@ class Page(HTMLParser):
         return json.loads("".join(text))
 
 
-HOSTILE = "</script><b> <!-- <script> \u2028\u2029 ${x} __REPORT_DATA__ \\ \" '"
+HOSTILE = "</script><b> <!-- <script> \u2028\u2029 ${x} __PAGE_DATA__ \\ \" '"
 
 
 def test_the_page_holds_the_data(tmp_path, sample_documents):
