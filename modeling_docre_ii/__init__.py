@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .training.mention_training import MentionTrainingArguments, train_mention_model
     from .training.metrics import make_compute_metrics
     from .training.trainer import DocREIITrainer
+    from .visualization.render import render
 
 
 # Exports of the folders below. A folder is imported when one of its names is first used, so that a user of the model
@@ -63,6 +64,7 @@ _ROOM_OF_NAME = {
     "paired_bootstrap": "evaluation.significance",
     "plain_text_of": "evaluation.plain_texts",
     "read_submission": "evaluation.submission",
+    "render": "visualization.render",
     "score_extractions": "evaluation.mention_scores",
     "score_facts": "evaluation.scores",
     "score_relations": "evaluation.scores",
@@ -112,6 +114,7 @@ __all__ = [
     "plain_text_of",
     "read_mentions",
     "read_submission",
+    "render",
     "score_extractions",
     "score_facts",
     "score_relations",

@@ -1,10 +1,10 @@
 // A table whose columns are sorted by a click: { label, value, cell, number, bar, hint }. On a phone it scrolls below its
-// first column, or with `reflow` shows each row as a card.
+// first column, or with `reflow` shows each row as a card. `sorted` says how the rows are sorted: { column, falling }.
 function sortableTable(caption, columns, rows, { onRow = () => {}, reflow = false, sorted = null } = {}) {
   const body = el("tbody", { role: "rowgroup" });
   const heads = columns.map(column => el("th", { scope: "col", role: "columnheader", title: column.hint,
     class: column.number && "head-number" }, el("button", { onclick: () => sort(column) }, column.label)));
-  let order = sorted && { column: sorted, falling: true };
+  let order = sorted;
   function fill(sortedRows) {
     body.replaceChildren(...sortedRows.map(row => {
       const node = el("tr", { role: "row" }, ...columns.map((column, index) => {

@@ -45,11 +45,6 @@ function markText(panel, { head = null, tail = null, left = [], right = [] }) {
   for (const sentence of left) panel.sentences[sentence]?.classList.add("evidence");
   for (const sentence of right) panel.sentences[sentence]?.classList.add("found");
 }
-function revealInText(panel, node) {
-  if (!node) return;
-  const offset = node.getBoundingClientRect().top - panel.node.getBoundingClientRect().top;
-  if (offset < 0 || offset > panel.node.clientHeight - 30) panel.node.scrollTop += offset - 40;
-}
 function entityNode(doc, number) {
   const { name, type, kb_id } = doc.entities[number];
   return el("span", {}, el("b", {}, `${number} `), name, " ", el("span", { class: "muted", title: kb_id }, type));
