@@ -54,8 +54,8 @@ def _read(given: Any) -> EncodedDocument:
     check_given(given)
     if is_raw_text(given):
         raise DocumentError(
-            f"{name_of(with_title(given))}: 'entities' is missing: call `document = extractor.find_entities(text)`, and "
-            "pass `document` here and to the pipeline"
+            f"{name_of(with_title(given))}: 'entities' is missing: call `document = extractor.find_entities(text)`, "
+            "and pass `document` here and to the pipeline"
         )
     return read_document(given)
 
