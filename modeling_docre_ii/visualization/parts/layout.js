@@ -4,8 +4,8 @@
 // by height of the area to fill. Linked boxes come near each other (Fruchterman and Reingold), and none overlap.
 function placeBoxes(boxes, links, aspect) {
   const degree = boxes.map((_, index) => links.filter(link => link.includes(index)).length);
-  // Many links need room for their labels.
-  const room = Math.min(Math.max(Math.sqrt(links.length / boxes.length), 1), 1.6);
+  // Many links need room for their labels, and few boxes leave it.
+  const room = Math.min(Math.max(Math.sqrt(links.length / boxes.length), Math.sqrt(24 / boxes.length), 1), 1.8);
   const shape = Math.sqrt(Math.min(Math.max(aspect, 0.5), 2)), unitX = 115 * room * shape, unitY = 100 * room / shape;
   // A spiral, the boxes with most links in its center.
   const order = boxes.map((_, index) => index).sort((a, b) => degree[b] - degree[a] || a - b);
@@ -33,7 +33,7 @@ function placeBoxes(boxes, links, aspect) {
     });
   }
   for (const box of boxes) { box.x *= unitX; box.y *= unitY; }
-  separate(boxes, 30, 34);
+  separate(boxes, 30, 24 + 14 * room);
   const left = Math.min(...boxes.map(box => box.x - box.w / 2)), top = Math.min(...boxes.map(box => box.y - box.h / 2));
   for (const box of boxes) { box.x -= left; box.y -= top; }
 }
