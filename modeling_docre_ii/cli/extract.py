@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import pipeline
+from transformers import AutoProcessor, pipeline
 from transformers.utils import logging
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
 from ..decoding import NonFiniteLogitsError, check_selection
+from ..deployment.backends import BACKENDS, load_model
 from ..deployment.bulk_extraction import extract_to_parquet
 from ..evidence import EVIDENCE_SOURCES
 from ..explanation import describe_explanation
@@ -74,7 +75,8 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             raise ValueError(f"`model`: {args.model!r} is not a DocRE-II checkpoint")
         extractor = pipeline(
             "document-relation-extraction",
-            model=args.model,
+            model=load_model(args.model, args.backend),
+            processor=AutoProcessor.from_pretrained(args.model),
             mention_extractor=args.mention_extractor,
             type_map=type_map,
             device=args.device,
@@ -140,6 +142,12 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "--evidence", choices=EVIDENCE_SOURCES, help="Where the evidence of a triple comes from. Default: as trained."
     )
     parser.add_argument("--batch_size", type=int, default=8, help="Documents that go through the model at once.")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=next(iter(BACKENDS)),
+        help="What runs the model. onnx and openvino run a folder that `docre-ii export` has written. Default: torch.",
+    )
     parser.add_argument("--device", help="Where the models run, such as cuda:0. Default: a GPU, if there is one.")
     return parser
 
@@ -158,6 +166,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     """
     check_selection(args.threshold, args.top_k)
     check_device(args.device)
+    check_backend(args)
     if args.batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
     if args.html is not None and (not args.html.endswith(_PAGE) or Path(args.html).is_dir()):
@@ -191,6 +200,25 @@ def check_device(name: str | None) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"`device` is {name!r}, which is not there: {str(error).splitlines()[0]}") from error
+
+
+def check_backend(args: argparse.Namespace) -> None:
+    """
+    Checks arguments that an exported model has no use for.
+
+    Args:
+        args (`argparse.Namespace`):
+            The arguments.
+
+    Raises:
+        `ValueError`: `device` or `explain` is given for an exported model.
+    """
+    if args.backend == "torch":
+        return
+    if args.device is not None:
+        raise ValueError(f"`device` has no effect on `backend` {args.backend!r}, which runs on the CPU")
+    if args.explain:
+        raise ValueError(f"`explain` needs `backend` 'torch': {args.backend!r} returns no attention of pairs")
 
 
 def read_type_map(text: str) -> dict[str, str | None]:

@@ -216,6 +216,12 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
         (["--mention_extractor", "no-such-model"], "no-such-model"),
         (["--device", "abacus"], "`device` is 'abacus', which is not there"),
         (["--top_k", "0"], "`top_k` must be"),
+        (["--backend", "onnx", "--device", "cpu"], "`device` has no effect on `backend` 'onnx'"),
+        (["--backend", "openvino", "--explain"], "`explain` needs `backend` 'torch'"),
+        (
+            ["--backend", "openvino"],
+            r"encoder\.onnx' is missing: export a model to this folder, with `docre-ii export`",
+        ),
     ],
 )
 def test_malformed_arguments_are_refused(run, inputs, arguments, message):
