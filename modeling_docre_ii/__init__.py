@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .training.mention_training import MentionTrainingArguments, train_mention_model
     from .training.metrics import make_compute_metrics
     from .training.trainer import DocREIITrainer
+    from .visualization.render import render
 
 
 # Exports of the folders below. A folder is imported when one of its names is first used, so that a user of the model
@@ -66,6 +67,7 @@ _ROOM_OF_NAME = {
     "plain_text_of": "evaluation.plain_texts",
     "quantize_openvino": "deployment.openvino_int8",
     "read_submission": "evaluation.submission",
+    "render": "visualization.render",
     "score_extractions": "evaluation.mention_scores",
     "score_facts": "evaluation.scores",
     "score_relations": "evaluation.scores",
@@ -115,6 +117,7 @@ __all__ = [
     "quantize_openvino",
     "read_mentions",
     "read_submission",
+    "render",
     "score_extractions",
     "score_facts",
     "score_relations",
