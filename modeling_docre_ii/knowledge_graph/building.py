@@ -1,8 +1,8 @@
 """Builds knowledge graphs: merges entities and relations over documents."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from .triple_checks import check_text, check_triple
 # The ending of files with a document a line, from `docre-ii extract`.
 LINES = ".jsonl"
 
+# The sentences of a triple, and their characters in a plain text.
+_Places = tuple[tuple[int, ...], tuple[tuple[int, int], ...] | None]
+
 _MISSING: Any = object()
 
 
@@ -34,8 +37,8 @@ class GraphBuilder:
     """
 
     def __init__(self) -> None:
-        self._names: dict[str, Counter[str]] = {}
-        self._types: dict[str, Counter[str]] = {}
+        self._names: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._types: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._kb_ids: dict[str, str] = {}
         self._relation_names: dict[str, str] = {}
         self._evidence: dict[tuple[str, str, str], list[Evidence]] = {}
@@ -56,6 +59,8 @@ class GraphBuilder:
             [`DocumentError`]: a triple is malformed. The message names the document, the triple and the field.
         """
         check_text(title, "title", f"documents[{document}]")
+        # Many triples of a document are stated by the same sentences: their places are in memory once.
+        shared: dict[_Places, _Places] = {}
         for number, triple in enumerate(triples):
             check_triple(triple, f"{name_of({'title': title})}, triple {number}")
             head, tail = self._add_entity(triple["head"]), self._add_entity(triple["tail"])
@@ -63,21 +68,16 @@ class GraphBuilder:
             known = self._relation_names.setdefault(relation, relation_name)
             if relation_name < known:
                 self._relation_names[relation] = relation_name
-            spans = triple.get("evidence_spans")
-            evidence = Evidence(
-                document,
-                title,
-                float(triple["score"]),
-                tuple(triple["evidence"]),
-                None if spans is None else tuple((start, end) for start, end in spans),
-            )
+            sentences, spans = tuple(triple["evidence"]), triple.get("evidence_spans")
+            places = (sentences, None if spans is None else tuple((start, end) for start, end in spans))
+            evidence = Evidence(document, title, float(triple["score"]), *shared.setdefault(places, places))
             self._evidence.setdefault((head, relation, tail), []).append(evidence)
 
     def _add_entity(self, entity: Mapping[str, Any]) -> str:
         name, kind, kb_id = entity["name"], entity.get("type") or "", entity.get("kb_id") or None
         node = node_id(name, kind, kb_id)
-        self._names.setdefault(node, Counter())[name] += 1
-        self._types.setdefault(node, Counter())[kind] += 1
+        self._names[node][name] += 1
+        self._types[node][kind] += 1
         if kb_id is not None:
             self._kb_ids[node] = kb_id
         return node
@@ -243,12 +243,19 @@ _Located = tuple[str, int, str, Iterable[Mapping[str, Any]]]
 
 def _read_folder(folder: Path) -> Iterator[_Located]:
     check_input(folder)
-    for path, row in read_extraction(folder):
-        sides = {
-            side: {field: row.get(f"{side}_{field}") for field in ("name", "type", "kb_id")}
-            for side in ("head", "tail")
-        }
-        yield str(path), row["document"], row["title"], [row | sides]
+    rows = read_extraction(folder)
+    for (path, index, title), of_document in groupby(
+        rows, key=lambda row: (row[0], row[1]["document"], row[1]["title"])
+    ):
+        yield str(path), index, title, (_as_triple(row) for _, row in of_document)
+
+
+def _as_triple(row: dict[str, Any]) -> dict[str, Any]:
+    """Converts a row of a bulk extraction to a triple of the pipeline, as far as a graph needs it."""
+    sides = {
+        side: {field: row.get(f"{side}_{field}") for field in ("name", "type", "kb_id")} for side in ("head", "tail")
+    }
+    return row | sides
 
 
 def _read_lines(path: Path) -> Iterator[_Located]:

@@ -32,7 +32,7 @@ def to_langchain(graph: KnowledgeGraph, texts: Mapping[int, str] | None = None) 
     Example:
 
     ```python
-    >>> from langchain_community.graphs.graph_document import GraphDocument
+    >>> from langchain_neo4j.graphs.graph_document import GraphDocument
 
     >>> graph_documents = [GraphDocument(**fields) for fields in to_langchain(graph)]
     ```

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from ..entity_linking import normalized_name
 
@@ -13,6 +14,8 @@ _WIKIDATA_ITEM = re.compile("Q[1-9][0-9]*")
 _WIKIDATA_PROPERTY = re.compile("P[1-9][0-9]*")
 
 
+# Documents repeat names.
+@lru_cache(maxsize=1 << 16)
 def node_id(name: str, kind: str, kb_id: str | None) -> str:
     """
     Returns the identifier of an entity's node, the same for entities to merge.

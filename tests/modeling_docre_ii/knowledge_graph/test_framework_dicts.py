@@ -11,7 +11,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-# The fields of langchain_community.graphs.graph_document and langchain_core.documents.
+# The fields of langchain_neo4j.graphs.graph_document and langchain_core.documents.
 class Node(Model):
     id: str | int
     type: str = "Node"
