@@ -7,7 +7,7 @@ from modeling_docre_ii.deployment.extraction_run import ExtractionRun
 from modeling_docre_ii.deployment.extraction_shards import write_shard
 
 
-# Names that break writers which forget to escape. XML cannot hold the last one's character.
+# Names that break writers which forget to escape. XML cannot hold the last characters.
 HOSTILE = [
     'Dwayne "The Rock" Johnson',
     "New\nYork",
@@ -18,7 +18,7 @@ HOSTILE = [
     "back\\slash, comma",
     "it's 100%",
     " \u00a0 ",
-    "bell \x07",
+    "bell \x07, no character \ufffe",
 ]
 RUN = {"model": "m", "documents": "d", "bf16": False, "bf16_requested": False, "evidence": "rule"}
 

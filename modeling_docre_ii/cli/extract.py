@@ -158,6 +158,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         if args.output is None:
             raise ValueError("`graph` needs an `output`: the graph is made of the triples in it")
         check_output(args.graph)
+        if Path(args.graph).resolve() == Path(args.output).resolve():
+            raise ValueError(f"`graph` and `output` are both {args.graph!r}: name another folder for the graph")
     if args.batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
     if args.output is None or args.output.endswith(_LINES):

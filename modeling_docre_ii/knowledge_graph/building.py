@@ -34,9 +34,24 @@ class GraphBuilder:
     Collects the triples of documents, one document at a time.
 
     Its memory grows with the number of triples, not with the texts.
+
+    Args:
+        min_score (`float`, *optional*, defaults to 0.0):
+            Lowest score of an edge.
+        min_documents (`int`, *optional*, defaults to 1):
+            Smallest number of documents that state an edge.
+
+    Raises:
+        `ValueError`: a limit is out of range.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, min_score: float = 0.0, min_documents: int = 1):
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"`min_score` must be from 0 to 1, got {min_score}")
+        if min_documents < 1:
+            raise ValueError(f"`min_documents` must be at least 1, got {min_documents}")
+        self.min_score = min_score
+        self.min_documents = min_documents
         self._names: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._types: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._kb_ids: dict[str, str] = {}
@@ -82,31 +97,18 @@ class GraphBuilder:
             self._kb_ids[node] = kb_id
         return node
 
-    def build(self, min_score: float = 0.0, min_documents: int = 1) -> KnowledgeGraph:
+    def build(self) -> KnowledgeGraph:
         """
         Builds the graph.
 
-        Args:
-            min_score (`float`, *optional*, defaults to 0.0):
-                Lowest score of an edge.
-            min_documents (`int`, *optional*, defaults to 1):
-                Smallest number of documents that state an edge.
-
         Returns:
             [`KnowledgeGraph`]: the same for any order of the documents, apart from their indices.
-
-        Raises:
-            `ValueError`: a limit is out of range.
         """
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"`min_score` must be from 0 to 1, got {min_score}")
-        if min_documents < 1:
-            raise ValueError(f"`min_documents` must be at least 1, got {min_documents}")
         edges = [
             edge
             for (head, relation, tail), evidence in sorted(self._evidence.items(), key=lambda item: item[0])
-            if (edge := self._make_edge(head, relation, tail, evidence)).score >= min_score
-            and edge.num_documents >= min_documents
+            if (edge := self._make_edge(head, relation, tail, evidence)).score >= self.min_score
+            and edge.num_documents >= self.min_documents
         ]
         documents: dict[str, set[int]] = {}
         for edge in edges:
@@ -177,13 +179,13 @@ def build_graph(
     >>> write_graph(graph, "graph.graphml")
     ```
     """
-    builder = GraphBuilder()
+    builder = GraphBuilder(min_score, min_documents)
     for index, (document, of_document) in enumerate(zip_longest(documents, triples, fillvalue=_MISSING)):
         if document is _MISSING or of_document is _MISSING:
             fewer = "documents" if document is _MISSING else "lists of triples"
             raise ValueError(f"expected a list of triples for each document, but there are only {index} {fewer}")
         builder.add(index, with_title(document)["title"], of_document)
-    return builder.build(min_score, min_documents)
+    return builder.build()
 
 
 def read_graph(path: str | Path, min_score: float = 0.0, min_documents: int = 1) -> KnowledgeGraph:
@@ -206,7 +208,7 @@ def read_graph(path: str | Path, min_score: float = 0.0, min_documents: int = 1)
             files is damaged, or a limit is out of range.
     """
     path = Path(path)
-    builder = GraphBuilder()
+    builder = GraphBuilder(min_score, min_documents)
     documents = _read_folder(path) if path.is_dir() else _read_lines(path)
     with logging.tqdm(documents, desc="Reading triples", unit=" documents", delay=2) as progress:
         for place, index, title, triples in progress:
@@ -214,7 +216,7 @@ def read_graph(path: str | Path, min_score: float = 0.0, min_documents: int = 1)
                 builder.add(index, title, triples)
             except DocumentError as error:
                 raise DocumentError(f"{place}: {error}") from None
-    return builder.build(min_score, min_documents)
+    return builder.build()
 
 
 def check_input(path: str | Path) -> None:
@@ -237,8 +239,8 @@ def check_input(path: str | Path) -> None:
         raise ValueError(f"{str(path)!r}: expected a {LINES} file of `docre-ii extract`, or a folder of Parquet files")
 
 
-# Where the triples of a document are, the document's index, title and triples.
-_Located = tuple[str, int, str, Iterable[Mapping[str, Any]]]
+# Where the triples of a document are, the document's index, and its title and triples, not yet checked.
+_Located = tuple[str, int, Any, Iterable[Any]]
 
 
 def _read_folder(folder: Path) -> Iterator[_Located]:
@@ -277,7 +279,7 @@ def _read_lines(path: Path) -> Iterator[_Located]:
             if not isinstance(triples, list):
                 found = "is missing" if triples is None else f"is {quote(triples)}"
                 raise DocumentError(f"{place}: {name_of(document)}: 'triples' {found}, expected a list")
-            yield place, index, document.get("title", ""), triples
+            yield place, index, document.get("title"), triples
             index += 1
 
 

@@ -29,7 +29,8 @@ def write_graphml(graph: KnowledgeGraph, path: Path) -> None:
     """
     Writes a knowledge graph as GraphML, node by node.
 
-    Lists are JSON strings. A control character that XML cannot hold is written as U+FFFD outside of these.
+    Lists are JSON strings. A character that XML cannot hold, such as a control character, is written as U+FFFD
+    outside of these.
 
     Args:
         graph ([`KnowledgeGraph`]):
@@ -71,7 +72,7 @@ def _xml(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _FORBIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 __all__ = ["write_graphml"]

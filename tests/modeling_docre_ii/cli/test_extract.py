@@ -173,6 +173,7 @@ def test_the_graph_of_the_triples_is_written_beside_them(run, inputs, tmp_path, 
     ("arguments", "message"),
     [
         (["--graph", "graph"], "`graph` needs an `output`"),
+        (["--output", "triples", "--graph", "./triples"], "`graph` and `output` are both './triples': name another"),
         (["--output", "triples", "--graph", "graph.png"], "'graph.png' is no known format of a graph"),
         (["--output", "triples.csv"], r"`output` is 'triples.csv', expected a name that ends in .jsonl, or a folder"),
         (["--output", "triples", "--top_k", "3"], "`top_k` has no effect on Parquet files"),

@@ -208,6 +208,7 @@ def test_malformed_triples_are_named(tmp_path, change, message):
         ("3", "line 2: found 3, expected a document with its triples"),
         ('{"title": "a"}', "line 2: document 'a': 'triples' is missing, expected a list"),
         ('{"title": "a", "triples": {}}', r"line 2: document 'a': 'triples' is \{\}, expected a list"),
+        ('{"triples": []}', r"line 2: documents\[1\]: 'title' is None, expected a string"),
         ('{"title": 1, "triples": []}', r"line 2: documents\[1\]: 'title' is 1, expected a string"),
         ('{"title": "\\ud83d", "triples": []}', r"line 2: documents\[1\]: 'title' is .*lone surrogate"),
         ('{"title": "a", "triples": [3]}', "line 2: document 'a', triple 0: found 3, expected a triple"),

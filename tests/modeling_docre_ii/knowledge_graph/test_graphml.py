@@ -10,8 +10,8 @@ from modeling_docre_ii.knowledge_graph.graphml import write_graphml
 
 
 def in_xml(text):
-    """Text as XML holds it: without control characters."""
-    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f]", "\ufffd", text)
+    """Text as XML holds it: without control characters and U+FFFE, U+FFFF."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "\ufffd", text)
 
 
 def test_networkx_reads_the_graph_back(hostile, tmp_path):
