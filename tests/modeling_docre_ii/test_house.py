@@ -13,13 +13,23 @@ ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exist
 # The rooms that each room may import, beside the top.
 MAY_IMPORT = {
     "utils": set(),
-    "evaluation": {"utils"},
+    "visualization": {"utils"},
+    "evaluation": {"utils", "visualization"},
     "hub": {"evaluation", "utils"},
     "training": {"evaluation", "hub", "utils"},
     "deployment": {"utils"},
     "experiments": {"evaluation", "training", "utils"},
     "knowledge_graph": {"deployment", "utils"},
-    "cli": {"deployment", "evaluation", "experiments", "hub", "knowledge_graph", "training", "utils"},
+    "cli": {
+        "deployment",
+        "evaluation",
+        "experiments",
+        "hub",
+        "knowledge_graph",
+        "training",
+        "utils",
+        "visualization",
+    },
 }
 # The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {
