@@ -19,7 +19,17 @@ MAY_IMPORT = {
     "training": {"evaluation", "hub", "utils"},
     "deployment": {"utils"},
     "experiments": {"evaluation", "training", "utils"},
-    "cli": {"deployment", "evaluation", "experiments", "hub", "training", "utils", "visualization"},
+    "knowledge_graph": {"deployment", "utils"},
+    "cli": {
+        "deployment",
+        "evaluation",
+        "experiments",
+        "hub",
+        "knowledge_graph",
+        "training",
+        "utils",
+        "visualization",
+    },
 }
 # The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {
