@@ -116,9 +116,8 @@ class _Document:
         """Returns whether a feature structure is a span, a relation, a chain, or none of these."""
         layer = structure["%TYPE"]
         features = self.types.get(layer)
-        is_custom = not layer.startswith(_BUILT_IN) and isinstance(features, Mapping)
         is_known = layer in (_NAMED_ENTITY, f"{_COREFERENCE}Chain", f"{_COREFERENCE}Link")
-        if layer.endswith("[]") or not (is_custom or is_known):
+        if layer.endswith("[]") or (layer.startswith(_BUILT_IN) and not is_known):
             return ""
         if not isinstance(features, Mapping):
             fail(self._name(structure.get("%ID"), structure), "its type is not in '%TYPES'")
@@ -232,8 +231,9 @@ class _Document:
         current = self._target(structure, "@first")
         while current is not None:
             link = self.structures.get(current)
-            if link is None or len(links) > len(self.structures):
-                fail(self._name(key, structure), f"there is no link {quote(current)}, expected the id of a link")
+            if link is None or len(links) == len(self.structures):
+                found = f"there is no link {quote(current)}" if link is None else "its links form a circle"
+                fail(self._name(key, structure), f"{found}, expected a list of links")
             links.append((current, link))
             current = self._target(link, "@next")
         spans = [self._span(self._name(link_key, link), link) for link_key, link in links]
