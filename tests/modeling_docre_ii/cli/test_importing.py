@@ -136,3 +136,21 @@ def test_errors_are_one_line(folder, tmp_path):
         f"docre-ii import: {tmp_path / 'relations.json'}: the name of 'a' is 1, expected a string"
     )
     assert not output.exists()
+
+
+def test_the_example_becomes_the_documents_beside_it(tmp_path):
+    example = Path(__file__).parents[3] / "examples" / "own_corpus"
+    run("brat", example / "brat", "--output", tmp_path / "dev.jsonl")
+    expected = json.loads((example / "dev.json").read_text(encoding="utf-8"))
+    documents = [json.loads(line) for line in (tmp_path / "dev.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    assert [spans_of(document) for document in documents] == sorted(map(spans_of, expected))
+    relations = json.loads((example / "relations.json").read_text(encoding="utf-8"))
+    assert set(json.loads((tmp_path / "relations.json").read_text())) == set(relations)
+
+
+def spans_of(document):
+    """Title, text, and the entities and facts by their characters, in one order."""
+    entities = [(entity["type"], entity["mentions"]) for entity in document["entities"]]
+    facts = [(entities[fact["h"]], fact["r"], entities[fact["t"]]) for fact in document["labels"]]
+    return document["title"], document["text"], sorted(entities), sorted(facts)
