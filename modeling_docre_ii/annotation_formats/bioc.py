@@ -151,7 +151,11 @@ class _Document:
         pair = self._arguments(relation.place, infons)
         if pair is None:
             if len(nodes) > 2 or relations & set(nodes):
-                found = f"{label} has {len(nodes)} nodes" if len(nodes) > 2 else f"{label} names another relation"
+                found = (
+                    f"{quote(label)} has {len(nodes)} nodes"
+                    if len(nodes) > 2
+                    else f"{quote(label)} names another relation"
+                )
                 self.report.refuse("n_ary", relation.place, found, "n-ary relation")
                 return
             if self.left_out & set(nodes):

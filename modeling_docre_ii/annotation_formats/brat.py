@@ -13,6 +13,7 @@ from .source_files import fail, list_files, open_text
 # What a line begins with, and what an import counts and leaves out.
 _ATTRIBUTES = {"A": "attribute", "M": "attribute", "#": "note"}
 
+_ID = re.compile(r"[TREAMN#]\d{1,18}\S{0,20}|\*")
 _SPANS = re.compile(r"\d{1,18} \d{1,18}(;\d{1,18} \d{1,18})*")
 _WHITE_SPACE = re.compile(r"\s")
 _ARGUMENT = re.compile(r"([^\s:]+):([A-Z]\S*)")
@@ -85,8 +86,6 @@ class _Document:
                 self.report.skip(_ATTRIBUTES[initial])
             elif initial in readers:
                 readers[initial](line)
-            elif initial != "E":
-                fail(line.place, f"the id is {quote(line.id)}, expected T, R, E, A, M, N or # with a number, or *")
         return self.text
 
     def _lines(self) -> Iterator[_Line]:
@@ -100,6 +99,9 @@ class _Document:
                 kind, _, rest = fields[1].partition(" ") if len(fields) > 1 else ("", "", "")
                 if not fields[0] or not kind:
                     fail(place, f"found {quote(content, 60)}, expected an id, a tab, a type and its arguments")
+                if not _ID.fullmatch(fields[0]):
+                    expected = "T, R, E, A, M, N or # with a number, or *"
+                    fail(place, f"the id is {quote(fields[0])}, expected {expected}")
                 if fields[0] in place_of_id:
                     fail(place, f"the id {quote(fields[0])} repeats that at {place_of_id[fields[0]]}")
                 if fields[0] != "*":
@@ -141,7 +143,7 @@ class _Document:
             fail(place, f"the arguments are {quote(line.rest, 60)}, expected two, such as 'Arg1:T1 Arg2:T2'")
         by_role = {match[1]: match[2] for match in matches if match}
         if len(arguments) > 2:
-            self.report.refuse("n_ary", place, f"{line.kind} has {len(arguments)} arguments", "n-ary relation")
+            self.report.refuse("n_ary", place, f"{quote(line.kind)} has {len(arguments)} arguments", "n-ary relation")
         elif not self._names_left_out(by_role.values()):
             # Roles have other names in some corpora. Then the order counts.
             ordered = (

@@ -128,7 +128,7 @@ class _Document:
             # A role of a slot feature, counted with its host.
             return ""
         if self.chosen and layer not in self.chosen:
-            self.report.skip("annotation", f" of the layer {layer}")
+            self.report.skip("annotation", f" of the layer {quote(layer, 80)}")
             return ""
         if not is_annotation:
             return "chain"
@@ -143,13 +143,13 @@ class _Document:
         return False
 
     def _name(self, key: Any, structure: Mapping[str, Any]) -> str:
-        return f"{self.file}: {structure['%TYPE'].rpartition('.')[2]} {key}"
+        return f"{self.file}: {structure['%TYPE'].rpartition('.')[2][:40]} {str(key)[:40]}"
 
     def _target(self, structure: Mapping[str, Any], feature: str) -> int | str | None:
         """Returns the id that a feature refers to."""
         target = structure.get(feature)
         if target is not None and not isinstance(target, (int, str)):
-            fail(self._name(structure.get("%ID"), structure), f"{feature!r} is {quote(target)}, expected an id")
+            fail(self._name(structure.get("%ID"), structure), f"{quote(feature)} is {quote(target)}, expected an id")
         return target
 
     def _label(self, place: str, structure: Mapping[str, Any], noun: str) -> str | None:
@@ -166,13 +166,18 @@ class _Document:
         texts = [name for name, kind in declared.items() if kind == "uima.cas.String" and name != _IDENTIFIER]
         feature = feature or next((name for name in _LABELS if name in texts), "")
         if not feature and len(texts) > 1:
-            fail(place, f"the layer has the texts {', '.join(texts)}: name that of the label, `layer` {layer}:FEATURE")
+            fail(
+                place,
+                f"the layer has the texts {quote(texts, 60)}: name that of the label, `layer` {layer[:80]}:FEATURE",
+            )
         if not feature and not texts:
             return layer.rpartition(".")[2]
         label = structure.get(feature or texts[0])
         if isinstance(label, str) and label.strip():
             return label
-        self.report.refuse("unlabelled", place, f"{feature or texts[0]!r} is {quote(label)}", noun, " without a label")
+        self.report.refuse(
+            "unlabelled", place, f"{quote(feature or texts[0])} is {quote(label)}", noun, " without a label"
+        )
         return None
 
     def _read_span(self, key: Any, structure: Mapping[str, Any]) -> None:
@@ -181,7 +186,7 @@ class _Document:
             target = self._target(structure, feature) if feature.startswith("@") else None
             elements = self.structures.get(target, {})
             if elements.get("%ELEMENTS") and elements["%TYPE"].endswith("[]"):
-                self.report.refuse("events", place, f"it has roles, {feature[1:]!r}", "role feature", " of spans")
+                self.report.refuse("events", place, f"it has roles, {quote(feature[1:])}", "role feature", " of spans")
         if structure.get("@sofa", self.sofa) != self.sofa:
             self.report.skip("annotation", " of other texts")
             self.left_out.add(key)

@@ -115,7 +115,7 @@ class _Task:
             if isinstance(kind, str) and kind.endswith("labels") and kind != "labels":
                 fail(self._name(result), f"'type' is {quote(kind)}, expected 'labels': only plain texts can be read")
             if kind not in ("labels", "relation"):
-                self.report.skip("result", f" of type {kind}")
+                self.report.skip("result", f" of type {quote(kind)}")
 
     def read(self, text_field: str | None) -> AnnotatedText:
         self.text = AnnotatedText(self.title, self.place, self._find_text(text_field))

@@ -16,6 +16,9 @@ _NO_IDENTIFIER = ("", "-", UNGROUNDED)
 
 # Variants are written with bars, `p|SUB|V|600|E`, and tmVar adds what it knows: `tmVar:c|SUB|G|1691|A;HGVS:c.1691G>A`.
 _VARIANT = re.compile(r"(tmVar:)?[a-z]?\|[A-Z]+\|")
+# Messages and titles repeat the name of a document.
+_LONGEST_NAME = 80
+
 _SEPARATORS = re.compile(r"[|;,]")
 
 
@@ -128,7 +131,11 @@ def _read_text_line(
 ) -> tuple[str, str, str]:
     found_pmid, _, rest = line.partition("|")
     found_kind, separator, text = rest.partition("|")
-    is_name = found_pmid == pmid if pmid else is_number(found_pmid) or (any_name and found_pmid.strip())
+    is_name = (
+        found_pmid == pmid
+        if pmid
+        else is_number(found_pmid) or (any_name and 0 < len(found_pmid.strip()) <= _LONGEST_NAME)
+    )
     if not separator or found_kind != kind or not is_name:
         name = {"t": "title", "a": "abstract"}[kind]
         fail(place, f"found {line[:40]!r}, expected the {name} line {pmid or 'PMID'}|{kind}|...")
@@ -259,7 +266,7 @@ def _annotated(abstract: Abstract, report: Report) -> AnnotatedText:
             found = list(types.get(identifier, ()))
             if len(found) != 1:
                 state = f"has mentions of several types, {quote(found, 60)}" if found else "has no mention"
-                fail(place, f"abstract {abstract.pmid}: {name} of {quote(identifier)}, which {state}")
+                fail(place, f"abstract {abstract.pmid}: {quote(name, 60)} of {quote(identifier)}, which {state}")
         head, tail = ((next(iter(types[identifier])), identifier) for identifier in identifiers)
         annotated.relations.append(Relation(place, name, (head,), (tail,)))
     return annotated

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
+from ..quoting import quote
 from .source_files import fail, open_text
 
 
@@ -69,7 +70,7 @@ def read_xml(path: str | Path) -> Element:
         opened.append(element)
 
     def refuse_entity(name: str, *_: object) -> NoReturn:
-        fail(f"{path}, line {parser.CurrentLineNumber}", f"this defines the entity {name!r}, which is not read")
+        fail(f"{path}, line {parser.CurrentLineNumber}", f"this defines the entity {quote(name)}, which is not read")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda tag: opened.pop()

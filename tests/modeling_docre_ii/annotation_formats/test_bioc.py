@@ -182,12 +182,12 @@ def test_pieces_with_white_space_between_them_are_one_mention(tmp_path):
             "annotation 'T4': it consists of 2 pieces",
             {"discontinuous annotation": 1, "relation of what was left out": 1},
         ),
-        (ANNOTATIONS, [relation("R9", "x", "T1", "T2", "T3")], "n_ary", "relation 'R9': x has 3 nodes", {}),
+        (ANNOTATIONS, [relation("R9", "x", "T1", "T2", "T3")], "n_ary", "relation 'R9': 'x' has 3 nodes", {}),
         (
             ANNOTATIONS,
             [*RELATIONS, relation("R9", "causes", "R1", "T4")],
             "n_ary",
-            "relation 'R9': causes names another relation",
+            "relation 'R9': 'causes' names another relation",
             {"n-ary relation": 1},
         ),
         (

@@ -117,7 +117,7 @@ THREE = "R9\tDeal A:T1 B:T2 C:T3\n"
             "line 17, T8: the mention 'half phones' consists of 2 pieces",
             {"discontinuous mention": 1, "relation of what was left out": 1},
         ),
-        (THREE, "n_ary", "line 17, R9: Deal has 3 arguments", {"n-ary relation": 1}),
+        (THREE, "n_ary", "line 17, R9: 'Deal' has 3 arguments", {"n-ary relation": 1}),
     ],
 )
 def test_what_a_document_cannot_hold_is_refused_or_left_out(tmp_path, added, kind, message, counts):

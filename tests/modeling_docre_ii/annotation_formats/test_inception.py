@@ -139,12 +139,12 @@ def test_layers_can_be_chosen_with_the_feature_of_their_label(tmp_path):
     with pytest.raises(DocumentError) as error:
         read(read_inception, path)
     assert str(error.value) == (
-        f"{path}: Comment 50: the layer has the texts text, author: name that of the label, `layer` "
+        f"{path}: Comment 50: the layer has the texts ['text', 'author']: name that of the label, `layer` "
         "custom.Comment:FEATURE"
     )
     ((document,), report) = read(read_inception, path, ["custom.Comment:author", "custom.Place"])
     assert entities_of(document) == [("Place", ["London"]), ("Ben", ["London"])]
-    assert counts_of(report)[f"annotation of the layer {DKPRO}.ner.type.NamedEntity"] == 2
+    assert counts_of(report)[f"annotation of the layer '{DKPRO}.ner.type.NamedEntity'"] == 2
     with pytest.raises(DocumentError, match="there is no layer 'custom.Plaec', did you mean 'custom.Place'"):
         read(read_inception, path, ["custom.Plaec"])
     with pytest.raises(DocumentError, match="Comment 50: the layer has no feature 'auhtor', did you mean 'author'"):

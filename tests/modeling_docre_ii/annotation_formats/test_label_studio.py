@@ -77,7 +77,7 @@ def test_regions_and_relations(tmp_path):
     assert counts_of(report) == {
         "cancelled annotation": 1,
         "prediction": 1,
-        "result of type choices": 1,
+        "result of type 'choices'": 1,
         "further label of a region": 1,
     }
 

@@ -105,9 +105,9 @@ def test_sections_may_be_empty_and_mentions_may_cross_them(tmp_path):
         (
             "p|SUB|V|600|E\tMESH:D008545",
             "p|SUB\tMESH:D008545",
-            "line 12: abstract doc-1: Positive_Correlation of 'p|SUB'",
+            "line 12: abstract doc-1: 'Positive_Correlation' of 'p|SUB'",
         ),
-        ("Bind\t673", "Bind\t674", "line 13: abstract doc-1: Bind of '674', which has no mention"),
+        ("Bind\t673", "Bind\t674", "line 13: abstract doc-1: 'Bind' of '674', which has no mention"),
         ("39\t42\tMEK\tGene\t-", "39\t42\tMEK\tChemical\t673", "of several types, ['Gene', 'Chemical']"),
         ("doc-1\t0\t4", "doc-2\t0\t4", "line 3: PMID 'doc-2', expected 'doc-1', or an empty line before"),
         ("0\t4\tBRAF", "0\t5\tBRAF", "line 3: abstract doc-1, mention 'BRAF': the text from 0 to 5 is 'BRAF '"),
