@@ -58,6 +58,11 @@ class _Line:
     rest: str
     text: str | None
 
+    @property
+    def pieces(self) -> list[list[int]]:
+        """`list[list[int]]`: [start, end) of each piece of a mention."""
+        return [[int(offset) for offset in piece.split()] for piece in self.rest.split(";")]
+
 
 @dataclass
 class _Document:
@@ -73,6 +78,9 @@ class _Document:
         with open_text(text_file, newline="") as stream:
             self.text = AnnotatedText(self.title, str(text_file), stream.read())
         lines = list(self._lines())
+        if "\r\n" in self.text.text and not all(map(self._fits, lines)):
+            # Some versions of brat count a line end of Windows as one character.
+            self.text.text = self.text.text.replace("\r\n", "\n")
         self.nodes: dict[str, tuple[Node, ...]] = {}
         self.types: dict[str, str] = {}
         if any(line.id[0] == "E" for line in lines):
@@ -114,15 +122,13 @@ class _Document:
             return
         if not _SPANS.fullmatch(line.rest):
             fail(place, f"the span is {quote(line.rest)}, expected start and end, two numbers, after the type")
-        pieces = [tuple(map(int, piece.split())) for piece in line.rest.split(";")]
         if line.text is None:
             fail(place, "the text of the mention is missing, expected it after a second tab")
-        text = self.text.text
+        text, pieces = self.text.text, line.pieces
         for start, end in pieces:
             check_span(place, (start, end), len(text))
-        found = " ".join(text[start:end] for start, end in pieces)
-        # brat writes a space for a line break.
-        if _WHITE_SPACE.sub(" ", found) != _WHITE_SPACE.sub(" ", line.text):
+        if not self._fits(line):
+            found = " ".join(text[start:end] for start, end in pieces)
             fail(place, f"the text at {line.rest} is {quote(found, 60)}, expected {quote(line.text, 60)}")
         gaps = "".join(text[end:start] for (_, end), (start, _) in zip(pieces, pieces[1:]))
         if gaps.strip() or any(start < end for (_, end), (start, _) in zip(pieces, pieces[1:])):
@@ -134,6 +140,13 @@ class _Document:
         node = (line.id,)
         self.nodes[line.id], self.types[line.id] = (node,), line.kind
         self.text.add_mention(place, (pieces[0][0], pieces[-1][1]), line.kind, (node,), self.report)
+
+    def _fits(self, line: _Line) -> bool:
+        """Returns whether a mention has its text at its offsets. brat writes a space for a line break."""
+        if line.id[0] != "T" or line.text is None or not _SPANS.fullmatch(line.rest):
+            return True
+        found = " ".join(self.text.text[start:end] for start, end in line.pieces)
+        return _WHITE_SPACE.sub(" ", found) == _WHITE_SPACE.sub(" ", line.text)
 
     def _read_relation(self, line: _Line) -> None:
         place = f"{line.place}, {line.id}"

@@ -102,6 +102,17 @@ def test_a_folder_is_read_with_the_folders_in_it(tmp_path):
     assert counts_of(report)["text without an .ann file"] == 1
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_line_ends_of_windows_count_as_one_or_two_characters(tmp_path, width):
+    text = "Ada met\r\nCharles\r\nBabbage."
+    start = 7 + width
+    spans = (start, start + 7, start + 7 + width, start + 14 + width)
+    ann = "T1\tPER 0 3\tAda\nT2\tPER {} {};{} {}\tCharles Babbage\n".format(*spans)
+    ((document,), _) = read(read_brat, write(tmp_path, ann, text))
+
+    assert [names[0].split() for _, names in entities_of(document)] == [["Ada"], ["Charles", "Babbage"]]
+
+
 EVENT = "T7\tMerge-org 7 13\tformed\nE1\tMerge-org:T7 Org1:T1 Org2:T2\nA9\tNegation E1\nR9\tCause Arg1:E1 Arg2:T3\n"
 PIECES = "T8\tProduct 111 115;149 155\thalf phones\nR9\tMakes Arg1:T1 Arg2:T8\n"
 THREE = "R9\tDeal A:T1 B:T2 C:T3\n"

@@ -85,18 +85,19 @@ def test_real_abstracts_become_the_documents_of_the_cdr_builder():
     assert counts_of(report)["mention without an identifier"] == 5
 
 
-def test_sections_may_be_empty_and_mentions_may_cross_them(tmp_path):
-    for title, abstract, mention in (
-        ("", "Lithium was given.", "1\t7\tithium"),
-        ("Lithium", "", "0\t7\tLithium"),
-        ("On lithium", "salts.", "3\t16\tlithium salts"),
-    ):
-        path = tmp_path / "one.txt"
-        path.write_text(f"1|t|{title}\n1|a|{abstract}\n1\t{mention}\tX\tD1\n".replace("1\t7\tithium", "1\t8\tLithium"))
-        ((document,), _) = read(read_pubtator_texts, path)
-        assert [names for _, names, _ in entities_of(document)] == [[mention.split("\t")[2].replace(" ", "\n\n")]] or (
-            title == "" and entities_of(document)[0][1] == ["Lithium"]
-        )
+@pytest.mark.parametrize(
+    ("title", "abstract", "span", "mention", "expected"),
+    [
+        ("", "Lithium was given.", (1, 8), "Lithium", "Lithium"),
+        ("Lithium", "", (0, 7), "Lithium", "Lithium"),
+        ("On lithium", "salts.", (3, 16), "lithium salts", "lithium\n\nsalts"),
+    ],
+)
+def test_sections_may_be_empty_and_mentions_may_cross_them(tmp_path, title, abstract, span, mention, expected):
+    path = tmp_path / "one.txt"
+    path.write_text(f"1|t|{title}\n1|a|{abstract}\n1\t{span[0]}\t{span[1]}\t{mention}\tX\tD1\n")
+    ((document,), _) = read(read_pubtator_texts, path)
+    assert entities_of(document) == [("X", [expected], "D1")]
 
 
 @pytest.mark.parametrize(
