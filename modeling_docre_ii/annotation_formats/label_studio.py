@@ -66,7 +66,8 @@ def _read_task(
         )
     if annotations is not None and not isinstance(annotations, list):
         fail(place, f"'annotations' is {quote(annotations)}, expected a list")
-    report.skip("prediction", count=len(task.get("predictions") or ()))
+    predictions = task.get("predictions")
+    report.skip("prediction", count=len(predictions) if isinstance(predictions, list) else 0)
     annotation = _choose_annotation(annotations or [], place, report, latest)
     if annotation is None:
         report.skip("task", " without an annotation")
