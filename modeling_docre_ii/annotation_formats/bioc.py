@@ -71,7 +71,10 @@ class _Document:
         self.document, self.identifier, self.report = document, identifier, report
         self.annotations: dict[str, tuple[Node, ...]] = {}
         self.types: dict[str, dict[str, None]] = {}
+        self.num_annotations = 0
         self.left_out: set[str] = set()
+        self.left_out_identifiers: set[str] = set()
+        self.kinds: set[str] = set()
 
     def read(self) -> AnnotatedText:
         parts = [self.document, *self.document.passages]
@@ -85,7 +88,8 @@ class _Document:
             starts += len(text) + 2
         self.text = AnnotatedText(self.document.id, self.document.place, "\n\n".join(texts))
         relations = [relation for part in parts for relation in part.relations]
-        named = {node for relation in relations for node in relation.nodes}
+        by_nodes = [one for one in relations if not any(set(names) <= set(one.infons) for names in _ARGUMENT_INFONS)]
+        named = {node for relation in by_nodes for node in relation.nodes}
         for annotation in (annotation for part in parts for annotation in part.annotations):
             self._read_annotation(annotation, named)
         ids = {relation.id for relation in relations if relation.id}
@@ -96,12 +100,14 @@ class _Document:
     def _read_annotation(self, annotation: _Part, named: set[str]) -> None:
         name, place, infons = annotation.id, annotation.place, annotation.infons
         kind = infons.get("type")
-        if name in self.annotations or name in self.left_out:
-            fail(place, "this id is repeated in its document")
+        self.num_annotations += 1
+        if name in named and (name in self.annotations or name in self.left_out):
+            fail(place, "a relation names this id, which is repeated in its document")
         if not isinstance(kind, str) or not kind.strip():
             self.report.refuse("unlabelled", place, "there is no infon 'type'", "annotation", " without a type")
             self.left_out.add(name)
             return
+        self.kinds.add(kind)
         value = infons.get(self.identifier)
         identifiers = [] if value is None else split_identifiers(str(value))
         if value is not None and not identifiers and name not in named:
@@ -112,10 +118,11 @@ class _Document:
             found = f"it consists of {len(annotation.locations)} pieces"
             self.report.refuse("discontinuous", place, found, "discontinuous annotation")
             self.left_out.add(name)
+            self.left_out_identifiers.update(identifiers)
             return
         first, last = annotation.locations[0], annotation.locations[-1]
         span = self._span(place, first[0], last[0] + last[1], annotation.text)
-        nodes: tuple[Node, ...] = tuple((kind, one) for one in identifiers) or ((name,),)
+        nodes: tuple[Node, ...] = tuple((kind, one) for one in identifiers) or ((str(self.num_annotations),),)
         for one in identifiers:
             self.types.setdefault(one, {})[kind] = None
         self.annotations[name] = nodes
@@ -143,54 +150,52 @@ class _Document:
         fail(place, f"there is no text at the offset {start}, expected it in a passage")
 
     def _read_relation(self, relation: _Part, relations: set[str]) -> None:
-        infons, nodes = dict(relation.infons), relation.nodes
+        infons, place = dict(relation.infons), relation.place
         label = infons.pop("type", None) or infons.pop("relation", None)
         if not isinstance(label, str) or not label.strip():
-            self.report.refuse("unlabelled", relation.place, "there is no infon 'type'", "relation", " without a type")
+            self.report.refuse("unlabelled", place, "there is no infon 'type'", "relation", " without a type")
             return
-        pair = self._arguments(relation.place, infons)
-        if pair is None:
-            if len(nodes) > 2 or relations & set(nodes):
-                found = (
-                    f"{quote(label)} has {len(nodes)} nodes"
-                    if len(nodes) > 2
-                    else f"{quote(label)} names another relation"
-                )
-                self.report.refuse("n_ary", relation.place, found, "n-ary relation")
-                return
-            if self.left_out & set(nodes):
-                self.report.skip("relation", " of what was left out")
-                return
-            if len(nodes) != 2:
-                expected = "two nodes, or two identifiers in infons such as 'entity1' and 'entity2'"
-                fail(relation.place, f"{quote(label)} has {len(nodes)} nodes, expected {expected}")
-            for node in nodes:
-                if node not in self.annotations:
-                    fail(relation.place, f"there is no annotation {quote(node)}")
-            pair = self.annotations[nodes[0]], self.annotations[nodes[1]]
+        identifiers = self._identifiers(infons)
+        nodes = relation.nodes if identifiers is None else []
+        if len(nodes) > 2 or relations & set(nodes):
+            found = f"has {len(nodes)} nodes" if len(nodes) > 2 else "names another relation"
+            self.report.refuse("n_ary", place, f"{quote(label)} {found}", "n-ary relation")
+            return
+        if identifiers is None and len(nodes) != 2:
+            expected = "two nodes, or two identifiers in infons such as 'entity1' and 'entity2'"
+            fail(place, f"{quote(label)} has {len(nodes)} nodes, expected {expected}")
+        names = {name for name, _ in identifiers or ()}
+        if self.left_out & set(nodes) or (self.left_out_identifiers - set(self.types)) & names:
+            self.report.skip("relation", " of what was left out")
+            return
+        if identifiers is None:
+            head, tail = (self._of_annotation(place, node) for node in nodes)
+        else:
+            head, tail = (self._of_identifier(place, *identifier) for identifier in identifiers)
         self.report.skip("infon", " of relations", len(infons))
-        self.text.relations.append(Relation(relation.place, label, *pair))
+        self.text.relations.append(Relation(place, label, head, tail))
 
-    def _arguments(self, place: str, infons: dict[str, Any]) -> tuple[tuple[Node, ...], tuple[Node, ...]] | None:
-        """Finds the arguments of a relation in its infons, if they are there."""
-        for names in _ARGUMENT_INFONS:
-            if all(name in infons for name in names):
-                first, second = (self._by_identifier(place, infons.pop(name)) for name in names)
-                return first, second
-        kinds = {kind for found in self.types.values() for kind in found}
-        named = [kind for kind in infons if kind in kinds]
-        if len(named) != 2:
-            return None
-        first, second = (((kind, str(infons.pop(kind))),) for kind in named)
-        return first, second
+    def _identifiers(self, infons: dict[str, Any]) -> list[tuple[str, str]] | None:
+        """Takes the arguments of a relation out of its infons, each as identifier and type, if they are there."""
+        of_types = tuple(name for name in infons if name in self.kinds)
+        for names in (*_ARGUMENT_INFONS, of_types):
+            if len(names) == 2 and all(name in infons for name in names):
+                values = [infons.pop(name) for name in names]
+                values = [value.get("identifier") if isinstance(value, Mapping) else value for value in values]
+                return [(str(value), name if names == of_types else "") for name, value in zip(names, values)]
+        return None
 
-    def _by_identifier(self, place: str, value: Any) -> tuple[Node, ...]:
-        value = value.get("identifier") if isinstance(value, Mapping) else value
-        found = list(self.types.get(str(value), ()))
+    def _of_identifier(self, place: str, identifier: str, kind: str) -> tuple[Node, ...]:
+        found = [one for one in self.types.get(identifier, ()) if kind in ("", one)]
         if len(found) != 1:
             state = f"has annotations of several types, {quote(found, 60)}" if found else "has no annotation"
-            fail(place, f"it names the identifier {quote(value)}, which {state}")
-        return ((found[0], str(value)),)
+            fail(place, f"it names the identifier {quote(identifier)}, which {state}")
+        return ((found[0], identifier),)
+
+    def _of_annotation(self, place: str, name: str) -> tuple[Node, ...]:
+        if name not in self.annotations:
+            fail(place, f"there is no annotation {quote(name)}")
+        return self.annotations[name]
 
 
 def _xml_documents(file: Path) -> Iterator[_Part]:

@@ -143,7 +143,7 @@ class _Document:
         return False
 
     def _name(self, key: Any, structure: Mapping[str, Any]) -> str:
-        return f"{self.file}: {structure['%TYPE'].rpartition('.')[2][:40]} {str(key)[:40]}"
+        return f"{self.file}: {quote(structure['%TYPE'].rpartition('.')[2], 40)} {quote(key)}"
 
     def _target(self, structure: Mapping[str, Any], feature: str) -> int | str | None:
         """Returns the id that a feature refers to."""
@@ -168,7 +168,7 @@ class _Document:
         if not feature and len(texts) > 1:
             fail(
                 place,
-                f"the layer has the texts {quote(texts, 60)}: name that of the label, `layer` {layer[:80]}:FEATURE",
+                f"the layer has the texts {quote(texts, 60)}: name that of the label, `layer` LAYER:FEATURE",
             )
         if not feature and not texts:
             return layer.rpartition(".")[2]

@@ -161,6 +161,29 @@ def test_a_relation_with_a_mention_of_two_entities_is_a_fact_for_each(tmp_path):
         read(read_bioc, write(tmp_path, collection(annotations, RELATIONS), "own.json"), coreference=["coref"])
 
 
+def test_repeated_ids_are_refused_only_if_a_relation_names_them(tmp_path):
+    path = write(tmp_path, CDR.replace('annotation id="1"', 'annotation id="0"'))
+    ((document,), _) = read(read_bioc, path, "MESH")
+    assert entities_of(document) == ENTITIES
+    repeated = [ANNOTATIONS[0], {**ANNOTATIONS[1], "id": "T1"}, *ANNOTATIONS[2:]]
+    ((document,), _) = read(read_bioc, write(tmp_path, collection(repeated, RELATIONS[2:]), "own.json"))
+    assert [names for _, names in entities_of(document)] == [["BRAF"], ["MEK"], ["It"], ["melanoma"]]
+    with pytest.raises(DocumentError, match="annotation 'T1': a relation names this id, which is repeated"):
+        read(read_bioc, write(tmp_path, collection(repeated, RELATIONS), "own.json"))
+
+
+def test_a_relation_of_an_identifier_whose_only_mention_is_left_out_is_left_out(tmp_path):
+    content = CDR.replace(
+        '<location offset="0" length="7"/>', '<location offset="0" length="2"/><location offset="5" length="2"/>'
+    )
+    path = write(tmp_path, content)
+    with pytest.raises(DocumentError, match="annotation '0': it consists of 2 pieces, which a document cannot hold"):
+        read(read_bioc, path, "MESH")
+    ((document,), report) = read(read_bioc, path, "MESH", leave_out=["discontinuous"])
+    assert entities_of(document) == ENTITIES[1:] and document["labels"] == []
+    assert counts_of(report)["relation of what was left out"] == 2
+
+
 def pieces(first, second):
     locations = [{"offset": start, "length": length} for start, length in (first, second)]
     return {**ANNOTATIONS[3], "locations": locations}
@@ -232,11 +255,11 @@ def test_what_a_document_cannot_hold_is_refused_or_left_out(tmp_path, annotation
         ),
         ('offset="0" length="7"', 'offset="0"', "annotation '0': 'length' is None, expected a number"),
         ('<location offset="0" length="7"/>', "", "annotation '0': there is no location, expected one with 'offset'"),
-        ('annotation id="1"', 'annotation id="0"', "line 14: document '10', annotation '0': this id is repeated"),
+        ('<infon key="relation">', '<node refid="9"/><infon key="x">', "there is no infon 'type', which a document"),
         (
             '"Chemical">D008094</infon><infon key="D',
             '"Chemical">D9</infon><infon key="D',
-            "'CID' of 'D9', which has no",
+            "it names the identifier 'D9', which has no",
         ),
         (
             '<infon key="Chemical">D008094</infon><infon',

@@ -139,15 +139,15 @@ def test_layers_can_be_chosen_with_the_feature_of_their_label(tmp_path):
     with pytest.raises(DocumentError) as error:
         read(read_inception, path)
     assert str(error.value) == (
-        f"{path}: Comment 50: the layer has the texts ['text', 'author']: name that of the label, `layer` "
-        "custom.Comment:FEATURE"
+        f"{path}: 'Comment' 50: the layer has the texts ['text', 'author']: name that of the label, `layer` "
+        "LAYER:FEATURE"
     )
     ((document,), report) = read(read_inception, path, ["custom.Comment:author", "custom.Place"])
     assert entities_of(document) == [("Place", ["London"]), ("Ben", ["London"])]
     assert counts_of(report)[f"annotation of the layer '{DKPRO}.ner.type.NamedEntity'"] == 2
     with pytest.raises(DocumentError, match="there is no layer 'custom.Plaec', did you mean 'custom.Place'"):
         read(read_inception, path, ["custom.Plaec"])
-    with pytest.raises(DocumentError, match="Comment 50: the layer has no feature 'auhtor', did you mean 'author'"):
+    with pytest.raises(DocumentError, match="'Comment' 50: the layer has no feature 'auhtor', did you mean 'author'"):
         read(read_inception, path, ["custom.Comment:auhtor"])
 
 
@@ -168,7 +168,7 @@ def test_what_has_no_label_is_refused_or_left_out(tmp_path):
     path = write(tmp_path, changed(11, value=None))
     with pytest.raises(DocumentError) as error:
         read(read_inception, path)
-    assert str(error.value).startswith(f"{path}: NamedEntity 11: 'value' is None, which a document cannot hold: set")
+    assert str(error.value).startswith(f"{path}: 'NamedEntity' 11: 'value' is None, which a document cannot hold: set")
     ((document,), report) = read(read_inception, path, leave_out=["unlabelled"])
     assert entities_of(document) == [EXPECTED[0], EXPECTED[2]] and document["labels"] == []
     counts = counts_of(report)
@@ -187,7 +187,7 @@ def test_roles_are_refused_or_left_out(tmp_path):
         {"%ID": 72, "%TYPE": "custom.Role", "role": "guest", "@target": 11},
     ]
     path = write(tmp_path, [*STRUCTURES, *roles], types)
-    with pytest.raises(DocumentError, match="Meeting 70: it has roles, 'who', which a document cannot hold: set"):
+    with pytest.raises(DocumentError, match="'Meeting' 70: it has roles, 'who', which a document cannot hold: set"):
         read(read_inception, path)
     ((document,), report) = read(read_inception, path, leave_out=["events"])
     assert ("meeting", ["met"]) in entities_of(document) and counts_of(report) == {"role feature of spans": 1}
@@ -196,14 +196,17 @@ def test_roles_are_refused_or_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("structures", "message"),
     [
-        (changed(11, begin=12, end=99), "NamedEntity 11: the span is [12, 99], expected [start, end) with 0 <="),
-        (changed(11, begin=5, end=8), "NamedEntity 11: the span [5, 8] cuts a character, expected offsets in UTF-16"),
-        (changed(11, begin=None), "NamedEntity 11: the span is [None, 26], expected [start, end)"),
-        (changed(20, at_Dependent=99), "Relation 20: 'Dependent' is 99, expected a span of a layer that is read"),
-        (changed(20, at_Dependent=[9]), "Relation 20: '@Dependent' is [9], expected an id"),
-        (changed(31, at_next=30), "CoreferenceChain 40: its links form a circle, expected a list of links"),
-        (changed(40, at_first=77), "CoreferenceChain 40: there is no link 77, expected a list of links"),
-        (changed(12, **{"%TYPE": "custom.Plaice"}), "Plaice 12: its type is not in '%TYPES'"),
+        (changed(11, begin=12, end=99), "'NamedEntity' 11: the span is [12, 99], expected [start, end) with 0 <="),
+        (
+            changed(11, begin=5, end=8),
+            "'NamedEntity' 11: the span [5, 8] cuts a character, expected offsets in UTF-16",
+        ),
+        (changed(11, begin=None), "'NamedEntity' 11: the span is [None, 26], expected [start, end)"),
+        (changed(20, at_Dependent=99), "'Relation' 20: 'Dependent' is 99, expected a span of a layer that is read"),
+        (changed(20, at_Dependent=[9]), "'Relation' 20: '@Dependent' is [9], expected an id"),
+        (changed(31, at_next=30), "'CoreferenceChain' 40: its links form a circle, expected a list of links"),
+        (changed(40, at_first=77), "'CoreferenceChain' 40: there is no link 77, expected a list of links"),
+        (changed(12, **{"%TYPE": "custom.Plaice"}), "'Plaice' 12: its type is not in '%TYPES'"),
         (changed(12, **{"%ID": 11}), "'%ID' is 11, expected an id that no other feature structure has"),
         ([*STRUCTURES[1:]], "there is no text, expected a uima.cas.Sofa with a 'sofaString'"),
         ([*STRUCTURES, 3], "found the feature structure 3, expected one with a '%TYPE'"),
