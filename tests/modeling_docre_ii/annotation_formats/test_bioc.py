@@ -2,14 +2,17 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
 from modeling_docre_ii.annotation_formats.bioc import read_bioc
+from modeling_docre_ii.annotation_formats.pubtator import read_pubtator_texts
 from modeling_docre_ii.documents import DocumentError
 from tests.annotation_exports import counts_of, entities_of, facts_of, read
 
 
+SAMPLE = Path(__file__).parents[2] / "dataset_scripts" / "cdr_sample.PubTator.txt"
 # As in CDR: identifiers in the infon MESH, and relations with identifiers in infons named as the types.
 CDR = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -336,3 +339,31 @@ def test_what_the_bioc_library_writes(tmp_path):
         assert converted["text"] == passage.text
         assert entities_of(converted) == [("PER", ["Ada", "Ada"]), ("PER", ["Babbage"])]
         assert facts_of(converted) == [("Ada", "met", "Babbage")]
+
+
+def test_real_abstracts_in_bioc_become_the_documents_of_pubtator(tmp_path):
+    """The `bioc` library reads the abstracts of CDR and writes them as BioC."""
+    bioc, biocxml, pubtator = map(pytest.importorskip, ("bioc", "bioc.biocxml", "bioc.pubtator"))
+    made = bioc.BioCCollection()
+    made.source, made.date, made.key = "CDR", "2015", "BC5CDR.key"
+    for abstract in pubtator.loads(SAMPLE.read_text(encoding="utf-8")):
+        document = bioc.BioCDocument()
+        document.id = abstract.pmid
+        for text, offset in ((abstract.title, 0), (abstract.abstract, len(abstract.title) + 1)):
+            passage = bioc.BioCPassage()
+            passage.text, passage.offset = text, offset
+            document.add_passage(passage)
+        for number, mention in enumerate(abstract.annotations):
+            one = bioc.BioCAnnotation()
+            one.id, one.text, one.infons = str(number), mention.text, {"type": mention.type, "MESH": mention.id}
+            one.add_location(bioc.BioCLocation(mention.start, mention.end - mention.start))
+            document.passages[mention.start > len(abstract.title)].add_annotation(one)
+        for number, fact in enumerate(abstract.relations):
+            one = bioc.BioCRelation()
+            one.id, one.infons = f"R{number}", {"relation": fact.type, "Chemical": fact.id1, "Disease": fact.id2}
+            document.add_relation(one)
+        made.add_document(document)
+    with open(tmp_path / "cdr.xml", "w", encoding="utf-8") as file:
+        biocxml.dump(made, file)
+    documents, _ = read(read_bioc, tmp_path / "cdr.xml", "MESH")
+    assert documents == read(read_pubtator_texts, SAMPLE)[0] and len(documents) == 5
