@@ -76,7 +76,7 @@ def check(target, num_examples):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_damaged_exports_are_imported_or_refused(target):
-    check(target, 25)
+    check(target, 15)
 
 
 @pytest.mark.slow
