@@ -13,7 +13,6 @@ from .documents import DocumentError, check_document, count_documents
 from .entity_finding import EntityFinder
 from .entity_linking import link_mentions
 from .explanation import describe_explanation
-from .inference_module import InferenceModule
 from .mention_extraction import TokenClassificationExtractor
 from .mention_formats import read_mentions
 from .model_outputs import DocREIIModelOutput, DocREIIOutput
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from .deployment.bulk_extraction import extract_to_parquet
     from .deployment.onnx_export import export_onnx
     from .deployment.onnx_model import DocREIIONNXModel
+    from .deployment.openvino_int8 import quantize_openvino
+    from .deployment.openvino_model import DocREIIOpenVINOModel
     from .evaluation.biomedical_metric import BiomedicalMetric
     from .evaluation.docred_metric import DocREDMetric
     from .evaluation.error_report import write_error_report
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
     from .evaluation.mention_scores import score_extractions
     from .evaluation.plain_texts import plain_text_of
     from .evaluation.scores import named_facts, score_facts, score_relations
-    from .evaluation.significance import paired_bootstrap, summarize_runs
+    from .evaluation.significance import paired_bootstrap
     from .evaluation.submission import read_submission, to_submission, write_submission
     from .evaluation.type_baseline import TypePairBaseline
     from .training.arguments import DocREIITrainingArguments
     from .training.mention_training import MentionTrainingArguments, train_mention_model
     from .training.metrics import make_compute_metrics
     from .training.trainer import DocREIITrainer
+    from .visualization.render import render
 
 
 # Exports of the folders below. A folder is imported when one of its names is first used, so that a user of the model
@@ -50,6 +52,7 @@ _ROOM_OF_NAME = {
     "BiomedicalMetric": "evaluation.biomedical_metric",
     "DocREDMetric": "evaluation.docred_metric",
     "DocREIIONNXModel": "deployment.onnx_model",
+    "DocREIIOpenVINOModel": "deployment.openvino_model",
     "DocREIITrainer": "training.trainer",
     "DocREIITrainingArguments": "training.arguments",
     "MentionMetric": "evaluation.mention_metric",
@@ -62,11 +65,12 @@ _ROOM_OF_NAME = {
     "named_facts": "evaluation.scores",
     "paired_bootstrap": "evaluation.significance",
     "plain_text_of": "evaluation.plain_texts",
+    "quantize_openvino": "deployment.openvino_int8",
     "read_submission": "evaluation.submission",
+    "render": "visualization.render",
     "score_extractions": "evaluation.mention_scores",
     "score_facts": "evaluation.scores",
     "score_relations": "evaluation.scores",
-    "summarize_runs": "evaluation.significance",
     "train_mention_model": "training.mention_training",
     "to_submission": "evaluation.submission",
     "write_error_report": "evaluation.error_report",
@@ -84,6 +88,7 @@ __all__ = [
     "DocREIIModel",
     "DocREIIModelOutput",
     "DocREIIONNXModel",
+    "DocREIIOpenVINOModel",
     "DocREIIOutput",
     "DocREIIPreTrainedModel",
     "DocREIIProcessor",
@@ -92,7 +97,6 @@ __all__ = [
     "DocumentError",
     "DocumentRelationExtractionPipeline",
     "EntityFinder",
-    "InferenceModule",
     "MentionMetric",
     "MentionTrainingArguments",
     "PredictedFact",
@@ -110,12 +114,13 @@ __all__ = [
     "named_facts",
     "paired_bootstrap",
     "plain_text_of",
+    "quantize_openvino",
     "read_mentions",
     "read_submission",
+    "render",
     "score_extractions",
     "score_facts",
     "score_relations",
-    "summarize_runs",
     "to_submission",
     "train_mention_model",
     "write_error_report",

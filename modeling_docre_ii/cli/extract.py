@@ -3,24 +3,26 @@
 import argparse
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import pipeline
+from transformers import AutoProcessor, pipeline
 from transformers.utils import logging
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
 from ..decoding import NonFiniteLogitsError, check_selection
+from ..deployment.backends import BACKENDS, load_model
 from ..deployment.bulk_extraction import extract_to_parquet
 from ..evidence import EVIDENCE_SOURCES
 from ..explanation import describe_explanation
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..utils.atomic_write import atomic_write
 from ..utils.wording import counted
+from ..visualization.render import render
 from .predictions import print_triples
 from .process_setup import one_line_errors, setup_logging
 from .text_inputs import list_inputs, read_inputs
@@ -31,6 +33,7 @@ Extracts the triples of texts.
 
     docre-ii extract article.txt --model outputs/quickstart
     docre-ii extract articles/ --model outputs/quickstart --output triples.jsonl
+    docre-ii extract article.txt --model outputs/quickstart --explain --html article.html
     cat article.txt | docre-ii extract - --model outputs/quickstart --mention_extractor dslim/bert-base-NER
 
 Every TEXT is a text file, a folder of .txt and .jsonl files, a .jsonl file with a document a line (a "text", or
@@ -39,6 +42,10 @@ DocRED's form), or - for the standard input.
 
 # The ending of files with a document a line. Any other output is a folder of Parquet files.
 _LINES = ".jsonl"
+_PAGE = ".html"
+
+# A document, and its triples.
+DocumentTriples = tuple[dict[str, Any], list[dict[str, Any]]]
 
 # Documents in memory at once, as a multiple of the batch size.
 _BATCHES_AT_ONCE = 16
@@ -68,7 +75,8 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             raise ValueError(f"`model`: {args.model!r} is not a DocRE-II checkpoint")
         extractor = pipeline(
             "document-relation-extraction",
-            model=args.model,
+            model=load_model(args.model, args.backend),
+            processor=AutoProcessor.from_pretrained(args.model),
             mention_extractor=args.mention_extractor,
             type_map=type_map,
             device=args.device,
@@ -82,13 +90,18 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             print(f"{args.output}: {extract_to_parquet(model, processor, documents, args.output, **batches)}")
             return
         found = find_triples(extractor, read_inputs(files), args.batch_size, args.explain, **options)
+        drawn: list[DocumentTriples] = []
+        if args.html is not None:
+            found = _kept(found, drawn)
         if args.output is None:
-            for document in found:
-                print_triples([document], 1, len(document["triples"]))
+            for document, triples in found:
+                print_triples([{"title": document["title"], "triples": triples}], 1, len(triples))
                 if args.explain:
-                    print("\n".join(map(describe_explanation, document["triples"])))
+                    print("\n".join(map(describe_explanation, triples)))
         else:
             print(write_lines(args.output, found))
+        if args.html is not None:
+            print(write_page(args.html, drawn))
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -110,6 +123,11 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "Parquet files (see docs/bulk_extraction.md). Default: the triples are printed.",
     )
     parser.add_argument(
+        "--html",
+        help="File to write, .html: a page with the texts, their entities, the graph and the table of their triples, "
+        "to open in a browser. Beside --output FILE.jsonl, or with the triples printed.",
+    )
+    parser.add_argument(
         "--mention_extractor",
         help="A token-classification model that finds the mentions. Default: the model's own, if it has one.",
     )
@@ -124,6 +142,12 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "--evidence", choices=EVIDENCE_SOURCES, help="Where the evidence of a triple comes from. Default: as trained."
     )
     parser.add_argument("--batch_size", type=int, default=8, help="Documents that go through the model at once.")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=next(iter(BACKENDS)),
+        help="What runs the model. onnx and openvino run a folder that `docre-ii export` has written. Default: torch.",
+    )
     parser.add_argument("--device", help="Where the models run, such as cuda:0. Default: a GPU, if there is one.")
     return parser
 
@@ -137,18 +161,26 @@ def check_arguments(args: argparse.Namespace) -> None:
             The arguments.
 
     Raises:
-        `ValueError`: `output` is neither a .jsonl file nor a folder, an option has no effect on a folder, a number is
-            out of range, or there is no such device.
+        `ValueError`: `output` is neither a .jsonl file nor a folder, `html` is no .html file, an option has no effect
+            on a folder, a number is out of range, or there is no such device.
     """
     check_selection(args.threshold, args.top_k)
     check_device(args.device)
+    check_backend(args)
     if args.batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
+    if args.html is not None and (not args.html.endswith(_PAGE) or Path(args.html).is_dir()):
+        raise ValueError(f"`html` is {args.html!r}, expected the name of a file that ends in {_PAGE}")
     if args.output is None or args.output.endswith(_LINES):
         return
     if Path(args.output).suffix and not args.output.endswith(os.sep) and not Path(args.output).is_dir():
         raise ValueError(f"`output` is {args.output!r}, expected a name that ends in {_LINES}, or a folder")
-    given = {"threshold": args.threshold != 0.5, "top_k": args.top_k is not None, "explain": args.explain}
+    given = {
+        "threshold": args.threshold != 0.5,
+        "top_k": args.top_k is not None,
+        "explain": args.explain,
+        "html": args.html is not None,
+    }
     for name in [name for name, is_given in given.items() if is_given]:
         raise ValueError(f"`{name}` has no effect on Parquet files: name an `output` that ends in {_LINES}")
 
@@ -168,6 +200,25 @@ def check_device(name: str | None) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"`device` is {name!r}, which is not there: {str(error).splitlines()[0]}") from error
+
+
+def check_backend(args: argparse.Namespace) -> None:
+    """
+    Checks arguments that an exported model has no use for.
+
+    Args:
+        args (`argparse.Namespace`):
+            The arguments.
+
+    Raises:
+        `ValueError`: `device` or `explain` is given for an exported model.
+    """
+    if args.backend == "torch":
+        return
+    if args.device is not None:
+        raise ValueError(f"`device` has no effect on `backend` {args.backend!r}, which runs on the CPU")
+    if args.explain:
+        raise ValueError(f"`explain` needs `backend` 'torch': {args.backend!r} returns no attention of pairs")
 
 
 def read_type_map(text: str) -> dict[str, str | None]:
@@ -196,7 +247,7 @@ def find_triples(
     batch_size: int = 8,
     explain: bool = False,
     **options: Any,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[DocumentTriples]:
     """
     Finds the entities and triples of documents, with a progress bar.
 
@@ -213,7 +264,7 @@ def find_triples(
             Further arguments of a call of the pipeline.
 
     Yields:
-        `dict`: `title` and `triples` of each document, and of a text also `text` and `entities`.
+        `tuple[dict, list[dict]]`: each document, a text with its `entities`, and its triples.
     """
     given = {name: value for name, value in options.items() if value is not None}
     with logging.tqdm(desc="Extracting triples", unit=" documents", delay=2) as progress:
@@ -221,20 +272,28 @@ def find_triples(
         while some := list(islice(unread, _BATCHES_AT_ONCE * batch_size)):
             found = extractor.add_entities(some)
             triples = extractor(iter(found), batch_size=batch_size, explain=explain, **given)
-            for document, rows in zip(found, triples):
-                kept = {name: document[name] for name in ("title", "text", "entities") if name in document}
-                yield {**kept, "triples": rows}
+            for pair in zip(found, triples):
+                yield pair
                 progress.update()
 
 
-def write_lines(path: str, found: Iterable[dict[str, Any]]) -> str:
+def _kept(found: Iterable[DocumentTriples], kept: list[DocumentTriples]) -> Iterator[DocumentTriples]:
+    """Yields documents with their triples, and keeps them in a list."""
+    for pair in found:
+        kept.append(pair)
+        yield pair
+
+
+def write_lines(path: str, found: Iterable[DocumentTriples]) -> str:
     """
     Writes documents and triples as JSON lines.
+
+    A line has `title` and `triples`, and of a text also `text` and `entities`.
 
     Args:
         path (`str`):
             The file. After an error there is none.
-        found (`Iterable[dict]`):
+        found (`Iterable[tuple[dict, list[dict]]]`):
             From [`find_triples`].
 
     Returns:
@@ -245,7 +304,32 @@ def write_lines(path: str, found: Iterable[dict[str, Any]]) -> str:
     """
     num_documents = num_triples = 0
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8") as file:
-        for document in found:
-            file.write(json.dumps(document, ensure_ascii=False) + "\n")
-            num_documents, num_triples = num_documents + 1, num_triples + len(document["triples"])
+        for document, triples in found:
+            kept = {name: document[name] for name in ("title", "text", "entities") if name in document}
+            file.write(json.dumps({**kept, "triples": triples}, ensure_ascii=False) + "\n")
+            num_documents, num_triples = num_documents + 1, num_triples + len(triples)
+    return _written(path, num_triples, num_documents)
+
+
+def write_page(path: str, found: Sequence[DocumentTriples]) -> str:
+    """
+    Writes a page that shows documents and triples, see [`render`].
+
+    Args:
+        path (`str`):
+            The file. After an error there is none.
+        found (`list[tuple[dict, list[dict]]]`):
+            From [`find_triples`].
+
+    Returns:
+        `str`: what was written, for the user.
+
+    Raises:
+        [`FileWriteError`]: the file cannot be written.
+    """
+    render([document for document, _ in found], [triples for _, triples in found]).save(path)
+    return _written(path, sum(len(triples) for _, triples in found), len(found))
+
+
+def _written(path: str, num_triples: int, num_documents: int) -> str:
     return f"{path}: {counted(num_triples, 'triple')} of {counted(num_documents, 'document')}"

@@ -16,6 +16,7 @@ from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocum
 from ..processing_docre_ii import DocREIIProcessor
 from ..text_documents import check_given
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
+from .exported_model import ExportedModel
 from .extraction_lock import lock_shards
 from .extraction_precision import settle_precision
 from .extraction_run import ExtractionRun, describe_run
@@ -54,7 +55,7 @@ class ExtractedTriples:
 
 
 def extract_to_parquet(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ExportedModel,
     processor: DocREIIProcessor,
     documents: Sequence[Mapping[str, Any]],
     folder: str | Path,
@@ -77,8 +78,8 @@ def extract_to_parquet(
     communicate: on several nodes, a shared folder is all they need.
 
     Args:
-        model ([`DocREIIForRelationExtraction`]):
-            The model, on the device to run on.
+        model ([`DocREIIForRelationExtraction`] or [`ExportedModel`]):
+            The model, on the device to run on, or an exported one.
         processor ([`DocREIIProcessor`]):
             Its processor.
         documents (`Sequence[dict]`):
@@ -112,7 +113,8 @@ def extract_to_parquet(
         [`NonFiniteLogitsError`]: the model gives NaN or infinite logits. The message names the document.
         `OSError`: a file cannot be read or written. The message names it.
         `ValueError`: there are no documents or only one, the processor is of another model, a number is out of range,
-            there is no such evidence, or only one of `process_index` and `num_processes` is given.
+            there is no such evidence, only one of `process_index` and `num_processes` is given, or `bf16` with an
+            exported model.
 
     Example:
 
@@ -137,6 +139,8 @@ def extract_to_parquet(
         raise ValueError(f"expected a list of documents or a `datasets.Dataset`, found one {type(documents).__name__}")
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
+    if bf16 and isinstance(model, ExportedModel):
+        raise ValueError("`bf16` has no effect on an exported model: its graphs have their own precision")
     # The pipeline finds the device of a model with a device map itself, and raises if one is given.
     device = None if getattr(model, "hf_device_map", None) else model.device
     extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from ..documents import DocumentError, name_of
 from ..processing_docre_ii import DocREIIProcessor
 from ..quoting import quote
+from .exported_model import ExportedModel
 
 
 # Origin and loading options of a model, which do not change its predictions. Weights are digested with their dtype.
@@ -73,7 +74,7 @@ class ExtractionRun:
 
 
 def describe_run(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ExportedModel,
     processor: DocREIIProcessor,
     documents: Sequence[Mapping[str, Any]],
     documents_per_shard: int,
@@ -103,12 +104,15 @@ def describe_run(
     )
 
 
-def _digest_of_model(model: PreTrainedModel, processor: DocREIIProcessor) -> str:
+def _digest_of_model(model: PreTrainedModel | ExportedModel, processor: DocREIIProcessor) -> str:
     tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
     # Truncation and padding are state of the last call.
     described = {name: value for name, value in tokenizer.items() if name not in ("truncation", "padding")}
     settings = [_without_provenance(part.to_dict()) for part in (model.config, processor)] + [described]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    if isinstance(model, ExportedModel):
+        digest.update(model.digest.encode())
+        return digest.hexdigest()[:16]
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

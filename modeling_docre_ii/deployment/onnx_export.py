@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from ..loaded_weights import check_weights
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import flush_to_disk, named_in_errors
-from .onnx_model import ENCODER_FILE, RELATIONS_FILE, require
+from .exported_model import ENCODER_FILE, INT8_ENCODER_FILES, RELATIONS_FILE, require
 
 
 # The dynamic axes of the files, by input.
@@ -112,7 +113,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
     >>> export_onnx(model, processor, "exported")
     ```
     """
-    require("onnx", "onnxscript")
+    require("onnx", "onnx", "onnxscript")
     if model.dtype != torch.float32:
         raise ValueError(f"the model is in {model.dtype}: load it with `dtype=torch.float32` to export it")
     check_weights(model)
@@ -142,7 +143,8 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
 def _move_files(source: Path, target: Path) -> None:
     """Moves files into a folder, whose model does not load before the last one, its configuration, is there."""
     target.mkdir(exist_ok=True)
-    (target / CONFIG_NAME).unlink(missing_ok=True)
+    for name in (CONFIG_NAME, *INT8_ENCODER_FILES):  # the encoder in int8 is of another model
+        (target / name).unlink(missing_ok=True)
     for path in sorted(source.iterdir(), key=lambda path: path.name == CONFIG_NAME):
         flush_to_disk(path)
         path.replace(target / path.name)
@@ -166,7 +168,10 @@ def _example(model: DocREIIForRelationExtraction) -> dict[str, torch.Tensor]:
 
 
 def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], path: Path) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Two inputs share an axis, as they must.
+        warnings.filterwarnings("ignore", message=".*shares the same shape constraints")
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of torch's exporter about torch
         torch.onnx.export(
             graph.eval(),
             tuple(inputs[name] for name in graph.inputs),

@@ -1,6 +1,5 @@
 """The report of predictions: every document with its triples, as one HTML page."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import Any, NamedTuple
 
 from ..documents import check_document
 from ..utils.atomic_write import atomic_write
+from ..visualization.pages import entities_data, entity_types, fill_page
 from .matching import gold_facts, ignored_pairs, match_predictions
 from .scores import micro_scores
 
 
 TEMPLATE = Path(__file__).with_name("error_report.html")
-PLACEHOLDER = "__REPORT_DATA__"
 # Groups by rank mean the same for 80 documents and for 100,000. The ten most frequent relations of DocRED have 60% of
 # its facts.
 FREQUENCY_GROUPS = {"10 most frequent": 10, "rank 11 to 30": 30, "from rank 31": float("inf")}
@@ -67,9 +66,7 @@ def write_error_report(
         [`DocumentError`], [`PredictionError`], `ValueError`: see [`report_data`]. Then no file is written.
     """
     data = report_data(documents, predictions, relation_names, train_documents, heading)
-    before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACEHOLDER)
-    # In JSON `<` is only ever part of a string. Without it no text ends the script element, or opens a comment in it.
-    page = before + json.dumps(data, allow_nan=False).replace("<", "\\u003c") + after
+    page = fill_page(TEMPLATE, data)
     with atomic_write(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -130,7 +127,6 @@ def report_data(
         triples[fact[0]].append(_triple(fact, facts, iterations, is_inter(fact)))
     used = {triple["r"] for rows in triples.values() for triple in rows}
     groups = _frequency_groups(used, frequencies, source)
-    types = Counter(mention["type"] for doc in documents for mentions in doc["vertexSet"] for mention in mentions)
     return {
         "heading": heading or ("What the model got right and wrong" if facts.has_gold else "What the model predicts"),
         "iterations": iterations,
@@ -141,7 +137,7 @@ def report_data(
             id_: {"name": relation_names.get(id_, id_), "frequency": frequencies[id_], "group": group}
             for id_, group in groups.items()
         },
-        "types": [name for name, _ in types.most_common()],
+        "types": entity_types(documents),
         "documents": [_document(document, triples[index]) for index, document in enumerate(documents)],
         "summary": {
             "iterations": _iteration_table(facts, iterations),
@@ -249,19 +245,10 @@ def _history(found: Sequence[int], iterations: Sequence[str]) -> str:
 
 
 def _document(document: Mapping[str, Any], triples: list[dict[str, Any]]) -> dict[str, Any]:
-    entities = [
-        {
-            "name": mentions[0]["name"],
-            "type": mentions[0]["type"],
-            "kb_id": mentions[0].get("kb_id"),
-            "mentions": [[mention["sent_id"], *mention["pos"], mention["type"]] for mention in mentions],
-        }
-        for mentions in document["vertexSet"]
-    ]
     # Triples that were never predicted have no score and come last.
     triples.sort(key=lambda triple: (triple["score"] is None, -(triple["score"] or 0.0)))
     sentences = [list(sentence) for sentence in document["sents"]]
-    return {"title": document["title"], "sents": sentences, "entities": entities, "triples": triples}
+    return {"title": document["title"], "sents": sentences, "entities": entities_data(document), "triples": triples}
 
 
 def _iteration_table(facts: _Facts, iterations: Sequence[str]) -> list[dict[str, Any]]:

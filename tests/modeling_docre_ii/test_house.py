@@ -14,12 +14,22 @@ ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exist
 MAY_IMPORT = {
     "utils": set(),
     "annotation_formats": {"utils"},
-    "evaluation": {"utils"},
+    "visualization": {"utils"},
+    "evaluation": {"utils", "visualization"},
     "hub": {"evaluation", "utils"},
     "training": {"evaluation", "hub", "utils"},
     "deployment": {"utils"},
     "experiments": {"evaluation", "training", "utils"},
-    "cli": {"annotation_formats", "deployment", "evaluation", "experiments", "hub", "training", "utils"},
+    "cli": {
+        "annotation_formats",
+        "deployment",
+        "evaluation",
+        "experiments",
+        "hub",
+        "training",
+        "utils",
+        "visualization",
+    },
 }
 # The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {

@@ -10,6 +10,7 @@ from transformers import pipeline
 
 from modeling_docre_ii import document_from_text
 from modeling_docre_ii.cli.extract import main
+from tests.html_page import Page
 from tests.hub_model import save_checkpoint
 from tests.tagger import save_tagger
 
@@ -106,6 +107,48 @@ def test_explanations_are_written(run, inputs, tmp_path):
     assert all("iteration" in triple for line in read_lines(tmp_path / "triples.jsonl") for triple in line["triples"])
 
 
+def test_a_page_shows_what_is_printed(run, extractor, inputs, tmp_path, capsys):
+    page = tmp_path / "new" / "page.html"
+    run(inputs, "--html", page, "--explain", "--threshold", 0.3)
+    printed = capsys.readouterr().out
+
+    given = read_lines_of_inputs(inputs)
+    expected = [extractor(document, threshold=0.3, explain=True) for document in given]
+    documents = Page(page.read_text(encoding="utf-8")).data["documents"]
+    assert [document["title"] for document in documents] == [
+        "first",
+        "Lark Force was formed in March 1941. ...",
+        "third",
+    ]
+    assert [
+        [(row["r"], row["h"], row["t"], row["iteration"]) for row in document["triples"]] for document in documents
+    ] == [
+        [(row["relation"], row["head"]["entity"], row["tail"]["entity"], row["iteration"]) for row in rows]
+        for rows in expected
+    ]
+    assert [document["sents"] for document in documents[:2]] == [
+        ["Lark Force was formed in March 1941.", "It was based in Rabaul."]
+    ] * 2
+    assert documents[2]["sents"] == given[2]["sents"]
+    num_triples = sum(map(len, expected))
+    assert printed.count("(found ") == num_triples > 0
+    assert printed.endswith(f"{page}: {num_triples:,} triples of 3 documents\n")
+
+
+def test_a_page_is_written_beside_lines(run, inputs, tmp_path, capsys):
+    run(inputs, "--html", tmp_path / "page.html", "--output", tmp_path / "triples.jsonl", "--threshold", 0.3)
+    documents = Page((tmp_path / "page.html").read_text(encoding="utf-8")).data["documents"]
+
+    lines = read_lines(tmp_path / "triples.jsonl")
+    assert [[row["name"] for row in document["triples"]] for document in documents] == [
+        [row["relation_name"] for row in line["triples"]] for line in lines
+    ]
+    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(tmp_path / "triples.jsonl"),
+        str(tmp_path / "page.html"),
+    ]
+
+
 def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypatch):
     save_tagger(tmp_path / "tagger")
     folder = tmp_path / "texts"
@@ -153,7 +196,7 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
     first, *rest = inputs.read_text(encoding="utf-8").splitlines()
     inputs.write_text("\n".join([first, line, *rest]), encoding="utf-8")
     with pytest.raises(SystemExit, match=rf"inputs\.jsonl, {message}"):
-        run(inputs, "--output", tmp_path / "triples.jsonl")
+        run(inputs, "--output", tmp_path / "triples.jsonl", "--html", tmp_path / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["inputs.jsonl"]
 
 
@@ -163,6 +206,9 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
         (["--output", "triples.csv"], r"`output` is 'triples.csv', expected a name that ends in .jsonl, or a folder"),
         (["--output", "triples", "--top_k", "3"], "`top_k` has no effect on Parquet files"),
         (["--output", "triples", "--threshold", "0.4"], "`threshold` has no effect on Parquet files"),
+        (["--output", "triples", "--html", "page.html"], "`html` has no effect on Parquet files"),
+        (["--html", "page.txt"], "`html` is 'page.txt', expected the name of a file that ends in .html"),
+        (["--html", "."], "`html` is '.', expected the name of a file"),
         (["--batch_size", "0"], "`batch_size` must be at least 1, got 0"),
         (["--type_map", "PER"], "`type_map` is not JSON"),
         (["--type_map", "[]"], r"`type_map` is '\[\]', expected a JSON object"),
@@ -170,6 +216,12 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
         (["--mention_extractor", "no-such-model"], "no-such-model"),
         (["--device", "abacus"], "`device` is 'abacus', which is not there"),
         (["--top_k", "0"], "`top_k` must be"),
+        (["--backend", "onnx", "--device", "cpu"], "`device` has no effect on `backend` 'onnx'"),
+        (["--backend", "openvino", "--explain"], "`explain` needs `backend` 'torch'"),
+        (
+            ["--backend", "openvino"],
+            r"encoder\.onnx' is missing: export a model to this folder, with `docre-ii export`",
+        ),
     ],
 )
 def test_malformed_arguments_are_refused(run, inputs, arguments, message):

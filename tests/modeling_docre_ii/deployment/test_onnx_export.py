@@ -1,4 +1,4 @@
-"""An exported model in onnxruntime: the numbers of the model itself, whatever the sizes of the batch."""
+"""An exported model in onnxruntime and OpenVINO: the numbers of the model itself, whatever the sizes of the batch."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoProcessor, AutoTokenizer, pipeline
 
-from modeling_docre_ii import DocREIIONNXModel, DocREIIProcessor, export_onnx
+from modeling_docre_ii import DocREIIONNXModel, DocREIIOpenVINOModel, DocREIIProcessor, export_onnx
 
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,12 @@ VARIANTS = {
     "pairs within a margin, soft relations": ("bert", {"inference_margin": 0.3, "relation_embedding": "soft"}),
     "eager attention, base module alone": ("deberta-v2", {"num_iterations": 0}),
 }
+
+
+@pytest.fixture(params=[DocREIIONNXModel, DocREIIOpenVINOModel])
+def runtime(request):
+    pytest.importorskip("onnxruntime" if request.param is DocREIIONNXModel else "openvino")
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -128,44 +134,44 @@ def assert_same_on_documents(exported_model, model, processor, documents):
     assert_same(exported_model, model, processor([with_one_entity, documents[1]], return_tensors="pt"))
 
 
-def test_logits_are_those_of_the_model(default, processor, short_documents):
+def test_logits_are_those_of_the_model(runtime, default, processor, short_documents):
     model, folder = default
 
-    assert_same_on_documents(DocREIIONNXModel.from_pretrained(folder), model, processor, short_documents)
+    assert_same_on_documents(runtime.from_pretrained(folder), model, processor, short_documents)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_logits_of_all_variants_are_those_of_the_model(exported, processor, short_documents, variant):
+def test_logits_of_all_variants_are_those_of_the_model(runtime, exported, processor, short_documents, variant):
     family, changes = VARIANTS[variant]
     model, folder = exported(family, **changes)
 
-    assert_same_on_documents(DocREIIONNXModel.from_pretrained(folder), model, processor, short_documents)
+    assert_same_on_documents(runtime.from_pretrained(folder), model, processor, short_documents)
 
 
-def test_long_documents_are_read_through_the_same_windows(default, processor, sample_documents):
+def test_long_documents_are_read_through_the_same_windows(runtime, default, processor, sample_documents):
     model, folder = default
     documents = sorted(sample_documents["dev"], key=lambda document: len(document["vertexSet"]))[:2]
     inputs = processor(documents, return_tensors="pt")
     assert inputs["input_ids"].shape[1] > 2 * model.config.max_window_size
 
-    assert_same(DocREIIONNXModel.from_pretrained(folder), model, inputs)
+    assert_same(runtime.from_pretrained(folder), model, inputs)
 
 
-def test_candidates_may_be_some_pairs_alone(default, tiny_batch):
+def test_candidates_may_be_some_pairs_alone(runtime, default, tiny_batch):
     model, folder = default
     del tiny_batch["labels"], tiny_batch["attention_mask"]
     tiny_batch["pair_mask"] = torch.zeros(2, 3, 3, dtype=torch.bool)
     tiny_batch["pair_mask"][0, 0, 1:] = True
 
-    assert_same(DocREIIONNXModel.from_pretrained(folder), model, tiny_batch)
+    assert_same(runtime.from_pretrained(folder), model, tiny_batch)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_pipeline_runs_it(default, short_documents, batch_size):
+def test_pipeline_runs_it(runtime, default, short_documents, batch_size):
     model, folder = default
     processor = AutoProcessor.from_pretrained(folder)
-    exported_model = DocREIIONNXModel.from_pretrained(folder)
+    exported_model = runtime.from_pretrained(folder)
     documents = [document for document in short_documents if is_clear(model, processor, document)]
     assert len(documents) >= 3
     triples = [
@@ -189,36 +195,34 @@ def is_clear(model, processor, document):
     return all(is_sure(logits).all() for logits in (outputs.base_logits, *outputs.iteration_logits))
 
 
-def test_pipeline_of_an_export_has_a_name(default):
+def test_pipeline_of_an_export_has_a_name(runtime, default):
     _, folder = default
-    exported_model, processor = DocREIIONNXModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    exported_model, processor = runtime.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
 
-    assert "DocREIIONNXModel" in repr(
+    assert runtime.__name__ in repr(
         pipeline("document-relation-extraction", model=exported_model, processor=processor)
     )
 
 
-def test_explanation_is_refused(default, short_documents):
+def test_explanation_is_refused(runtime, default, short_documents):
     _, folder = default
-    exported_model, processor = DocREIIONNXModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    exported_model, processor = runtime.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
     extractor = pipeline("document-relation-extraction", model=exported_model, processor=processor)
 
     with pytest.raises(ValueError, match="returns no attentions"):
         extractor(short_documents[0], explain=True)
 
 
-def test_missing_inputs_are_named(default, tiny_batch):
+def test_missing_inputs_are_named(runtime, default, tiny_batch):
     _, folder = default
 
     with pytest.raises(ValueError, match="`pair_mask`"):
-        DocREIIONNXModel.from_pretrained(folder)(tiny_batch["input_ids"], tiny_batch["attention_mask"])
+        runtime.from_pretrained(folder)(tiny_batch["input_ids"], tiny_batch["attention_mask"])
 
 
-def test_folder_without_an_export_is_refused(tmp_path):
-    pytest.importorskip("onnxruntime")
-
+def test_folder_without_an_export_is_refused(runtime, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json. is missing: export a model to this folder"):
-        DocREIIONNXModel.from_pretrained(tmp_path)
+        runtime.from_pretrained(tmp_path)
 
 
 def test_half_precision_is_refused(tiny_model, processor, tmp_path):
@@ -229,7 +233,7 @@ def test_half_precision_is_refused(tiny_model, processor, tmp_path):
 
 
 def test_without_onnx_it_says_what_to_install(monkeypatch, tiny_model, processor, tmp_path):
-    monkeypatch.setattr("modeling_docre_ii.deployment.onnx_model.find_spec", lambda name: None)
+    monkeypatch.setattr("modeling_docre_ii.deployment.exported_model.find_spec", lambda name: None)
 
     with pytest.raises(ImportError, match=r"pip install docre-ii\[onnx\]"):
         export_onnx(tiny_model(), processor, tmp_path)
@@ -267,20 +271,20 @@ def test_export_that_does_not_fit_is_named_and_the_one_before_stays(default, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["exported"]
 
 
-def test_export_of_before_is_replaced_and_half_an_export_does_not_load(default, processor, tmp_path):
+def test_export_of_before_is_replaced_and_half_an_export_does_not_load(runtime, default, processor, tmp_path):
     model, folder = default[0], tmp_path / "exported"
     folder.mkdir()
     (folder / "encoder.onnx").write_bytes(b"old")
     export_onnx(model, processor, folder)
     assert {path.name for path in folder.iterdir()} == {path.name for path in default[1].iterdir()}
-    DocREIIONNXModel.from_pretrained(folder)
+    runtime.from_pretrained(folder)
     (folder / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"config.json' is missing: export a model"):
-        DocREIIONNXModel.from_pretrained(folder)
+        runtime.from_pretrained(folder)
 
 
-def test_logits_and_tokens_of_an_exported_model_are_checked(default, processor, short_documents):
-    exported_model = DocREIIONNXModel.from_pretrained(default[1])
+def test_logits_and_tokens_of_an_exported_model_are_checked(runtime, default, processor, short_documents):
+    exported_model = runtime.from_pretrained(default[1])
     inputs = processor(short_documents[:2], return_tensors="pt")
     outputs = exported_model(**inputs)
     outputs.logits[1, 0, 1, 2] = float("nan")

@@ -1,15 +1,13 @@
 """The report of predictions against counts made by hand, a naive count on real documents, and hostile text."""
 
-import json
 import random
-import re
 from collections import Counter
-from html.parser import HTMLParser
 
 import pytest
 
 from modeling_docre_ii import DocumentError, PredictionError, score_facts
 from modeling_docre_ii.evaluation.error_report import report_data, write_error_report
+from tests.html_page import HOSTILE, Page, references_of
 
 
 NAMES = {"P17": "country", "P19": "place of birth", "P27": "country of citizenship"}
@@ -297,33 +295,6 @@ def test_triples_of_real_documents_add_up(sample_documents):
         assert wrong[1] - wrong[0] == changes["wrong added"] - changes["wrong removed"]
 
 
-class Page(HTMLParser):
-    """What a browser sees: the start tags, their attributes, and the text of the scripts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.scripts = [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag == "script":
-            self.scripts.append((dict(attributes), []))
-
-    def handle_data(self, text):
-        if self.tags and self.tags[-1][0] == "script":
-            self.scripts[-1][1].append(text)
-
-    @property
-    def data(self):
-        (text,) = (text for attributes, text in self.scripts if attributes.get("id") == "report-data")
-        return json.loads("".join(text))
-
-
-HOSTILE = "</script><b> <!-- <script> \u2028\u2029 ${x} __REPORT_DATA__ \\ \" '"
-
-
 def test_the_page_holds_the_data(tmp_path, sample_documents):
     documents = sample_documents["dev"]
     arguments = (documents, perturbed(documents), {"P17": "country"}, sample_documents["train"], "A heading")
@@ -355,18 +326,14 @@ def test_hostile_text_stays_text(tmp_path):
     assert hostile.data == report_data(*arguments)
     assert hostile.tags == harmless.tags
     assert hostile.scripts[1:] == harmless.scripts[1:]
-    raw = "".join(hostile.scripts[0][1])
-    assert "<" not in raw and raw.isascii()
+    assert "<" not in hostile.raw_data and hostile.raw_data.isascii()
 
 
 def test_the_page_asks_for_nothing_outside(tmp_path):
     write_error_report(tmp_path / "report.html", [ADA], ITERATIONS, NAMES)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?://|@import|url\(|\bimport\b|fetch\(|XMLHttpRequest|innerHTML", text)
+    assert list(references_of(text)) == []
     assert "default-src 'none'" in text
-    for tag, attributes in Page(text).tags:
-        assert "src" not in attributes, tag
-        assert attributes.get("href", "#").startswith("#"), tag
 
 
 @pytest.mark.parametrize(

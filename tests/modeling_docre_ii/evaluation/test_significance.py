@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from modeling_docre_ii import PredictionError, named_facts, paired_bootstrap, score_facts, summarize_runs
-from modeling_docre_ii.evaluation.significance import paired_bootstrap_of_runs
+from modeling_docre_ii import PredictionError, named_facts, paired_bootstrap, score_facts
+from modeling_docre_ii.evaluation.significance import paired_bootstrap_of_runs, summarize_runs
 
 
 def some_predictions(documents, share, seed):

@@ -1,0 +1,1 @@
+"""Visualization: documents with their entities and triples, as HTML pages."""
