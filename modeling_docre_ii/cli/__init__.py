@@ -30,6 +30,7 @@ COMMANDS = {
     "score": Command("modeling_docre_ii.cli.scoring", "score files of predictions, or compare two of them"),
     "evidence": Command("modeling_docre_ii.cli.evidence", "score the evidence of the rule, or of a model"),
     "experiments": Command("modeling_docre_ii.cli.experiments", "train the runs of a table, and write the table"),
+    "import": Command("modeling_docre_ii.cli.importing", "make a corpus of what an annotation tool exports"),
     "export": Command("modeling_docre_ii.cli.export", "export a checkpoint for onnxruntime and OpenVINO"),
     "convert": Command("modeling_docre_ii.cli.convert", "rewrite a checkpoint that an earlier version saved"),
 }

@@ -13,6 +13,7 @@ ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exist
 # The rooms that each room may import, beside the top.
 MAY_IMPORT = {
     "utils": set(),
+    "annotation_formats": {"utils"},
     "visualization": {"utils"},
     "evaluation": {"utils", "visualization"},
     "hub": {"evaluation", "utils"},
@@ -21,6 +22,7 @@ MAY_IMPORT = {
     "experiments": {"evaluation", "training", "utils"},
     "knowledge_graph": {"deployment", "utils"},
     "cli": {
+        "annotation_formats",
         "deployment",
         "evaluation",
         "experiments",
