@@ -112,7 +112,12 @@ class PairLayout:
 
         `(batch_size * 4, num_lines, line_length, width)` -> `(num_pairs, 4 * width)`.
         """
-        found = lines.flatten(0, 2).index_select(0, self.query_slots.flatten())
+        lines = lines.flatten(0, 2)
+        if torch.compiler.is_compiling():
+            # As a view of one selection, with a number of pairs that the graph computes (`inference_margin`), inductor
+            # of torch 2.13 writes code for the CPU that reads wrong rows.
+            return torch.cat([lines.index_select(0, slots) for slots in self.query_slots.unbind(1)], dim=-1)
+        found = lines.index_select(0, self.query_slots.flatten())
         return found.view(self.query_slots.shape[0], NUM_HEADS * lines.shape[-1])
 
 

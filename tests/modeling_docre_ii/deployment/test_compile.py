@@ -75,5 +75,9 @@ def test_training_pass_is_one_graph(tiny_model):
 
 
 @pytest.mark.slow
-def test_machine_code_gives_the_same_logits(tiny_model):
-    assert_compiles(tiny_model(num_iterations=3), "inductor", [(2, 4), (3, 6)])
+@pytest.mark.parametrize("margin", [None, 4.0])
+def test_machine_code_gives_the_same_logits(tiny_model, margin):
+    """With a margin, the number of refined pairs is a result of the graph."""
+    model = tiny_model(num_iterations=3, inference_margin=margin)
+
+    assert_compiles(model, "inductor", [(2, 4), (3, 6)])
