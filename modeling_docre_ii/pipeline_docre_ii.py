@@ -152,7 +152,10 @@ class DocumentRelationExtractionPipeline(Pipeline):
         """
         is_list = isinstance(texts, (tuple, list))
         documents = list(texts) if is_list else [texts]
-        check_documents(documents)
+        if is_list:
+            check_documents(documents)
+        else:
+            check_given(texts)
         found = self.add_entities(documents, 0 if is_list else None)
         return found if is_list else found[0]
 

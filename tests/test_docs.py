@@ -40,7 +40,7 @@ COMMANDS = [command for block in BLOCKS if block.language == "bash" for command 
 OUTPUT = ("", "text")
 LANGUAGES = (*OUTPUT, "bash", "bibtex", "json", "python", "yaml")
 # Programs that no test runs: they install, download, or are the tests themselves.
-INSTALLED_PROGRAMS = ("cd", "git", "hf", "mypy", "pip", "pre-commit", "pytest", "ruff", "source", "tar")
+INSTALLED_PROGRAMS = ("cd", "curl", "git", "hf", "mypy", "pip", "pre-commit", "pytest", "ruff", "source", "tar")
 # Exports and compiles a model, which takes a minute.
 SLOW_PAGES = ("docs/deployment.md",)
 PYTHON_MODULES = ("build", "pip", "pytest", "venv")

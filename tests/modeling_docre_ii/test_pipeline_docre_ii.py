@@ -410,6 +410,13 @@ def test_traceback_of_a_malformed_document_is_short(extractor, documents):
     assert error.value.__cause__ is None and error.value.__suppress_context__
 
 
+def test_find_entities_numbers_only_the_documents_of_a_list(extractor):
+    with pytest.raises(DocumentError, match="^document 'Lark"):
+        extractor.find_entities(MISPLACED)
+    with pytest.raises(DocumentError, match=r"^documents\[1\]: document 'Lark"):
+        extractor.find_entities([TEXT, MISPLACED])
+
+
 def test_document_of_a_stream_is_named_by_its_index(extractor):
     with pytest.raises(DocumentError, match=r"^documents\[2\]: document 'Lark"):
         list(extractor(iter([TEXT, TEXT, MISPLACED])))

@@ -1,0 +1,113 @@
+"""A checkpoint behind the service: checks and encodes requests, and predicts batches."""
+
+import importlib.util
+from typing import Any
+
+from batching import Budget, WaitingDocument
+from transformers.utils import cached_file
+
+
+class RequestError(Exception):
+    """
+    Raised for a request that cannot be answered.
+
+    Args:
+        status (`int`): The HTTP status: 422 for a malformed request, 413 for one that is too large.
+        detail (`str`): What is wrong, with the name of the field.
+    """
+
+    def __init__(self, status: int, detail: str):
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+class Checkpoint:
+    """
+    A checkpoint, loaded with the `handler.py` that it carries for Inference Endpoints.
+
+    Args:
+        name (`str`):
+            Folder or name on the Hub. Its code is run.
+        budget ([`Budget`]):
+            Largest size of a batch, and so of a single document.
+        max_inputs (`int`):
+            Largest number of documents of a request.
+    """
+
+    def __init__(self, name: str, budget: Budget, max_inputs: int):
+        specification = importlib.util.spec_from_file_location("handler", cached_file(name, "handler.py"))
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        self.handler = module.EndpointHandler(name)
+        self.budget, self.max_inputs = budget, max_inputs
+
+    def read(self, request_id: str, request: dict[str, Any]) -> list[WaitingDocument]:
+        """
+        Checks a request, and encodes its documents.
+
+        Args:
+            request_id (`str`):
+                Id of the request.
+            request (`dict`):
+                The request, as the handler takes it.
+
+        Returns:
+            `list[WaitingDocument]`: its documents.
+
+        Raises:
+            [`RequestError`]: the request is malformed or too large.
+        """
+        try:
+            # Without documents, the handler checks the form and the parameters, and runs no model.
+            self.handler({**request, "inputs": []} if "inputs" in request else request)
+            inputs = request["inputs"]
+            if isinstance(inputs, list) and len(inputs) > self.max_inputs:
+                raise RequestError(
+                    413, f"'inputs' has {len(inputs):,} documents, expected at most {self.max_inputs:,}"
+                )
+            for index, document in enumerate(inputs if isinstance(inputs, list) else [inputs]):
+                self._check_words(document, f"documents[{index}]: " if isinstance(inputs, list) else "")
+            found = self.handler.extractor.find_entities(inputs)
+            encoded = [
+                self.handler.extractor.preprocess(document)["encoded"]
+                for document in (found if isinstance(inputs, list) else [found])
+            ]
+        except ValueError as error:  # a `DocumentError` is one
+            raise RequestError(422, str(error)) from None
+        parameters = {name: value for name, value in (request.get("parameters") or {}).items() if value is not None}
+        documents = [
+            WaitingDocument(
+                request_id,
+                index,
+                document,
+                parameters,
+                len(document.features["input_ids"]),
+                len(document.document["vertexSet"]),
+            )
+            for index, document in enumerate(encoded)
+        ]
+        for document in documents:
+            self._check_size(document, f"documents[{document.index}]: " if isinstance(inputs, list) else "")
+        return documents
+
+    def predict(self, batch: list[WaitingDocument]) -> list[list[dict[str, Any]]]:
+        """Extracts the triples of documents with the same parameters in one pass of the model."""
+        inputs = {"encoded": [document.encoded for document in batch]}
+        return self.handler.extractor.forward(inputs, **batch[0].parameters)["triples"]
+
+    def _check_words(self, document: Any, place: str) -> None:
+        """Checks the length of a text before the mention model reads it: a word has at least one token."""
+        text = document.get("text") if isinstance(document, dict) else document
+        if isinstance(text, str) and (num_words := len(text.split())) > self.budget.max_tokens:
+            raise RequestError(
+                413, f"{place}'text' has {num_words:,} words, expected at most {self.budget.max_tokens:,} tokens"
+            )
+
+    def _check_size(self, document: WaitingDocument, place: str) -> None:
+        title = f"{place}document {document.encoded.document['title']!r}"
+        if document.num_tokens > self.budget.max_tokens:
+            limit = f"{self.budget.max_tokens:,}"
+            raise RequestError(413, f"{title} has {document.num_tokens:,} tokens, expected at most {limit}")
+        if document.num_entities**2 > self.budget.max_pairs:
+            limit = int(self.budget.max_pairs**0.5)
+            raise RequestError(413, f"{title} has {document.num_entities:,} entities, expected at most {limit:,}")
