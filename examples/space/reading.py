@@ -68,7 +68,7 @@ class Reading:
 
     def counts(self) -> str:
         """Counts the triples that every step predicts."""
-        counted_steps = (f"{step_name(step)} {len(triples)}" for step, triples in enumerate(self.steps))
+        counted_steps = (f"{step_name(step)}: {len(triples)}" for step, triples in enumerate(self.steps))
         return "Triples predicted by each step: " + ", ".join(counted_steps)
 
     def changes(self) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -1,0 +1,264 @@
+"""The demo of examples/space/: what it reads with a tiny model and, if Gradio is installed, its page."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import BertConfig, pipeline
+
+from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.cli.extract import main as extract
+from modeling_docre_ii.visualization.pages import PARTS
+from tests.hub_model import make_tokenizer
+from tests.tagger import save_tagger
+
+
+SPACE = Path(__file__).parents[2] / "examples" / "space"
+TEXT = "Ada Lovelace was born in London. Charles Babbage, too, was born in London, in England."
+ENTITIES = [{"type": "PER", "mentions": [[0, 12]]}, {"type": "LOC", "mentions": [[25, 31]]}]
+RELATIONS = ["Na", "P17", "P27"]
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def space():
+    """The folder on the path, as when Python runs a script in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SPACE))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        yield
+    for name in ("reading", "page"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def reading(space):
+    return importlib.import_module("reading")
+
+
+def save_model(folder, sample_documents, **config):
+    """Saves a tiny model of random weights, and its processor."""
+    tokenizer = make_tokenizer(sample_documents["dev"])
+    torch.manual_seed(1)
+    sizes = {"pair_hidden_size": 12, "pair_intermediate_size": 20, "pair_bilinear_rank": 6, "pair_feature_size": 10}
+    sizes |= {"inference_hidden_size": 16, "inference_intermediate_size": 12, "initializer_range": 1.0}
+    config = DocREIIConfig(
+        encoder_config=BertConfig(vocab_size=len(tokenizer), **SIZES),
+        id2label=dict(enumerate(RELATIONS)),
+        **(sizes | config),
+    )
+    DocREIIForRelationExtraction(config).save_pretrained(folder)
+    DocREIIProcessor(tokenizer, RELATIONS, relation_names={"P17": "country"}).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(sample_documents, tmp_path_factory):
+    """A tiny checkpoint with a mention model that knows a few names."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_model(folder, sample_documents, num_iterations=2)
+    save_tagger(folder / "mention_model")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def reader(reading, checkpoint):
+    return reading.Reader(checkpoint)
+
+
+def names(triples):
+    return [(triple["head"]["name"], triple["relation"], triple["tail"]["name"]) for triple in triples]
+
+
+def without_explanation(triples):
+    return [{name: triple[name] for name in triple if name not in ("iteration", "support")} for triple in triples]
+
+
+def test_every_number_of_iterations_gives_the_triples_of_such_a_model(reader, checkpoint):
+    document = reader.extractor.find_entities(TEXT)
+    of_models = []
+    for number in (0, 1, 2):
+        model = DocREIIForRelationExtraction.from_pretrained(checkpoint, num_iterations=number)
+        extractor = pipeline("document-relation-extraction", model=model, processor=reader.processor)
+        of_models.append(extractor(document))
+        found = reader.read(TEXT, 0.3, number)
+        expected = extractor(document, threshold=0.3, explain=number > 0)
+        assert found.num_triples == len(found.triples) == len(expected) > 0
+        assert [triple.keys() for triple in found.triples] == [triple.keys() for triple in expected]
+        for triple, other in zip(found.triples, expected):
+            assert triple.pop("score") == pytest.approx(other.pop("score"), abs=1e-5)
+            for pair, other_pair in zip(triple.get("support", []), other.get("support", [])):
+                assert pair.pop("weight") == pytest.approx(other_pair.pop("weight"), abs=1e-5)
+        assert found.triples == expected
+
+    # What the steps predict, add and drop, from the models' own triples.
+    predicted = [set(names(triples)) for triples in of_models]
+    assert len({frozenset(step) for step in predicted}) == 3
+    found = reader.read(TEXT, 0.3, 2)
+    changes = {
+        (step, change): set(names([triple for *place, triple in found.changes() if place == [step, change]]))
+        for step in ("base module", "iteration 1", "iteration 2")
+        for change in ("added", "dropped")
+    }
+    assert changes == {
+        ("base module", "added"): predicted[0],
+        ("base module", "dropped"): set(),
+        ("iteration 1", "added"): predicted[1] - predicted[0],
+        ("iteration 1", "dropped"): predicted[0] - predicted[1],
+        ("iteration 2", "added"): predicted[2] - predicted[1],
+        ("iteration 2", "dropped"): predicted[1] - predicted[2],
+    }
+    base, first, second = map(len, predicted)
+    assert found.counts().endswith(f": base module: {base}, iteration 1: {first}, iteration 2: {second}")
+    for triple, name in zip(found.triples, names(found.triples)):
+        steps = [
+            label
+            for label, of_step in zip(("base module", "iteration 1", "iteration 2"), predicted)
+            if name in of_step
+        ]
+        assert found.first_step(triple) == (steps or ["–"])[0]
+
+
+def test_what_cannot_be_read_gets_a_clear_message(reader, reading, monkeypatch):
+    def message(text):
+        with pytest.raises(ValueError) as error:
+            reader.read(text, 0.5, 2)
+        return str(error.value)
+
+    assert message(" \n") == "The text is empty: paste a paragraph, or choose an example."
+    assert message("word " * 2001).startswith("The text has 10,005 characters, and this demo reads up to 10,000: ")
+    assert message("Nobody is here.") == "No entity was found in this text, so it has no triples."
+    assert reader.read("Babbage slept.", 0.5, 2).summary() == "One entity, and a triple needs two"
+    monkeypatch.setattr(reading, "MAX_ENTITIES", 3)
+    assert message(TEXT).startswith("The text has 4 entities, and this demo relates up to 3: ")
+
+
+def test_checkpoint_without_mention_model_reads_entities_of_others(reading, sample_documents, tmp_path):
+    save_model(tmp_path / "model", sample_documents, num_iterations=0)
+    reader = reading.Reader(str(tmp_path / "model"))
+
+    assert reader.notices == [reading.NO_MENTION_MODEL, reading.NO_INFERENCE_MODULE]
+    with pytest.raises(ValueError, match="^This checkpoint has no mention model, "):
+        reader.read(TEXT, 0.5, 0)
+    found = reader.read({"text": TEXT, "entities": ENTITIES}, 0.0, 0)
+    assert {name[0] for name in names(found.triples)} == {"Ada Lovelace", "London"}
+    assert len(found.steps) == 1
+    save_tagger(tmp_path / "tagger")
+    assert reading.Reader(str(tmp_path / "model"), str(tmp_path / "tagger")).notices == [reading.NO_INFERENCE_MODULE]
+    with pytest.raises(ValueError, match="is not a DocRE-II checkpoint$"):
+        reading.Reader(str(tmp_path / "tagger"))
+
+
+def test_files_give_what_the_command_line_gives(reader, checkpoint, sample_documents, tmp_path, capsys):
+    (tmp_path / "ada.txt").write_text(TEXT, encoding="utf-8")
+    short = min(sample_documents["dev"], key=lambda document: len(document["vertexSet"]))
+    lines = [{"title": "given", "text": TEXT, "entities": ENTITIES}, short]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(line) + "\n\n" for line in lines), encoding="utf-8")
+    files = [str(tmp_path / "ada.txt"), str(tmp_path / "more.jsonl")]
+
+    said = reader.read_files(files, 0.5, 2, str(tmp_path / "out" / "triples.jsonl"))
+    extract([*files, "--model", checkpoint, "--output", str(tmp_path / "expected.jsonl")])
+    capsys.readouterr()
+    found, expected = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (tmp_path / "out" / "triples.jsonl", tmp_path / "expected.jsonl")
+    )
+    num_triples = sum(len(line["triples"]) for line in expected)
+    assert said == f"triples.jsonl: {num_triples:,} triples of 3 documents" and num_triples > 3
+    assert [line["title"] for line in found] == ["ada", "given", short["title"]]
+    for line, other in zip(found, expected):
+        triples = sorted(without_explanation(line.pop("triples")), key=lambda triple: names([triple]))
+        others = sorted(other.pop("triples"), key=lambda triple: names([triple]))
+        scores = [[triple.pop("score") for triple in rows] for rows in (triples, others)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        assert (line, triples) == (other, others)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.jsonl", b'{"text": "Babbage and London."}\n{"text": ', "bad.jsonl, line 2: not JSON: "),
+        ("bad.jsonl", b'{"text": "Babbage and London."}\n{"txt": "a"}', "bad.jsonl, line 2: "),
+        ("bad.txt", b"\xff", "bad.txt: expected text in UTF-8, but "),
+        ("empty.txt", b"", "empty.txt: document 'empty': 'text' is '', expected at least one word"),
+        ("none.txt", b"Nobody is here.", "none.txt: document 'none': No entity was found in this text"),
+        ("long.txt", b"word " * 2001, "long.txt: document 'long': The text has 10,005 characters"),
+        ("many.jsonl", b'{"text": "Babbage"}\n' * 3, "many.jsonl: more than 2 documents"),
+    ],
+)
+def test_error_names_file_and_line_and_leaves_no_result(
+    reader, reading, tmp_path, monkeypatch, name, content, message
+):
+    monkeypatch.setattr(reading, "MAX_DOCUMENTS", 2)
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ValueError) as error:
+        reader.read_files([str(tmp_path / name)], 0.5, 2, str(tmp_path / "out" / "triples.jsonl"))
+    assert str(error.value).startswith(message)
+    assert str(tmp_path) not in str(error.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+
+
+def test_header_of_the_readme_is_what_spaces_reads():
+    _, header, page = (SPACE / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    fields = yaml.safe_load(header)
+
+    assert fields["sdk"] == "gradio" and (SPACE / fields["app_file"]).is_file()
+    assert f'"gradio=={fields["sdk_version"]}"' in page
+    assert fields["license"] == "mit" and len(fields["short_description"]) <= 60
+
+
+# The page
+
+
+@pytest.fixture(scope="module")
+def page(space):
+    pytest.importorskip("gradio")
+    return importlib.import_module("page")
+
+
+def test_page_shows_entities_triples_and_steps_of_a_text(page, reader):
+    said, picture, entities, rows, counts, changes = page.show(reader, TEXT, 0.3, 2)
+    found = reader.read(TEXT, 0.3, 2)
+
+    assert said == f"4 entities, {len(found.triples)} triples"
+    assert picture.startswith("<iframe") and "Charles Babbage" in picture
+    value = entities.value.model_dump() if hasattr(entities.value, "model_dump") else entities.value
+    assert "London" in str(value)
+    assert [row[:3] for row in rows] == [
+        [triple["head"]["name"], triple["relation_name"], triple["tail"]["name"]] for triple in found.triples
+    ]
+    assert {row[4] for row in rows} <= {"base module", "iteration 1", "iteration 2", "–"}
+    assert all(sentence in TEXT for row in rows for sentence in row[5].split(" … "))
+    assert counts == found.counts() and len(changes) == len(list(found.changes()))
+    assert page.show(reader, "", 0.5, 2) == [
+        "The text is empty: paste a paragraph, or choose an example.",
+        "",
+        None,
+        [],
+        "",
+        [],
+    ]
+
+
+def test_colors_are_those_of_the_picture(page, reader):
+    styles = (PARTS / "page.css").read_text(encoding="utf-8")
+    light = styles[: styles.index("prefers-color-scheme: dark")]
+
+    assert re.findall(r"--t\d: (#\w+);", light) == page.COLORS
+    assert page.entities_of(reader.read(TEXT, 0.5, 2)).color_map == {"LOC": "#cfe2ff", "PER": "#ffdcc4"}
+
+
+def test_page_says_what_was_written_or_what_is_wrong(page, reader, tmp_path):
+    (tmp_path / "ada.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_text("{", encoding="utf-8")
+    said, download = page.extract_files(reader, str(tmp_path), [str(tmp_path / "ada.txt")], 0.5, 2)
+    assert re.fullmatch(r"triples\.jsonl: \d+ triples of 1 document", said)
+    assert download.visible
+    said, download = page.extract_files(reader, str(tmp_path), [str(tmp_path / "bad.jsonl")], 0.5, 2)
+    assert said.startswith("bad.jsonl, line 1: not JSON: ") and not download.visible
+    assert page.extract_files(reader, str(tmp_path), None, 0.5, 2)[0] == "There are no files: choose some."
