@@ -59,7 +59,13 @@ def make_demo(reader: Reader) -> gr.Blocks:
             gr.Markdown(f"**{notice}**")
         with gr.Row():
             threshold = gr.Slider(
-                0.05, 0.95, 0.5, step=0.05, label="Threshold", info="Score above which a triple is shown"
+                0.05,
+                0.95,
+                0.5,
+                step=0.05,
+                label="Threshold",
+                info="Score above which a triple is shown",
+                elem_id="threshold",
             )
             iterations = gr.Slider(
                 *(0, max(last, 1), last),
@@ -67,10 +73,13 @@ def make_demo(reader: Reader) -> gr.Blocks:
                 label="Iterations",
                 info="Of the inference module, 0 for the base module alone",
                 visible=last > 0,
+                elem_id="iterations",
             )
         settings = [threshold, iterations]
         with gr.Tab("Text"):
-            text = gr.Textbox(label="Text", lines=6, max_lines=16, info=f"Up to {MAX_CHARACTERS:,} characters")
+            text = gr.Textbox(
+                label="Text", lines=6, max_lines=16, info=f"Up to {MAX_CHARACTERS:,} characters", elem_id="text"
+            )
             gr.Examples([[example] for example in EXAMPLES], text, label="Examples")
             find = gr.Button("Find triples", variant="primary")
             said = gr.Textbox(label="Result", interactive=False, elem_id="said")
@@ -107,7 +116,12 @@ def make_demo(reader: Reader) -> gr.Blocks:
 
         one_at_a_time = {"concurrency_id": "model", "concurrency_limit": 1}
         gr.on(
-            [find.click, threshold.release, iterations.release], show_text, [text, *settings], shown, **one_at_a_time
+            [find.click, threshold.input, iterations.input],
+            show_text,
+            [text, *settings],
+            shown,
+            trigger_mode="always_last",  # of a slider that is being moved
+            **one_at_a_time,
         )
         extract.click(show_files, [files, *settings], [said_of_files, download], **one_at_a_time)
     return demo

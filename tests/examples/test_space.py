@@ -1,9 +1,16 @@
 """The demo of examples/space/: what it reads with a tiny model and, if Gradio is installed, its page."""
 
+import contextlib
 import importlib
 import json
+import os
 import re
+import shutil
+import socket
+import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -21,6 +28,23 @@ from tests.tagger import save_tagger
 SPACE = Path(__file__).parents[2] / "examples" / "space"
 TEXT = "Ada Lovelace was born in London. Charles Babbage, too, was born in London, in England."
 ENTITIES = [{"type": "PER", "mentions": [[0, 12]]}, {"type": "LOC", "mentions": [[25, 31]]}]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Runs the app, which must not connect to anything but itself.
+WITHOUT_NETWORK = """
+import runpy, sys
+
+def refuse(event, details):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        host = details[1][0] if event == "socket.connect" else details[0]
+        if str(host) not in ("127.0.0.1", "localhost", "::1"):
+            print("outside:", event, host, flush=True)
+            raise OSError("the network is forbidden")
+
+sys.addaudithook(refuse)
+sys.argv = sys.argv[1:]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 RELATIONS = ["Na", "P17", "P27"]
 SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -227,8 +251,12 @@ def test_page_shows_entities_triples_and_steps_of_a_text(page, reader):
 
     assert said == f"4 entities, {len(found.triples)} triples"
     assert picture.startswith("<iframe") and "Charles Babbage" in picture
-    value = entities.value.model_dump() if hasattr(entities.value, "model_dump") else entities.value
-    assert "London" in str(value)
+    marked = [(part["token"], part["class_or_confidence"]) for part in entities.value]
+    assert "".join(token for token, _ in marked) == TEXT
+    assert [(token, kind) for token, kind in marked if kind] == [
+        *(("Ada Lovelace", "PER"), ("London", "LOC")),
+        *(("Charles Babbage", "PER"), ("London", "LOC"), ("England", "LOC")),
+    ]
     assert [row[:3] for row in rows] == [
         [triple["head"]["name"], triple["relation_name"], triple["tail"]["name"]] for triple in found.triples
     ]
@@ -262,3 +290,97 @@ def test_page_says_what_was_written_or_what_is_wrong(page, reader, tmp_path):
     said, download = page.extract_files(reader, str(tmp_path), [str(tmp_path / "bad.jsonl")], 0.5, 2)
     assert said.startswith("bad.jsonl, line 1: not JSON: ") and not download.visible
     assert page.extract_files(reader, str(tmp_path), None, 0.5, 2)[0] == "There are no files: choose some."
+
+
+# The app, in Chromium
+
+
+@contextlib.contextmanager
+def started_app(checkpoint, folder):
+    """Starts the app as users do, and yields its address. It must not use the network."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", WITHOUT_NETWORK, str(SPACE / "app.py"), "--port", str(port)]
+    environment = os.environ | {"DOCRE_II_CHECKPOINT": checkpoint, "GRADIO_TEMP_DIR": str(folder / "gradio")}
+    environment |= {"PYTHONPATH": str(SPACE.parents[1]), "HF_HUB_OFFLINE": "1"}
+    log = folder / "app.log"
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=folder) as app:
+        try:
+            deadline = time.monotonic() + 120
+            while True:
+                assert app.poll() is None and time.monotonic() < deadline, log.read_text()
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                    break
+                time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            app.terminate()
+    assert "outside:" not in log.read_text() and "Traceback" not in log.read_text(), log.read_text()
+
+
+@pytest.mark.slow
+def test_app_reads_texts_and_files_in_a_browser_without_network(reading, checkpoint, tmp_path):
+    """With the checkpoint in DOCRE_II_CHECKPOINT, if it is set, or a tiny one."""
+    pytest.importorskip("gradio")
+    playwright = pytest.importorskip("playwright.sync_api")
+    checkpoint = os.path.abspath(os.environ.get("DOCRE_II_CHECKPOINT", checkpoint))
+    reader = reading.Reader(checkpoint)
+    last = reader.num_iterations
+    (tmp_path / "ada.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_text("{", encoding="utf-8")
+    with playwright.sync_playwright() as browsers, started_app(checkpoint, tmp_path) as address:
+        try:
+            browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        page, complaints = browser.new_page(), []
+        page.set_default_timeout(60_000)
+        page.on(
+            "request", lambda request: complaints.append(request.url) if is_outside(request.url, address) else None
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        said, said_of_files = page.locator("#said textarea"), page.locator("#said_of_files textarea")
+        expect = playwright.expect
+
+        page.click("text=Find triples")
+        expect(said).to_have_value("The text is empty: paste a paragraph, or choose an example.", timeout=60_000)
+        page.fill("#text textarea", TEXT)
+        page.click("text=Find triples")
+        expect(said).to_have_value(reader.read(TEXT, 0.5, last).summary(), timeout=60_000)
+        picture = page.frame_locator("#picture iframe")
+        expect(picture.locator(".mention").first).to_contain_text("Ada Lovelace", timeout=60_000)
+
+        # The sliders, with the keyboard.
+        page.focus("#threshold input[type=range]")
+        page.keyboard.press("Home")
+        found = reader.read(TEXT, 0.05, last)
+        expect(said).to_have_value(found.summary(), timeout=60_000)
+        page.get_by_role("tab", name="Triples", exact=True).click()
+        expect(page.locator("#triples")).to_contain_text(found.triples[0]["relation_name"])
+        page.focus("#iterations input[type=range]")
+        page.keyboard.press("Home")
+        expect(said).to_have_value(reader.read(TEXT, 0.05, 0).summary(), timeout=60_000)
+        page.get_by_role("tab", name="Iterations", exact=True).click()
+        expect(page.locator("#counts textarea")).to_have_value(reader.read(TEXT, 0.05, 0).counts(), timeout=60_000)
+
+        page.get_by_role("tab", name="Files", exact=True).click()
+        page.set_input_files("#files input[type=file]", str(tmp_path / "ada.txt"))
+        expect(page.locator("#files")).to_contain_text("ada")
+        page.click("text=Extract triples")
+        with page.expect_download() as downloaded:
+            page.click("#download a")
+        (line,) = Path(downloaded.value.path()).read_text(encoding="utf-8").splitlines()
+        assert names(json.loads(line)["triples"]) == names(reader.read(TEXT, 0.05, 0).triples)
+        page.click("#files button[aria-label='Clear']")
+        page.set_input_files("#files input[type=file]", str(tmp_path / "bad.jsonl"))
+        expect(page.locator("#files")).to_contain_text("bad")
+        page.click("text=Extract triples")
+        expect(said_of_files).to_have_value(re.compile("^bad.jsonl, line 1: not JSON: "), timeout=60_000)
+        assert complaints == []
+        browser.close()
+
+
+def is_outside(url, address):
+    return not url.startswith((address, "data:", "blob:", "about:"))
