@@ -41,7 +41,9 @@ CHANGE_COLUMNS = {"step": "120px", "change": "100px", "head": "310px", "relation
 # Tables in the font of the page, and no space between a mention and the comma after it.
 CSS = """
 #triples, #changes { --font-mono: var(--font); }
-#entities .textspan { margin: 0; padding: 0 2px; }
+#entities .textfield { font-size: 0; }
+#entities .token { display: inline; margin: 0; padding: 0; }
+#entities .token .text { font-size: var(--text-md); white-space: pre-wrap; }
 """
 
 
@@ -139,7 +141,7 @@ def show(reader: Reader, text: str, threshold: float, num_iterations: int) -> li
         reading = reader.read(text, threshold, num_iterations)
     except ValueError as error:
         return [str(error), "", None, [], "", []]
-    picture = render(reading.document, reading.triples)._repr_html_()
+    picture = render(reading.document, reading.best)._repr_html_()
     changes = [[step, change, *names_of(triple)] for step, change, triple in reading.changes()]
     return [reading.summary(), picture, entities_of(reading), rows_of(reading), reading.counts(), changes]
 
@@ -171,7 +173,7 @@ def entities_of(reading: Reading) -> Any:
 
 
 def rows_of(reading: Reading) -> list[list[Any]]:
-    """Returns the table of triples."""
+    """Returns the table of the best triples."""
     text = reading.document["text"]
     return [
         [
@@ -180,7 +182,7 @@ def rows_of(reading: Reading) -> list[list[Any]]:
             reading.first_step(triple),
             " … ".join(" ".join(text[start:end].split()) for start, end in triple["evidence_spans"]),
         ]
-        for triple in reading.triples
+        for triple in reading.best
     ]
 
 

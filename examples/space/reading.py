@@ -41,17 +41,19 @@ class Reading:
         document (`dict`):
             The document, a text with its `entities` or a document in DocRED's form.
         triples (`list[dict]`):
-            The triples above the threshold, at most `MAX_TRIPLES` of them.
-        num_triples (`int`):
-            Number of triples above the threshold.
+            The triples above the threshold, the highest score first.
         steps (`list[list[dict]]`):
             The triples that the base module and every iteration predict, those with a score above 0.5.
     """
 
     document: Mapping[str, Any]
     triples: list[dict[str, Any]]
-    num_triples: int
     steps: list[list[dict[str, Any]]]
+
+    @property
+    def best(self) -> list[dict[str, Any]]:
+        """`list[dict]`: the triples that the page shows, at most `MAX_TRIPLES`. Files have all of them."""
+        return self.triples[:MAX_TRIPLES]
 
     def first_step(self, triple: Mapping[str, Any]) -> str:
         """Names the step that predicted a triple first, or returns a dash if all its scores were 0.5 or below."""
@@ -62,8 +64,8 @@ class Reading:
         """Counts entities and triples."""
         num_entities = len(self.document["entities"])
         found = f"{num_entities} entities" if num_entities > 1 else "One entity, and a triple needs two"
-        found += f", {counted(self.num_triples, 'triple')}" if num_entities > 1 else ""
-        limit = f", of which the {MAX_TRIPLES} best are shown" if self.num_triples > MAX_TRIPLES else ""
+        found += f", {counted(len(self.triples), 'triple')}" if num_entities > 1 else ""
+        limit = f", of which the {MAX_TRIPLES} best are shown" if len(self.triples) > MAX_TRIPLES else ""
         return found + limit
 
     def counts(self) -> str:
@@ -157,7 +159,7 @@ class Reader:
             self.processor.post_process_relation_extraction(at_iteration(outputs, step), documents, evidence="none")[0]
             for step in range(num_iterations + 1)
         ]
-        return Reading(document, triples[:MAX_TRIPLES], len(triples), steps)
+        return Reading(document, triples, steps)
 
     def read_files(self, files: Iterable[str], threshold: float, num_iterations: int, output: str) -> str:
         """

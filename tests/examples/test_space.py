@@ -111,7 +111,7 @@ def test_every_number_of_iterations_gives_the_triples_of_such_a_model(reader, ch
         of_models.append(extractor(document))
         found = reader.read(TEXT, 0.3, number)
         expected = extractor(document, threshold=0.3, explain=number > 0)
-        assert found.num_triples == len(found.triples) == len(expected) > 0
+        assert len(found.triples) == len(expected) > 0
         assert [triple.keys() for triple in found.triples] == [triple.keys() for triple in expected]
         for triple, other in zip(found.triples, expected):
             assert triple.pop("score") == pytest.approx(other.pop("score"), abs=1e-5)
@@ -271,6 +271,15 @@ def test_page_shows_entities_triples_and_steps_of_a_text(page, reader):
         "",
         [],
     ]
+
+
+def test_page_shows_the_best_triples_and_says_how_many_there_are(page, reader, reading, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_TRIPLES", 3)
+    said, picture, _, rows, _, _ = page.show(reader, TEXT, 0.0, 2)
+
+    assert said == "4 entities, 24 triples, of which the 3 best are shown"  # 12 pairs, 2 relations
+    assert len(rows) == 3 and rows[0][3] == max(row[3] for row in rows)
+    assert len(reader.read(TEXT, 0.0, 2).triples) == 24
 
 
 def test_colors_are_those_of_the_picture(page, reader):
