@@ -8,7 +8,8 @@ from typing import Any
 from dataset_scripts.biomedical_builder import BiomedicalBuilder
 from dataset_scripts.corpus_builder import SPLIT_NAMES, CorpusConfig
 from dataset_scripts.mesh_tree import MeshTree
-from dataset_scripts.pubtator import read_pubtator, to_document
+from dataset_scripts.pubtator import to_document
+from modeling_docre_ii.annotation_formats.pubtator import read_pubtator
 
 
 CDR_HOMEPAGE = "https://biocreative.bioinformatics.udel.edu/tasks/biocreative-v/track-3-cdr/"

@@ -1,15 +1,9 @@
 """The base class of all builders: files, checks, counts, document features."""
 
-import gzip
 import hashlib
-import io
-import os
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import datasets
 from datasets.exceptions import DatasetGenerationError
@@ -20,10 +14,6 @@ from modeling_docre_ii.text_documents import document_of
 
 # Under the root logger of datasets, so that `datasets.logging.set_verbosity_info()` shows the counts.
 logger = datasets.logging.get_logger("datasets.docre_ii")
-
-# A gzipped file may unpack to 100 times its size, or to 64 MiB if that is more. Corpora unpack to 3 to 15 times.
-_MOST_UNPACKED = 100
-_LEAST_UNPACKED = 64 * 2**20
 
 SPLIT_NAMES = {
     "train": datasets.Split.TRAIN,
@@ -194,43 +184,6 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
                 yield f"{path}:{place}", _to_example(document, features)
                 counts += count_documents([document])
         logger.info(f"{self.config.name}, {split}: {counts}")
-
-
-@contextmanager
-def open_text(path: str | Path) -> Iterator[TextIO]:
-    """
-    Opens a text file in UTF-8, plain or, by its name, gzipped.
-
-    A byte order mark at its start is skipped.
-
-    Raises:
-        [`DocumentError`]: the file cannot be read to its end, or a gzipped one unpacks to more than 64 MiB and 100
-            times its size. The message names it.
-    """
-    try:
-        binary = _BoundedGzipFile(path) if str(path).endswith(".gz") else open(path, "rb")
-        with binary, io.TextIOWrapper(binary, encoding="utf-8-sig") as stream:
-            yield stream
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DocumentError(f"{path}: reading it failed: {error}") from None
-
-
-class _BoundedGzipFile(gzip.GzipFile):
-    """A gzipped file that does not unpack to far more than a corpus does: a few kilobytes can hold gigabytes."""
-
-    def __init__(self, path: str | Path):
-        super().__init__(path, "rb")
-        self.limit = max(_LEAST_UNPACKED, _MOST_UNPACKED * os.path.getsize(path))
-
-    def read1(self, size: int = -1) -> bytes:
-        content = super().read1(size)
-        if self.tell() > self.limit:
-            raise OSError(f"it unpacks to more than {self.limit:,} bytes; unpack it yourself if that is right")
-        return content
-
-    def read(self, size: int | None = -1) -> bytes:
-        # Only what is read at once is bounded.
-        return b"".join(iter(lambda: self.read1(1 << 20), b"")) if size is None or size < 0 else self.read1(size)
 
 
 def _digest(path: str) -> str:

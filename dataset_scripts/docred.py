@@ -7,8 +7,9 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig, open_text
+from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
+from modeling_docre_ii.annotation_formats.source_files import open_text
 from modeling_docre_ii.documents import NO_RELATION, DocumentError
 from modeling_docre_ii.evaluation.scores import DOCRED_CITATION
 from modeling_docre_ii.quoting import lone_surrogate, quote

@@ -10,8 +10,10 @@ from typing import Any
 import datasets
 
 from dataset_scripts.biomedical_builder import BiomedicalBuilder
-from dataset_scripts.corpus_builder import CorpusConfig, logger, open_text
-from dataset_scripts.pubtator import Abstract, add_once, fail, is_number, read_annotation, to_document
+from dataset_scripts.corpus_builder import CorpusConfig, logger
+from dataset_scripts.pubtator import to_document
+from modeling_docre_ii.annotation_formats.pubtator import Abstract, add_once, is_number, read_annotation
+from modeling_docre_ii.annotation_formats.source_files import fail, open_text
 from modeling_docre_ii.quoting import quote
 
 
@@ -174,7 +176,7 @@ def read_abstracts(path: str) -> Iterator[Abstract]:
             The file.
 
     Yields:
-        [`~dataset_scripts.pubtator.Abstract`]: the text, still without mentions and facts.
+        [`~annotation_formats.pubtator.Abstract`]: the text, still without mentions and facts.
 
     Raises:
         [`DocumentError`]: the file has other lines. The message names file and line.

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from dataset_scripts.corpus_builder import open_text
+from modeling_docre_ii.annotation_formats.source_files import open_text
 from modeling_docre_ii.documents import DocumentError
 
 

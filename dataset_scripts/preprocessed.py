@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-from dataset_scripts.corpus_builder import open_text
-from dataset_scripts.pubtator import UNGROUNDED, fail, is_number
+from modeling_docre_ii.annotation_formats.pubtator import UNGROUNDED, is_number
+from modeling_docre_ii.annotation_formats.source_files import fail, open_text
 from modeling_docre_ii.quoting import quote
 
 

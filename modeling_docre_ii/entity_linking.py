@@ -131,6 +131,23 @@ def link_mentions(text: str, mentions: Iterable[Mapping[str, Any]]) -> list[dict
     return list(entities.values())
 
 
+def normalized_name(written: str, kind: str) -> str:
+    """
+    Normalizes a name, so that equal results mean the same name.
+
+    Args:
+        written (`str`):
+            The name as a text writes it.
+        kind (`str`):
+            The type of the entity.
+
+    Returns:
+        `str`: the name without case, accents, punctuation, a leading "the" and a possessive "'s"; of times and numbers
+        only without case and white space. See [`link_mentions`].
+    """
+    return unicodedata.normalize("NFC", " ".join(_read_name(written, kind).words))
+
+
 def _read_name(written: str, kind: str) -> _Name:
     folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", written)).casefold()
     if kind.upper() in _EXACT:
@@ -246,4 +263,4 @@ def _join_equated_names(
 # Joins the mentions of a text to entities.
 Linker = Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]
 
-__all__ = ["Linker", "link_mentions"]
+__all__ = ["Linker", "link_mentions", "normalized_name"]

@@ -21,9 +21,10 @@ def describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[s
             Its mentions in DocRED's form.
 
     Returns:
-        `dict`: `entity`, `name` and `type` of its first mention, and all `mentions` with `name`, `sent_id` and `pos`.
+        `dict`: `entity`, `name` and `type` of its first mention, all `mentions` with `name`, `sent_id` and `pos`, and
+        the first `kb_id` of its mentions, if they have one.
     """
-    return {
+    described = {
         "entity": index,
         "name": mentions[0]["name"],
         "type": mentions[0]["type"],
@@ -32,6 +33,8 @@ def describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[s
             for mention in mentions
         ],
     }
+    identifiers = [mention["kb_id"] for mention in mentions if mention.get("kb_id") is not None]
+    return described | {"kb_id": identifiers[0]} if identifiers else described
 
 
 def named_triples(

@@ -16,6 +16,7 @@ from modeling_docre_ii import (
     to_submission,
     write_submission,
 )
+from modeling_docre_ii.cli.importing import main as import_annotations
 from modeling_docre_ii.evaluation.plain_texts import plain_text_of
 from modeling_docre_ii.training.predictions import PredictedFact
 from tests.documentation import ROOT
@@ -52,6 +53,7 @@ def write_placeholders(folder: Path) -> None:
     Writes small files under the names that the pages use:
 
     - `TRAIN.json`, `DEV.json`, `TEST.json` and `corpus.jsonl`: documents of the bundled sample;
+    - `corpus/dev.jsonl` and `corpus/relations.json`: what `docre-ii import` makes of the bundled brat files;
     - `TRAIN.data`, `DEV.data`, `PMIDS.txt`: an abstract of GDA each in EoG's columns, and the first's PMID;
     - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
@@ -63,6 +65,7 @@ def write_placeholders(folder: Path) -> None:
     - `triples`: triples of `corpus.jsonl` as Parquet.
     """
     documents = _write_documents(folder)
+    import_annotations(["brat", str(ROOT / "examples/own_corpus/brat"), "--output", str(folder / "corpus/dev.jsonl")])
     _write_biomedical_corpora(folder)
     model, processor = _write_models(folder, documents)
     extract_to_parquet(model, processor, documents["TEST"], folder / "triples", documents_per_shard=2)

@@ -56,7 +56,8 @@ def test_every_imported_package_is_declared(setup):
     imported -= {*sys.stdlib_module_names, "modeling_docre_ii", "dataset_scripts", "run_docre"}
     imported = {DISTRIBUTIONS.get(name, name) for name in imported} | USED_BY_OTHERS
     extras = setup["options.extras_require"]
-    extra = set().union(*(requirements(extras[name]) for name in ("experiments", "onnx", "spacy")))
+    used = ("experiments", "graph", "onnx", "openvino", "spacy")
+    extra = set().union(*(requirements(extras[name]) for name in used))
 
     assert requirements(setup["options"]["install_requires"]) == imported - extra - CHOSEN_BY_OTHERS
 

@@ -26,9 +26,11 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("run_docre", "train, evaluate, predict and publish, as run_docre.py does"),
     "extract": Command("modeling_docre_ii.cli.extract", "extract the triples of text files"),
+    "graph": Command("modeling_docre_ii.cli.graph", "make a knowledge graph of extracted triples"),
     "score": Command("modeling_docre_ii.cli.scoring", "score files of predictions, or compare two of them"),
     "evidence": Command("modeling_docre_ii.cli.evidence", "score the evidence of the rule, or of a model"),
     "experiments": Command("modeling_docre_ii.cli.experiments", "train the runs of a table, and write the table"),
+    "import": Command("modeling_docre_ii.cli.importing", "make a corpus of what an annotation tool exports"),
     "export": Command("modeling_docre_ii.cli.export", "export a checkpoint for onnxruntime and OpenVINO"),
     "convert": Command("modeling_docre_ii.cli.convert", "rewrite a checkpoint that an earlier version saved"),
 }

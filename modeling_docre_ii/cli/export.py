@@ -31,7 +31,7 @@ encoder is also quantized for OpenVINO, with training documents to calibrate it.
     docre-ii extract article.txt --model exported --backend openvino
 """
 
-# Documents that calibrate the encoder, if nothing else is said: 20, 40 and 80 gave the same F1 (docs/performance.md).
+# Documents that calibrate the encoder, if nothing else is said.
 NUM_CALIBRATION_DOCUMENTS = 40
 
 

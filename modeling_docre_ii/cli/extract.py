@@ -19,10 +19,12 @@ from ..deployment.backends import BACKENDS, load_model
 from ..deployment.bulk_extraction import extract_to_parquet
 from ..evidence import EVIDENCE_SOURCES
 from ..explanation import describe_explanation
+from ..knowledge_graph.writing import check_output
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..utils.atomic_write import atomic_write
 from ..utils.wording import counted
 from ..visualization.render import render
+from .graph import make_graph
 from .predictions import print_triples
 from .process_setup import one_line_errors, setup_logging
 from .text_inputs import list_inputs, read_inputs
@@ -33,6 +35,7 @@ Extracts the triples of texts.
 
     docre-ii extract article.txt --model outputs/quickstart
     docre-ii extract articles/ --model outputs/quickstart --output triples.jsonl
+    docre-ii extract articles/ --model outputs/quickstart --output triples.jsonl --graph graph
     docre-ii extract article.txt --model outputs/quickstart --explain --html article.html
     cat article.txt | docre-ii extract - --model outputs/quickstart --mention_extractor dslim/bert-base-NER
 
@@ -88,6 +91,8 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             model, processor = extractor.model, extractor.processor
             batches = {"batch_size": args.batch_size, "evidence": args.evidence}
             print(f"{args.output}: {extract_to_parquet(model, processor, documents, args.output, **batches)}")
+            if args.graph is not None:
+                print(make_graph(args.output, args.graph))
             return
         found = find_triples(extractor, read_inputs(files), args.batch_size, args.explain, **options)
         drawn: list[DocumentTriples] = []
@@ -100,6 +105,8 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
                     print("\n".join(map(describe_explanation, triples)))
         else:
             print(write_lines(args.output, found))
+            if args.graph is not None:
+                print(make_graph(args.output, args.graph))
         if args.html is not None:
             print(write_page(args.html, drawn))
 
@@ -121,6 +128,11 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "--output",
         help="File to write, .jsonl: a line for each document, with its text, entities and triples. Or a folder, for "
         "Parquet files (see docs/bulk_extraction.md). Default: the triples are printed.",
+    )
+    parser.add_argument(
+        "--graph",
+        help="Also write the knowledge graph of the triples in --output: a folder, for Neo4j's CSV and Parquet, or a "
+        "name that ends in .graphml or .ttl (see docs/knowledge_graph.md).",
     )
     parser.add_argument(
         "--html",
@@ -161,12 +173,19 @@ def check_arguments(args: argparse.Namespace) -> None:
             The arguments.
 
     Raises:
-        `ValueError`: `output` is neither a .jsonl file nor a folder, `html` is no .html file, an option has no effect
-            on a folder, a number is out of range, or there is no such device.
+        `ValueError`: `output` is neither a .jsonl file nor a folder, `html` is no .html file, `graph` has no known
+            ending or no `output`, an option has no effect on a folder, a number is out of range, or there is no such
+            device.
     """
     check_selection(args.threshold, args.top_k)
     check_device(args.device)
     check_backend(args)
+    if args.graph is not None:
+        if args.output is None:
+            raise ValueError("`graph` needs an `output`: the graph is made of the triples in it")
+        check_output(args.graph)
+        if Path(args.graph).resolve() == Path(args.output).resolve():
+            raise ValueError(f"`graph` and `output` are both {args.graph!r}: name another folder for the graph")
     if args.batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
     if args.html is not None and (not args.html.endswith(_PAGE) or Path(args.html).is_dir()):

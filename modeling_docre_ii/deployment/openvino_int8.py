@@ -29,7 +29,7 @@ def quantize_openvino(folder: str | os.PathLike, documents: Sequence[Mapping[str
         folder (`str` or `os.PathLike`):
             Folder written by [`export_onnx`].
         documents (`list[dict]`):
-            Documents with entities. 40 are enough for MiniLM and documents of DocRED.
+            Documents with entities, some tens of them (docs/performance.md has scores with 40).
 
     Raises:
         [`DocumentError`]: a document is malformed.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -90,6 +91,39 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """
+    Writes a folder under another name and renames it once it is complete.
+
+    If the block raises, there is no new folder, and an old one stays. An old folder is replaced by two renames: a
+    process that is killed between them leaves it under the name `NAME.PID.replaced`.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The folder to write. The folder that it is in is created if it does not exist.
+
+    Yields:
+        `Path`: the folder to write into.
+
+    Raises:
+        [`FileWriteError`]: a file cannot be written, for example because the disk is full.
+    """
+    path = Path(path)
+    partial, replaced = (path.with_name(f"{path.name}.{os.getpid()}.{kind}") for kind in ("partial", "replaced"))
+    try:
+        with named_in_errors(path):
+            partial.mkdir(parents=True)
+            yield partial
+            flush_to_disk(partial)
+            if path.exists():
+                path.rename(replaced)
+            partial.rename(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def flush_to_disk(path: str | os.PathLike, recursive: bool = True) -> None:

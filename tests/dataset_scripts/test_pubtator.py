@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from dataset_scripts.cdr import CDR
-from dataset_scripts.pubtator import read_pubtator, to_document
+from dataset_scripts.pubtator import to_document
+from modeling_docre_ii.annotation_formats.pubtator import read_pubtator
 from modeling_docre_ii.documents import DocumentError
 
 

@@ -13,13 +13,25 @@ ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exist
 # The rooms that each room may import, beside the top.
 MAY_IMPORT = {
     "utils": set(),
+    "annotation_formats": {"utils"},
     "visualization": {"utils"},
     "evaluation": {"utils", "visualization"},
     "hub": {"evaluation", "utils"},
     "training": {"evaluation", "hub", "utils"},
     "deployment": {"utils"},
     "experiments": {"evaluation", "training", "utils"},
-    "cli": {"deployment", "evaluation", "experiments", "hub", "training", "utils", "visualization"},
+    "knowledge_graph": {"deployment", "utils"},
+    "cli": {
+        "annotation_formats",
+        "deployment",
+        "evaluation",
+        "experiments",
+        "hub",
+        "knowledge_graph",
+        "training",
+        "utils",
+        "visualization",
+    },
 }
 # The files that `save_pretrained` copies beside the weights, for `trust_remote_code`.
 CARRIED = {

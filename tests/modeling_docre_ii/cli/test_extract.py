@@ -10,6 +10,7 @@ from transformers import pipeline
 
 from modeling_docre_ii import document_from_text
 from modeling_docre_ii.cli.extract import main
+from modeling_docre_ii.knowledge_graph import read_graph
 from tests.html_page import Page
 from tests.hub_model import save_checkpoint
 from tests.tagger import save_tagger
@@ -200,9 +201,23 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["inputs.jsonl"]
 
 
+@pytest.mark.parametrize("output", ["triples.jsonl", "triples"])
+def test_the_graph_of_the_triples_is_written_beside_them(run, inputs, tmp_path, capsys, output):
+    run(inputs, "--output", tmp_path / output, "--graph", tmp_path / "graph")
+
+    expected = read_graph(tmp_path / output)
+    assert len(expected.edges) > 0
+    assert pq.read_table(tmp_path / "graph" / "edges.parquet").num_rows == len(expected.edges)
+    printed = capsys.readouterr().out.splitlines()[-1]
+    assert printed.startswith(f"{tmp_path / 'graph'}: 2 nodes and {len(expected.edges)} edges of ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--graph", "graph"], "`graph` needs an `output`"),
+        (["--output", "triples", "--graph", "./triples"], "`graph` and `output` are both './triples': name another"),
+        (["--output", "triples", "--graph", "graph.png"], "'graph.png' is no known format of a graph"),
         (["--output", "triples.csv"], r"`output` is 'triples.csv', expected a name that ends in .jsonl, or a folder"),
         (["--output", "triples", "--top_k", "3"], "`top_k` has no effect on Parquet files"),
         (["--output", "triples", "--threshold", "0.4"], "`threshold` has no effect on Parquet files"),

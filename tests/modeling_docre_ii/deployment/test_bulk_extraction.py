@@ -33,7 +33,7 @@ EMPTY = {"title": "no entity", "sents": [["Nobody", "was", "there", "."]], "vert
 TEXT = {
     "title": "plain text",
     "text": "Lark Force was based in Rabaul.",
-    "entities": [{"mentions": [[0, 10]], "type": "ORG"}, {"mentions": [[24, 30]], "type": "LOC"}],
+    "entities": [{"mentions": [[0, 10]], "type": "ORG", "kb_id": "Q1"}, {"mentions": [[24, 30]], "type": "LOC"}],
 }
 # Ends the process in the middle of its third file, as the kernel ends one: nothing is cleaned up.
 KILLED = """
@@ -121,8 +121,8 @@ def flat(triple):
     relation = (triple["relation"], triple["relation_name"])
     score = pytest.approx(triple["score"], abs=1e-5)
     evidence = (tuple(triple["evidence"]), freeze(triple.get("evidence_spans")))
-    entities = (head["entity"], head["name"], head["type"], *relation, tail["entity"], tail["name"], tail["type"])
-    return (*entities, *evidence, score)
+    sides = [tuple(side.get(field) for field in ("entity", "name", "type", "kb_id")) for side in (head, tail)]
+    return (*sides[0], *relation, *sides[1], *evidence, score)
 
 
 def freeze(lists):
@@ -144,7 +144,7 @@ def rows_of(folder):
 
 def by_key(rows):
     """Triples with nearly equal scores may change places."""
-    return sorted(rows, key=lambda row: (row[0], row[2], row[5], row[7]))
+    return sorted(rows, key=lambda row: (row[0], row[2], row[6], row[8]))
 
 
 def write_lines(path, documents):

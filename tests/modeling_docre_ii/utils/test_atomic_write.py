@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii.utils.atomic_write import FileWriteError, atomic_write
+from modeling_docre_ii.utils.atomic_write import FileWriteError, atomic_folder, atomic_write
 
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +33,31 @@ def test_error_leaves_what_was_there(tmp_path, was_there):
 
     assert os.listdir(tmp_path) == (["result.json"] if was_there else [])
     assert not was_there or path.read_text() == "old"
+
+
+def test_a_folder_appears_with_all_its_files_and_replaces_the_old_one(tmp_path):
+    path = tmp_path / "new" / "folder"
+    for content in ("first", "second"):
+        with atomic_folder(path) as partial:
+            (partial / content).write_text(content)
+            assert not path.exists() or os.listdir(path) == ["first"]
+
+        assert os.listdir(path) == [content]
+    assert os.listdir(path.parent) == ["folder"]
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_an_error_leaves_the_folder_that_was_there(tmp_path, was_there):
+    if was_there:
+        (tmp_path / "folder").mkdir()
+    with (
+        pytest.raises(FileWriteError, match="folder cannot be written: "),
+        atomic_folder(tmp_path / "folder") as partial,
+    ):
+        (partial / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    assert [list(os.walk(path)) for path in tmp_path.iterdir()] == [[(str(tmp_path / "folder"), [], [])]] * was_there
 
 
 FULL = """

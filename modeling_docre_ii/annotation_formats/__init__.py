@@ -1,0 +1,1 @@
+"""Annotation formats: exports of annotation tools become documents."""
