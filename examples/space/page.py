@@ -43,7 +43,7 @@ CSS = """
 #triples, #changes { --font-mono: var(--font); }
 #entities .textfield { font-size: 0; }
 #entities .token { display: inline; margin: 0; padding: 0; }
-#entities .token .text { font-size: var(--text-md); white-space: pre-wrap; }
+#entities .token .text { font-size: var(--text-md); white-space: pre-wrap; background: inherit; border-radius: 4px; }
 """
 
 
