@@ -85,30 +85,42 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             device=args.device,
             trust_remote_code=False,
         )
-        options = {"threshold": args.threshold, "top_k": args.top_k, "evidence": args.evidence}
         if args.output is not None and not args.output.endswith(_LINES):
-            documents = extractor.find_entities(list(read_inputs(files)))
-            model, processor = extractor.model, extractor.processor
-            batches = {"batch_size": args.batch_size, "evidence": args.evidence}
-            print(f"{args.output}: {extract_to_parquet(model, processor, documents, args.output, **batches)}")
-            if args.graph is not None:
-                print(make_graph(args.output, args.graph))
-            return
-        found = find_triples(extractor, read_inputs(files), args.batch_size, args.explain, **options)
-        drawn: list[DocumentTriples] = []
-        if args.html is not None:
-            found = _kept(found, drawn)
-        if args.output is None:
-            for document, triples in found:
-                print_triples([{"title": document["title"], "triples": triples}], 1, len(triples))
-                if args.explain:
-                    print("\n".join(map(describe_explanation, triples)))
+            extract_to_folder(extractor, files, args)
         else:
-            print(write_lines(args.output, found))
-            if args.graph is not None:
-                print(make_graph(args.output, args.graph))
-        if args.html is not None:
-            print(write_page(args.html, drawn))
+            extract_documents(extractor, files, args)
+        if args.graph is not None:
+            print(make_graph(args.output, args.graph))
+
+
+def extract_to_folder(
+    extractor: DocumentRelationExtractionPipeline, files: list[str], args: argparse.Namespace
+) -> None:
+    """Writes the triples of all documents as Parquet files, and prints how many there are."""
+    documents = extractor.find_entities(list(read_inputs(files)))
+    model, processor = extractor.model, extractor.processor
+    batches = {"batch_size": args.batch_size, "evidence": args.evidence}
+    print(f"{args.output}: {extract_to_parquet(model, processor, documents, args.output, **batches)}")
+
+
+def extract_documents(
+    extractor: DocumentRelationExtractionPipeline, files: list[str], args: argparse.Namespace
+) -> None:
+    """Prints the triples, or writes them as JSON lines, and draws them if wanted."""
+    options = {"threshold": args.threshold, "top_k": args.top_k, "evidence": args.evidence}
+    found = find_triples(extractor, read_inputs(files), args.batch_size, args.explain, **options)
+    drawn: list[DocumentTriples] = []
+    if args.html is not None:
+        found = _kept(found, drawn)
+    if args.output is not None:
+        print(write_lines(args.output, found))
+    else:
+        for document, triples in found:
+            print_triples([{"title": document["title"], "triples": triples}], 1, len(triples))
+            if args.explain:
+                print("\n".join(map(describe_explanation, triples)))
+    if args.html is not None:
+        print(write_page(args.html, drawn))
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
