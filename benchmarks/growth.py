@@ -71,8 +71,9 @@ def measure_point(args):
             work = extract(args, read_documents(args, size), folder)
         else:
             sizes = {"entities": (NUM_TOKENS, size), "tokens": (size, NUM_ENTITIES)}[axis]
-            model, inputs = make_model(args.checkpoint), document(*sizes)
-            model(**document(50, 3))  # loads libraries and starts threads
+            model = make_model(args.checkpoint)
+            inputs = document(*sizes, model.config.vocab_size)
+            model(**document(50, 3, model.config.vocab_size))  # loads libraries and starts threads
             work = lambda: model(**inputs)  # noqa: E731
         before, started = resident_bytes(), time.process_time()
         work()

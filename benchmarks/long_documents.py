@@ -45,11 +45,11 @@ def make_model(checkpoint=None, num_iterations=None):
     return DocREIIForRelationExtraction(config).eval()
 
 
-def document(num_tokens, num_entities):
+def document(num_tokens, num_entities, vocab_size=30_000):
     """Returns random tokens. Each entity has three mentions, spread over the document."""
     entities = torch.arange(num_entities).repeat(3)
     return {
-        "input_ids": torch.randint(1_000, 30_000, (1, num_tokens)),
+        "input_ids": torch.randint(vocab_size // 30, vocab_size, (1, num_tokens)),
         "attention_mask": torch.ones(1, num_tokens, dtype=torch.long),
         "mention_positions": torch.linspace(1, num_tokens - 2, len(entities)).long()[None],
         "mention_entities": entities[None],

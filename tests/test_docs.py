@@ -277,6 +277,7 @@ SMALL_SIZES = {
     "cross_attention_cost.py": ["--entities", "3", "--module_entities", "4", "--width", "16", "--rounds", "1"],
     "deployment_cost.py": ["--documents", "DEV.json", "--rounds", "1", "--variants", "eager"],
     "graph_size.py": ["--num_documents", "20"],
+    "growth.py": ["--largest", "10", "--num_documents", "4"],
     "import_time.py": ["--rounds", "1"],
     "inference_margin.py": ["--num_documents", "3", "--rounds", "1"],
     "long_documents.py": ["--lengths", "20", "40", "--num_tokens", "60", "--num_entities", "4", "--rounds", "1"],
@@ -285,6 +286,7 @@ SMALL_SIZES = {
     "pair_encoder_cost.py": ["--encoder", ENCODER, "--num_documents", "4", "--rounds", "1"],
     "processor_speed.py": ["--num-documents", "4", "--runs", "1"],
     "raw_text_speed.py": ["--num_documents", "3", "--rounds", "1"],
+    "step_profile.py": ["--num_documents", "3", "--rounds", "1"],
     "scoring_speed.py": ["--num-documents", "20", "--num-predictions", "200", "--runs", "1"],
 }
 
