@@ -96,7 +96,7 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
 def extract_to_folder(
     extractor: DocumentRelationExtractionPipeline, files: list[str], args: argparse.Namespace
 ) -> None:
-    """Writes the triples of all documents as Parquet files, and prints how many there are."""
+    """Writes the triples of all documents as Parquet files."""
     documents = extractor.find_entities(list(read_inputs(files)))
     model, processor = extractor.model, extractor.processor
     batches = {"batch_size": args.batch_size, "evidence": args.evidence}
