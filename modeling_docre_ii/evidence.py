@@ -15,8 +15,8 @@ from .quoting import quote
 
 EVIDENCE_SOURCES = ("model", "rule", "none")
 
-# A sentence with a larger share of the localized context of a pair is evidence of its facts.
-EVIDENCE_THRESHOLD = 0.15
+# A sentence with a larger share of the localized context of a pair is evidence of its facts, beside those of the rule.
+EVIDENCE_THRESHOLD = 0.4
 
 
 def sentence_shares(entity_attention: torch.Tensor, sentence_ids: torch.Tensor | None) -> torch.Tensor:
@@ -94,9 +94,9 @@ def evidence_loss(
 
 def read_evidence(shares: torch.Tensor, threshold: float) -> torch.Tensor:
     """
-    Reads the evidence of facts: the sentences above a threshold.
+    Reads the sentences above a threshold.
 
-    If there is none, it is the sentence with the largest share.
+    [`with_model_evidence`] joins them with those of the rule.
 
     Args:
         shares (`torch.FloatTensor` of shape `(num_facts, num_sentences)`):
@@ -106,25 +106,29 @@ def read_evidence(shares: torch.Tensor, threshold: float) -> torch.Tensor:
 
     Returns:
         `torch.LongTensor` of shape `(num_facts, most_evidence)`: indices of sentences, the largest share first, -1 for
-        padding. Fewer than 1 / `threshold` sentences can be above the threshold, so `most_evidence` depends on nothing
-        else.
+        padding. Fewer than 1 / `threshold` sentences can be above the threshold, so `most_evidence`, which is at least
+        1, depends on nothing else.
     """
     most_evidence = max(math.ceil(1 / threshold) - 1, 1)
     shares = nn.functional.pad(shares, (0, max(most_evidence - shares.shape[-1], 0)))
     # Of equal shares the first sentence, also if a pair has no share at all.
     largest, sentences = (values[:, :most_evidence] for values in shares.sort(dim=-1, descending=True, stable=True))
-    is_evidence = largest > threshold
-    is_evidence[:, 0] = True
-    return torch.where(is_evidence, sentences, -1)
+    return torch.where(largest > threshold, sentences, -1)
 
 
-def with_model_evidence(facts: Sequence[PredictedFact], shares: torch.Tensor, threshold: float) -> list[PredictedFact]:
+def with_model_evidence(
+    facts: Sequence[PredictedFact], document: Mapping[str, Any], shares: torch.Tensor, threshold: float
+) -> list[PredictedFact]:
     """
     Adds evidence from the model to the facts of a document.
+
+    It is the evidence of the rule ([`with_rule_evidence`]), and every other sentence whose share is above a threshold.
 
     Args:
         facts (`list[PredictedFact]`):
             The facts.
+        document (`dict`):
+            Their document in DocRED's form.
         shares (`torch.FloatTensor` of shape `(num_entities, num_entities, num_sentences)`):
             Those of the document, from [`sentence_shares`].
         threshold (`float`):
@@ -134,10 +138,13 @@ def with_model_evidence(facts: Sequence[PredictedFact], shares: torch.Tensor, th
         return []
     heads, tails = ([fact[side] for fact in facts] for side in (0, 1))
     found = read_evidence(shares[heads, tails], threshold).tolist()
-    return [
-        fact._replace(evidence=tuple(sorted(sentence for sentence in sentences if sentence >= 0)))
-        for fact, sentences in zip(facts, found)
-    ]
+    return join_rule_evidence(
+        [
+            fact._replace(evidence=tuple(sentence for sentence in sentences if sentence >= 0))
+            for fact, sentences in zip(facts, found)
+        ],
+        document,
+    )
 
 
 def with_rule_evidence(facts: Iterable[PredictedFact], document: Mapping[str, Any]) -> list[PredictedFact]:
@@ -161,6 +168,22 @@ def with_rule_evidence(facts: Iterable[PredictedFact], document: Mapping[str, An
     return [fact._replace(evidence=rule(sentences[fact.head], sentences[fact.tail])) for fact in facts]
 
 
+def join_rule_evidence(facts: Sequence[PredictedFact], document: Mapping[str, Any]) -> list[PredictedFact]:
+    """
+    Adds the evidence of the rule to the evidence that facts have.
+
+    Args:
+        facts (`list[PredictedFact]`):
+            The facts, with sentences that a model has found.
+        document (`dict`):
+            Their document in DocRED's form.
+    """
+    return [
+        fact._replace(evidence=tuple(sorted({*fact.evidence, *by_rule.evidence})))
+        for fact, by_rule in zip(facts, with_rule_evidence(facts, document))
+    ]
+
+
 def add_evidence(
     facts: Sequence[Sequence[PredictedFact]],
     documents: Sequence[Mapping[str, Any]],
@@ -180,7 +203,7 @@ def add_evidence(
             Where the evidence comes from: `"model"`, `"rule"` or `"none"`.
         shares (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)`, *optional*):
             From [`sentence_shares`], for the model.
-        threshold (`float`, *optional*, defaults to 0.15):
+        threshold (`float`, *optional*, defaults to 0.4):
             As for [`read_evidence`].
 
     Raises:
@@ -194,7 +217,10 @@ def add_evidence(
         return [with_rule_evidence(rows, document) for rows, document in zip(facts, documents)]
     if shares is None:
         raise ValueError("the output has no `sentence_shares`: call the model with `output_evidence=True`")
-    return [with_model_evidence(rows, share, threshold) for rows, share in zip(facts, shares)]
+    return [
+        with_model_evidence(rows, document, share, threshold)
+        for rows, document, share in zip(facts, documents, shares)
+    ]
 
 
 def should_output_evidence(asked: bool | None, sentence_ids: torch.Tensor | None, config: DocREIIConfig) -> bool:

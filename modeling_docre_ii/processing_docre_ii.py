@@ -54,9 +54,9 @@ class DocREIIProcessor(ProcessorMixin):
             first `"token"` of its text, which learns faster from few documents.
         max_labels_per_pair (`int`, *optional*, defaults to 4):
             Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
-        evidence_threshold (`float`, *optional*, defaults to 0.15):
-            Share of a sentence in the localized context of a pair above which it is evidence of its triples. Used for
-            models that were trained to find evidence.
+        evidence_threshold (`float`, *optional*, defaults to 0.4):
+            Share of a sentence in the localized context of a pair above which it is evidence of its triples, beside
+            the sentences of the rule. Used for models that were trained to find evidence.
         entity_types (`list[str]`, *optional*):
             The types of the entities that the model was trained on, to which types of other tools are mapped.
 
@@ -279,8 +279,8 @@ class DocREIIProcessor(ProcessorMixin):
             evidence (`str`, *optional*):
                 Where the evidence of a triple comes from:
 
-                - `"model"`: sentences with a share of the pair's localized context above `evidence_threshold`, at
-                  least the first. Needs `sentence_shares`. The default if the output has them.
+                - `"model"`: the sentences of the rule, and those with a share of the pair's localized context above
+                  `evidence_threshold`. Needs `sentence_shares`. The default if the output has them.
                 - `"rule"`: sentences in which both entities have a mention; if there is none, the first sentence of
                   each that mentions it. Otherwise the default.
                 - `"none"`: triples have no evidence.

@@ -8,9 +8,15 @@ from transformers import AutoModel, AutoProcessor
 
 from ..configuration_loading import load_config
 from ..decoding import PredictedFact
-from ..evaluation.evidence_scores import annotated_facts, best_evidence_threshold, read_model, score_evidence
+from ..evaluation.evidence_scores import (
+    annotated_facts,
+    best_evidence_threshold,
+    read_model,
+    score_evidence,
+    with_evidence_of_model,
+)
 from ..evaluation.tables import evidence_table
-from ..evidence import with_model_evidence, with_rule_evidence
+from ..evidence import with_rule_evidence
 from ..utils.bounds import check_at_least
 from .arguments import DataArguments
 from .corpora import check_labels, read_corpus
@@ -20,8 +26,8 @@ from .process_setup import one_line_errors, setup_logging
 
 DESCRIPTION = """\
 Scores the rule that finds evidence without a model, with all relations given: on the facts that have annotated
-evidence. With a checkpoint, it scores the model's evidence on the same facts, and both on those facts that the model
-predicts.
+evidence. With a checkpoint, it scores the rule with the sentences that the model adds on the same facts, and both on
+those facts that the model predicts.
 
     docre-ii evidence --dataset_name re_docred --validation_file DEV.json
     docre-ii evidence --dataset_name re_docred --validation_file DEV.json --checkpoint outputs/redocred_minilm
@@ -98,18 +104,19 @@ def print_evidence_scores(
     found = read_model(model, processor, documents, batch_size)
 
     def by_model(facts: Sequence[Sequence[PredictedFact]], threshold: float) -> list[list[PredictedFact]]:
-        return [with_model_evidence(rows, shares, threshold) for rows, shares in zip(facts, found.shares)]
+        return with_evidence_of_model(facts, documents, found.shares, threshold)
 
     threshold = processor.evidence_threshold
     best = best_evidence_threshold(given, documents, found.shares, _THRESHOLDS)
-    for label, value in ((f"model, share above {threshold:g}", threshold), (f"model, best: above {best:g}", best)):
+    at_threshold = f"rule and model, share above {threshold:g}"
+    for label, value in ((at_threshold, threshold), (f"rule and model, best: above {best:g}", best)):
         rows[label] = score_evidence(by_model(given, value), documents)
     print(f"\n{evidence_table('relations given', num_given, rows)}")
     keys = [{fact[:3] for fact in facts} for facts in given]
     correct = [[fact for fact in facts if fact[:3] in known] for facts, known in zip(found.predicted, keys)]
     rows = {
         "rule": score_evidence(_by_rule(correct, documents), documents),
-        f"model, share above {threshold:g}": score_evidence(by_model(correct, threshold), documents),
+        at_threshold: score_evidence(by_model(correct, threshold), documents),
     }
     print(f"\n{evidence_table('facts that the model predicts', sum(map(len, correct)), rows)}")
 

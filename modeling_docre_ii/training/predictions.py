@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
-from ..evidence import EVIDENCE_THRESHOLD, add_evidence, read_evidence
+from ..evidence import EVIDENCE_THRESHOLD, add_evidence, join_rule_evidence, read_evidence
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import atomic_write
 
@@ -109,7 +109,9 @@ def unpack_with_evidence(
     facts = unpack_facts(packed, relations, len(documents))
     if source is None:
         source = "model" if has_model_evidence(packed) else "rule"
-    return facts if source == "model" else add_evidence(facts, documents, source)
+    if source == "model":
+        return [join_rule_evidence(rows, document) for rows, document in zip(facts, documents)]
+    return add_evidence(facts, documents, source)
 
 
 def pack_predictions(

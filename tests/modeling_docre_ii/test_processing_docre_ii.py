@@ -381,7 +381,7 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
         "mark_types": False,
         "mention_anchor": "marker",
         "max_labels_per_pair": 4,
-        "evidence_threshold": 0.15,
+        "evidence_threshold": 0.4,
         "entity_types": None,
         "processor_class": "DocREIIProcessor",
         "auto_map": {"AutoProcessor": "processing_docre_ii.DocREIIProcessor"},

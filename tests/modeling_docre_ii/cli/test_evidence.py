@@ -55,9 +55,10 @@ def test_model_on_the_same_facts(sample_documents, tmp_path, capsys):
     ]
     rows = {line.rsplit(maxsplit=3)[0]: line.split()[-3:] for line in tables[0].splitlines()[1:]}
     assert rows["rule"] == rule_scores(sample_documents["dev"][:4])
-    at = next(row for name, row in rows.items() if name.startswith("model, share above 0.15"))
-    best = next(row for name, row in rows.items() if name.startswith("model, best"))
+    at = next(row for name, row in rows.items() if name.startswith("rule and model, share above 0.4"))
+    best = next(row for name, row in rows.items() if name.startswith("rule and model, best"))
     assert float(best[0]) >= float(at[0]) > 0
+    assert float(at[2]) >= float(rows["rule"][2]), "the model only adds sentences"
 
 
 @pytest.mark.usefixtures("in_the_repository")

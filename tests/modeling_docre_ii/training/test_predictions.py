@@ -55,7 +55,7 @@ def test_source_of_unpacked_evidence():
         return [unpack_with_evidence(packed, RELATIONS, documents, source)[0][0].evidence for source in sources]
 
     assert sources(plain, None, "rule", "none") == [(1,), (1,), ()]
-    assert sources(with_evidence, None, "model", "rule", "none") == [(3,), (3,), (1,), ()]
+    assert sources(with_evidence, None, "model", "rule", "none") == [(1, 3), (1, 3), (1,), ()]
 
 
 def test_a_batch_without_predictions_keeps_its_shape():

@@ -8,7 +8,7 @@ from torch.nn.utils import parameters_to_vector
 
 from modeling_docre_ii import score_facts, to_submission
 from modeling_docre_ii.evidence import add_evidence, evidence_loss, with_rule_evidence
-from modeling_docre_ii.training.predictions import unpack_facts
+from modeling_docre_ii.training.predictions import unpack_facts, unpack_with_evidence
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_predictions_have_the_evidence_of_the_model(
     trainer = make_trainer(model, evaluation=annotated, documents=documents, per_device_eval_batch_size=3)
     output = trainer.predict(trainer.eval_dataset)
     relations = list(model.config.id2label.values())
-    facts = unpack_facts(output.predictions[-1], relations, len(documents))
+    facts = unpack_with_evidence(output.predictions[-1], relations, documents)
     assert len(output.predictions) == 1 + num_iterations
     assert sum(map(len, facts)) > 10
 
