@@ -43,7 +43,6 @@ _USUAL_TRAINING_ARGUMENTS = {
     "warmup_steps",
     "max_grad_norm",
     "ema_decay",
-    "token_mask_probability",
     "lr_scheduler_type",
     "adam_epsilon",
     "seed",

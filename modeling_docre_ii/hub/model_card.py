@@ -196,9 +196,4 @@ def _eval_results(
     return results
 
 
-def listed(value: str | Sequence[str] | None) -> list[str]:
-    """Returns a field of a card as a list: it may have one value, several or none."""
-    return [value] if isinstance(value, str) else list(value or [])
-
-
-__all__ = ["listed", "make_model_card"]
+__all__ = ["make_model_card"]

@@ -36,9 +36,6 @@ class DocREIITrainingArguments(TrainingArguments):
         ema_decay (`float`, *optional*, defaults to 0.0):
             Keep a moving average of the weights, of which each step keeps this share, and evaluate and save it in
             place of the weights ([`AveragingTrainer`]). A decay of 0.99 averages over about 100 steps. 0 keeps none.
-        token_mask_probability (`float`, *optional*, defaults to 0.0):
-            Replace each token of the training documents by the tokenizer's mask token with this probability, in every
-            step other tokens ([`TokenMasking`]). Markers and special tokens stay.
         max_tokens_per_batch (`int`, *optional*):
             Largest number of tokens of a batch on a device, padding included. With this or `max_pairs_per_batch`,
             batches hold documents of similar size ([`BudgetBatchSampler`]), at most `per_device_train_batch_size` or
@@ -84,10 +81,6 @@ class DocREIITrainingArguments(TrainingArguments):
             "0.99. 0: no average."
         },
     )
-    token_mask_probability: float = field(
-        default=0.0,
-        metadata={"help": "Mask each token of a training document with this probability, such as 0.15."},
-    )
     max_tokens_per_batch: int | None = field(
         default=None, metadata={"help": "Largest number of tokens of a batch on a device, padding included."}
     )
@@ -130,8 +123,6 @@ class DocREIITrainingArguments(TrainingArguments):
         check_at_least(0, self, "num_train_epochs", "dataloader_num_workers", "seed", *rates)
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must lie in [0, 1), got {self.ema_decay}")
-        if not 0 <= self.token_mask_probability < 1:
-            raise ValueError(f"`token_mask_probability` must lie in [0, 1), got {self.token_mask_probability}")
         # `accelerate launch --mixed_precision bf16` requests it in the environment.
         self.bf16: bool = self.mixed_precision == "bf16"
         self.requested_precision = self.precision

@@ -1,7 +1,7 @@
 """Trainer of DocRE-II."""
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
 from ..hub.eval_results import write_eval_results
 from ..hub.hub_names import is_hub_id, license_on_hub
-from ..hub.model_card import listed, make_model_card
+from ..hub.model_card import make_model_card
 from ..hub.training_record import TrainingRecord
 from ..loaded_weights import check_weights
 from ..model_outputs import DocREIIOutput
@@ -41,7 +41,6 @@ from .predictions import pack_predictions
 from .pushes import PushWatch
 from .sharding import unsharded_class
 from .stage_record import complete_record
-from .token_masking import token_masking
 
 
 # How far below the threshold, in logits, relations are gathered for calibration.
@@ -65,7 +64,7 @@ class DocREIITrainer(AveragingTrainer):
     - losses averaged over the candidate pairs of all batches of an optimizer step, independent of gradient
       accumulation and the number of processes;
     - predictions gathered as triples, not as dense logits;
-    - a moving average of the weights, with `ema_decay`, and masked tokens, with `token_mask_probability`;
+    - a moving average of the weights, with `ema_decay` ([`AveragingTrainer`]);
     - calibration of the threshold after training, with `calibrate_threshold`;
     - checkpoints that are complete or not there ([`WholeCheckpointTrainer`]), and evaluation that does not change the
       training;
@@ -133,7 +132,6 @@ class DocREIITrainer(AveragingTrainer):
         check_parts(None if model is None else _docre_ii_of(model).config, args, processing_class)
         self.args, self.processing_class = args, processing_class
         self._given_train_facts, self.distant_facts = train_facts, distant_facts
-        self._token_masking = token_masking(args, processing_class)
         self._evaluated_dataset: Any = None
         self._margin = _CALIBRATION_MARGIN if args.calibrate_threshold else 0.0
         if processing_class is not None:
@@ -223,8 +221,6 @@ class DocREIITrainer(AveragingTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         inputs = {name: value for name, value in inputs.items() if name != "document_index"}
-        if model.training and self._token_masking is not None:
-            inputs = self._token_masking(inputs)
         if model.training and "evidence" in inputs:
             inputs["num_evidence_in_batch"] = self._num_evidence
         # In evaluation, the average over the pairs of this batch.
@@ -405,14 +401,14 @@ class DocREIITrainer(AveragingTrainer):
             model=None if self.is_fsdp_enabled or self.is_deepspeed_enabled else model,
             language=language,
             license=license or license_on_hub(base_model),
-            tags=list(dict.fromkeys([*listed(tags), "generated_from_trainer", *listed(written.get("tags"))])),
+            tags=list(dict.fromkeys([*_listed(tags), "generated_from_trainer", *_listed(written.get("tags"))])),
             base_model=base_model,
-            dataset_names=listed(dataset),
-            dataset_ids=listed(dataset_tags),
-            dataset_configs=listed(dataset_args),
+            dataset_names=_listed(dataset),
+            dataset_ids=_listed(dataset_tags),
+            dataset_configs=_listed(dataset_args),
             num_parameters=model.num_parameters(),
             finds_mentions=(path.parent / MENTION_MODEL_FOLDER).is_dir(),
-            **({"pipeline_tag": listed(tasks)[0]} if tasks else {}),
+            **({"pipeline_tag": _listed(tasks)[0]} if tasks else {}),
         )
         with atomic_write(path) as partial_card:
             card.save(partial_card)
@@ -445,6 +441,10 @@ class DocREIITrainer(AveragingTrainer):
 def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
     """Returns the model inside the wrappers of accelerate and peft."""
     return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
 
 
 __all__ = ["DocREIITrainer"]
