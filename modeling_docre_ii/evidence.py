@@ -15,7 +15,7 @@ from .quoting import quote
 
 EVIDENCE_SOURCES = ("model", "rule", "none")
 
-# A sentence with a larger share of the localized context of a pair is evidence of its facts, beside those of the rule.
+# A sentence with a larger share of the localized context of a pair joins the evidence that the rule finds.
 EVIDENCE_THRESHOLD = 0.4
 
 
