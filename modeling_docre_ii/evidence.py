@@ -188,7 +188,7 @@ def add_evidence(
     facts: Sequence[Sequence[PredictedFact]],
     documents: Sequence[Mapping[str, Any]],
     source: str,
-    shares: torch.Tensor | None = None,
+    shares: torch.Tensor | Sequence[torch.Tensor] | None = None,
     threshold: float = EVIDENCE_THRESHOLD,
 ) -> list[list[PredictedFact]]:
     """
@@ -202,7 +202,7 @@ def add_evidence(
         source (`str`):
             Where the evidence comes from: `"model"`, `"rule"` or `"none"`.
         shares (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_sentences)`, *optional*):
-            From [`sentence_shares`], for the model.
+            From [`sentence_shares`], for the model. Or a list of those of each document.
         threshold (`float`, *optional*, defaults to 0.4):
             As for [`read_evidence`].
 

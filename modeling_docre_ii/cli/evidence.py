@@ -8,15 +8,9 @@ from transformers import AutoModel, AutoProcessor
 
 from ..configuration_loading import load_config
 from ..decoding import PredictedFact
-from ..evaluation.evidence_scores import (
-    annotated_facts,
-    best_evidence_threshold,
-    read_model,
-    score_evidence,
-    with_evidence_of_model,
-)
+from ..evaluation.evidence_scores import annotated_facts, best_evidence_threshold, read_model, score_evidence
 from ..evaluation.tables import evidence_table
-from ..evidence import with_rule_evidence
+from ..evidence import add_evidence
 from ..utils.bounds import check_at_least
 from .arguments import DataArguments
 from .corpora import check_labels, read_corpus
@@ -95,7 +89,7 @@ def print_evidence_scores(
     num_given = sum(map(len, given))
     if not num_given:
         raise ValueError("no fact of the documents has annotated evidence")
-    rows = {"rule": score_evidence(_by_rule(given, documents), documents)}
+    rows = {"rule": score_evidence(add_evidence(given, documents, "rule"), documents)}
     if checkpoint is None:
         print(f"\n{evidence_table('relations given', num_given, rows)}")
         return
@@ -104,7 +98,7 @@ def print_evidence_scores(
     found = read_model(model, processor, documents, batch_size)
 
     def by_model(facts: Sequence[Sequence[PredictedFact]], threshold: float) -> list[list[PredictedFact]]:
-        return with_evidence_of_model(facts, documents, found.shares, threshold)
+        return add_evidence(facts, documents, "model", found.shares, threshold)
 
     threshold = processor.evidence_threshold
     best = best_evidence_threshold(given, documents, found.shares, _THRESHOLDS)
@@ -115,13 +109,7 @@ def print_evidence_scores(
     keys = [{fact[:3] for fact in facts} for facts in given]
     correct = [[fact for fact in facts if fact[:3] in known] for facts, known in zip(found.predicted, keys)]
     rows = {
-        "rule": score_evidence(_by_rule(correct, documents), documents),
+        "rule": score_evidence(add_evidence(correct, documents, "rule"), documents),
         at_threshold: score_evidence(by_model(correct, threshold), documents),
     }
     print(f"\n{evidence_table('facts that the model predicts', sum(map(len, correct)), rows)}")
-
-
-def _by_rule(
-    facts: Sequence[Sequence[PredictedFact]], documents: Sequence[Mapping[str, Any]]
-) -> list[list[PredictedFact]]:
-    return [with_rule_evidence(rows, document) for rows, document in zip(facts, documents)]

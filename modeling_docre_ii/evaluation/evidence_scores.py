@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import PredictedFact
-from ..evidence import with_model_evidence
+from ..evidence import add_evidence
 from ..processing_docre_ii import DocREIIProcessor
 from .matching import gold_facts
 from .scores import score_facts
@@ -100,26 +100,6 @@ def read_model(
     return EvidenceOfModel(shares, predicted)
 
 
-def with_evidence_of_model(
-    facts: Sequence[Sequence[PredictedFact]],
-    documents: Sequence[Mapping[str, Any]],
-    shares: Sequence[torch.Tensor],
-    threshold: float,
-) -> list[list[PredictedFact]]:
-    """
-    Adds evidence from the model to the facts of each document.
-
-    Args:
-        facts, documents:
-            As for [`score_evidence`]. The evidence of the facts is not read.
-        shares (`list[torch.FloatTensor]`):
-            From [`read_model`].
-        threshold (`float`):
-            As for [`read_evidence`].
-    """
-    return [with_model_evidence(*of_document, threshold) for of_document in zip(facts, documents, shares)]
-
-
 def best_evidence_threshold(
     facts: Sequence[Sequence[PredictedFact]],
     documents: Sequence[Mapping[str, Any]],
@@ -139,7 +119,8 @@ def best_evidence_threshold(
     """
 
     def f1(threshold: float) -> float:
-        return score_evidence(with_evidence_of_model(facts, documents, shares, threshold), documents).get("f1", 0.0)
+        found = add_evidence(facts, documents, "model", shares, threshold)
+        return score_evidence(found, documents).get("f1", 0.0)
 
     return max(candidates, key=f1)
 
@@ -152,11 +133,4 @@ def _batches(documents: Sequence[Mapping[str, Any]], size: int) -> Iterator[Sequ
     return (documents[start : start + size] for start in range(0, len(documents), size))
 
 
-__all__ = [
-    "EvidenceOfModel",
-    "annotated_facts",
-    "best_evidence_threshold",
-    "read_model",
-    "score_evidence",
-    "with_evidence_of_model",
-]
+__all__ = ["EvidenceOfModel", "annotated_facts", "best_evidence_threshold", "read_model", "score_evidence"]
