@@ -24,7 +24,7 @@ class PairLayout:
     Args:
         queries, keys (`torch.LongTensor` of shape `(batch_size, 4, num_lines, line_length)`):
             The candidate pair at every place, as a query and as a key of each head. The number of candidate pairs
-            marks a place without one.
+            marks a place without one. The lines of all documents may be together, and `batch_size` is then 1.
         has_key (`torch.BoolTensor` of shape `(batch_size, 4, num_lines, line_length)`):
             Whether there is a candidate pair at this place.
         query_slots (`torch.LongTensor` of shape `(num_pairs, 4)`):
@@ -35,6 +35,26 @@ class PairLayout:
     keys: torch.LongTensor
     has_key: torch.BoolTensor
     query_slots: torch.LongTensor
+
+    @classmethod
+    def of(cls, pairs: EntityPairs, config: DocREIIConfig, output_attentions: bool = False) -> "PairLayout":
+        """
+        Lays out the attention of an inference module.
+
+        Args:
+            pairs ([`EntityPairs`]):
+                Pairs that attend to each other.
+            config ([`DocREIIConfig`]):
+                `cross_attention`, and `inference_margin`, which leaves few pairs.
+            output_attentions (`bool`, *optional*, defaults to `False`):
+                Whether probabilities are wanted, for which a place in a line must be that of an entity.
+        """
+        if config.cross_attention == "full":
+            return cls.of_all_pairs(pairs)
+        # Sizes in a compiled or exported graph cannot depend on values.
+        if config.inference_margin is None or output_attentions or torch.compiler.is_compiling():
+            return cls.of_overlapping_pairs(pairs)
+        return cls.of_few_pairs(pairs)
 
     @classmethod
     def of_overlapping_pairs(cls, pairs: EntityPairs) -> "PairLayout":
@@ -55,6 +75,33 @@ class PairLayout:
             keys=torch.stack([rows, columns, rows, columns], 1),
             has_key=torch.stack([mask, has_column, mask, has_column], 1),
             query_slots=(_first_of_each_head(pairs.document) * size + line) * size + place,
+        )
+
+    @classmethod
+    def of_few_pairs(cls, pairs: EntityPairs) -> "PairLayout":
+        """
+        Lays out Extended Cross Attention over a small share of the pairs.
+
+        It attends as [`PairLayout.of_overlapping_pairs`] does, but its lines are as short as they can be: as many as
+        entities of all documents are in a pair, each as long as the largest number of pairs of a row or column. A place
+        in a line no longer says which entity it is, and the sizes depend on the values of the mask.
+        """
+        mask, size, count = pairs.mask, pairs.num_entities, pairs.place.shape[0]
+        is_used = (mask.any(1) | mask.any(2)).flatten()
+        number = is_used.cumsum(0) - 1
+        of_head, of_tail = (number[pairs.document * size + entity] for entity in (pairs.head, pairs.tail))
+        in_row, in_column = ((mask.cumsum(dim) - 1).flatten()[pairs.place] for dim in (2, 1))
+        shape = (int(is_used.sum()), max(int(mask.sum(1).max()), int(mask.sum(2).max()), 1))
+        rows, columns = (torch.full(shape, count, device=mask.device) for _ in range(2))
+        rows[of_head, in_row] = columns[of_tail, in_column] = torch.arange(count, device=mask.device)
+        keys = torch.stack([rows, columns, rows, columns])[None]
+        line = torch.stack([of_head, of_head, of_tail, of_tail], 1)
+        place = torch.stack([in_row, in_row, in_column, in_column], 1)
+        return cls(
+            queries=torch.stack([rows, rows, columns, columns])[None],
+            keys=keys,
+            has_key=keys < count,
+            query_slots=(torch.arange(NUM_HEADS, device=mask.device) * shape[0] + line) * shape[1] + place,
         )
 
     @classmethod

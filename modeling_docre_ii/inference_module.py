@@ -253,11 +253,9 @@ class InferenceModule(nn.Module):
             return self.feature_projection(base_logits - base_logits[:, :1])
         return self.feature_projection(features)
 
-    def layout(self, pairs: EntityPairs) -> PairLayout:
-        """Returns which pairs attend to which."""
-        if self.config.cross_attention == "extended":
-            return PairLayout.of_overlapping_pairs(pairs)
-        return PairLayout.of_all_pairs(pairs)
+    def layout(self, pairs: EntityPairs, output_attentions: bool = False) -> PairLayout:
+        """Returns which pairs attend to which, as [`PairLayout.of`]."""
+        return PairLayout.of(pairs, self.config, output_attentions)
 
     def encode(
         self, features: Projections, relations: Projections, layout: PairLayout, output_attentions: bool = False
@@ -334,7 +332,7 @@ class InferenceModule(nn.Module):
     def _iterate(
         self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
     ) -> InferenceOutput:
-        layout, first_layer = self.layout(pairs), self.layers[0]
+        layout, first_layer = self.layout(pairs, output_attentions), self.layers[0]
         projected = first_layer.project_features(self.project_inputs(features, base_logits))
         table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device))
         logits = base_logits
@@ -349,7 +347,7 @@ class InferenceModule(nn.Module):
                 encoded, attentions = self.encode(
                     projected.select(rows),
                     table.map(lambda values, found=found: self.relation_embeddings.look_up(values, found)),
-                    layout if isinstance(documents, slice) else self.layout(pairs.of_documents(documents)),
+                    layout if isinstance(documents, slice) else self.layout(pairs.of_documents(documents), output_attentions),
                     output_attentions,
                 )
                 update = _replace_rows(update, rows, self.classify(encoded, base_logits[rows]))
