@@ -82,9 +82,9 @@ class PairLayout:
         """
         Lays out Extended Cross Attention over a small share of the pairs.
 
-        It attends as [`PairLayout.of_overlapping_pairs`] does, but its lines are as short as they can be: as many as
-        entities of all documents are in a pair, each as long as the largest number of pairs of a row or column. A place
-        in a line no longer says which entity it is, and the sizes depend on the values of the mask.
+        It attends as [`PairLayout.of_overlapping_pairs`] does, but over fewer and shorter lines: one for each entity
+        that is in a pair, as long as the largest number of pairs of a row or column. A place in a line no longer says
+        which entity it is, and the sizes depend on the values of the mask.
         """
         mask, size, count = pairs.mask, pairs.num_entities, pairs.place.shape[0]
         is_used = (mask.any(1) | mask.any(2)).flatten()

@@ -347,7 +347,9 @@ class InferenceModule(nn.Module):
                 encoded, attentions = self.encode(
                     projected.select(rows),
                     table.map(lambda values, found=found: self.relation_embeddings.look_up(values, found)),
-                    layout if isinstance(documents, slice) else self.layout(pairs.of_documents(documents), output_attentions),
+                    layout
+                    if isinstance(documents, slice)
+                    else self.layout(pairs.of_documents(documents), output_attentions),
                     output_attentions,
                 )
                 update = _replace_rows(update, rows, self.classify(encoded, base_logits[rows]))
