@@ -51,6 +51,7 @@ from modeling_docre_ii.decoding import NonFiniteLogitsError
 from modeling_docre_ii.evaluation.tables import comparison_table, iteration_names, iteration_table, score_table
 from modeling_docre_ii.evidence import evidence_source
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
+from modeling_docre_ii.training.distillation import DistilledDocuments
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
 from modeling_docre_ii.training.metrics import gain_over_base
 from modeling_docre_ii.training.predictions import save_predictions, unpack_with_evidence
@@ -152,8 +153,9 @@ def encode(
 ) -> EncodedDocuments:
     """Encodes a split in the main process. The other processes read its cache."""
     num_proc, for_training = data_args.preprocessing_num_workers, split == "train"
+    rows = corpus.taught_rows if for_training and data_args.teacher_file else corpus.splits[split]
     with training_args.main_process_first(desc="encoding the documents"):
-        return encode_dataset(corpus.splits[split], processor, for_training, num_proc, corpus.is_checked)
+        return encode_dataset(rows, processor, for_training, num_proc, corpus.is_checked)
 
 
 def make_trainer(
@@ -168,6 +170,9 @@ def make_trainer(
     data: dict[str, Any] = {"train_facts": corpus.train_facts, "distant_facts": corpus.distant_facts}
     if training_args.do_train:
         encoded = encode(corpus, "train", processor, data_args, training_args)
+        if data_args.teacher_file:
+            num_labeled = len(corpus.splits["train"])
+            encoded = DistilledDocuments(encoded, num_labeled, data_args.teacher_file, model.config.num_labels)
         data["train_dataset"] = training_documents(encoded, stage, arguments)
     if stage.fold is None and "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
         data["eval_dataset"] = encode(corpus, "validation", processor, data_args, training_args)

@@ -49,6 +49,15 @@ class Corpus:
         """`list[str]`: relation ids in the order of the class ids."""
         return list(self.relation_names)
 
+    @property
+    def taught_rows(self) -> datasets.Dataset:
+        """`datasets.Dataset`: the training documents, and after them the unlabeled ones, with empty labels."""
+        train, unlabeled = self.splits["train"], self.splits["unlabeled"]
+        features = datasets.Features({"labels": train.features["labels"]})
+        labels = datasets.Dataset.from_dict({"labels": [[]] * len(unlabeled)}, features=features)
+        texts = unlabeled.remove_columns([name for name in unlabeled.column_names if name == "labels"])
+        return datasets.concatenate_datasets([train, datasets.concatenate_datasets([texts, labels], axis=1)])
+
     @cached_property
     def train_facts(self) -> set[NamedFact] | None:
         """`set[tuple[str, str, str]]` or `None`: named facts of the training split."""
@@ -83,6 +92,7 @@ def load_corpus(
     data_dir: str | None = None,
     relations_file: str | None = None,
     distant_file: Sequence[str] | None = None,
+    unlabeled_file: Sequence[str] | None = None,
     max_documents: Mapping[str, int | None] | None = None,
     **builder_options: str | None,
 ) -> Corpus:
@@ -103,6 +113,8 @@ def load_corpus(
             JSON object, relation id -> readable name. With files, the relations of your own corpus in DocRED's form.
         distant_file (`list[str]`, *optional*):
             Distantly supervised documents in DocRED's form, for [`Corpus.distant_facts`].
+        unlabeled_file (`list[str]`, *optional*):
+            Documents without labels, of the same form as `files`, for the split `unlabeled`.
         max_documents (`dict[str, int]`, *optional*):
             Number of documents to keep of a split, from its start. `None` keeps all.
         builder_options (`str`, *optional*):
@@ -114,15 +126,11 @@ def load_corpus(
     Raises:
         `ValueError`: the arguments contradict each other, or a file is malformed ([`DocumentError`]).
     """
+    if unlabeled_file and not (files or data_dir):
+        raise ValueError("`unlabeled_file` needs training documents that are read from files of the same form")
+    options = {"relations_file": relations_file, **builder_options}
     if files or data_dir:
-        builder = make_builder(
-            dataset_name,
-            dataset_config_name,
-            files=files,
-            data_dir=data_dir,
-            relations_file=relations_file,
-            **builder_options,
-        )
+        builder = make_builder(dataset_name, dataset_config_name, files=files, data_dir=data_dir, **options)
         builder.download_and_prepare()
         corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types, is_checked=True)
     else:
@@ -132,6 +140,10 @@ def load_corpus(
         builder = DocRED(config_name="docred_distant", data_files={"train": distant_file})
         builder.download_and_prepare()
         corpus.distant_facts = Corpus(builder.as_dataset(), builder.relation_names).train_facts
+    if unlabeled_file:
+        builder = make_builder(dataset_name, dataset_config_name, files={"test": unlabeled_file}, **options)
+        builder.download_and_prepare()
+        corpus.splits["unlabeled"] = builder.as_dataset()["test"]
     for split, most in (max_documents or {}).items():
         if most is not None and split in corpus.splits:
             corpus.splits[split] = corpus.splits[split].select(range(min(most, len(corpus.splits[split]))))

@@ -29,6 +29,7 @@ class DataCollatorForRelationExtraction:
     - `labels` of shape `(batch_size, num_facts, 3)`, -100 for padding, if the features have them;
     - `base_logits` of shape `(batch_size, num_entities, num_entities, num_labels)`, 0 outside the candidate pairs, if
       the features have the rows of the candidate pairs, in the order of `pair_mask`;
+    - `teacher_probabilities` of the same shape, likewise;
     - `evidence` of shape `(batch_size, num_facts, num_evidence)`, -100 for padding, if the features have it;
     - `document_index` of shape `(batch_size,)`, if the features have it.
 
@@ -50,9 +51,10 @@ class DataCollatorForRelationExtraction:
             batch["sentence_ids"] = _pad([feature["sentence_ids"] for feature in features], -1)
         if _all_have("labels", features):
             batch["labels"] = _pad([feature["labels"] for feature in features], -100, row_shape=(3,))
-        if _all_have("base_logits", features):
-            rows = torch.cat([torch.as_tensor(feature["base_logits"]) for feature in features]).float()
-            batch["base_logits"] = EntityPairs.from_mask(batch["pair_mask"]).to_matrix(rows)
+        for name in ("base_logits", "teacher_probabilities"):
+            if _all_have(name, features):
+                rows = torch.cat([torch.as_tensor(feature[name]) for feature in features]).float()
+                batch[name] = EntityPairs.from_mask(batch["pair_mask"]).to_matrix(rows)
         if _all_have("evidence", features):
             batch["evidence"] = _pad_evidence([feature["evidence"] for feature in features])
         if _all_have("document_index", features):

@@ -1,4 +1,6 @@
-"""Adaptive threshold loss (equation 13) and contrastive losses (equation 14)."""
+"""Adaptive threshold loss (equation 13), distillation loss, and contrastive losses (equation 14)."""
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,11 +43,44 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
     return -(among_positive.masked_fill(~positive, 0.0).sum(-1) + among_negative[:, 0])
 
 
+def distillation_loss(logits: torch.Tensor, teacher_probabilities: torch.Tensor) -> torch.Tensor:
+    r"""
+    Computes the loss of every pair of an unlabeled document, whose relations a teacher predicted.
+
+    With the probability s_r = sigmoid(logit_r - logit_TH) of a relation, and p_r that of the teacher:
+
+        L = - sum_r [ p_r log(s_r) + (1 - p_r) log(1 - s_r) ]
+
+    It is computed in float32.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            Relation logits, the threshold class first.
+        teacher_probabilities (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            Probabilities of the teacher. Column 0, the threshold class, is ignored.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_pairs,)`.
+
+    Reference: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, with sigmoids in place of a softmax,
+    as a pair may have several relations.
+    """
+    margins = logits[:, 1:].float() - logits[:, :1].float()
+    expected = teacher_probabilities[:, 1:].float()
+    return nn.functional.binary_cross_entropy_with_logits(margins, expected, reduction="none").sum(-1)
+
+
 def mean_threshold_loss(
-    logits: torch.Tensor, labels: torch.Tensor, num_pairs: torch.Tensor | int, sample: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    num_pairs: torch.Tensor | int,
+    sample: torch.Tensor | None = None,
+    teacher_probabilities: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
-    Averages the adaptive threshold loss of a batch over pairs.
+    Averages the loss of a batch over pairs.
+
+    This is the adaptive threshold loss of pairs with labels, and the distillation loss of those with a teacher.
 
     Args:
         logits, labels:
@@ -54,12 +89,18 @@ def mean_threshold_loss(
             Number of pairs that the loss is averaged over: those of the batch, or of all batches of an optimizer step.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
             Pairs in the loss, from [`sample_pairs`]. Their mean estimates that of all. Defaults to all.
+        teacher_probabilities (`torch.FloatTensor` of shape `(num_pairs, num_labels)`, *optional*):
+            As for [`distillation_loss`], -100 for pairs with labels. Defaults to labels for all.
 
     Returns:
         `torch.FloatTensor` of shape `()`.
     """
     sampled = slice(None) if sample is None else sample
     losses = adaptive_threshold_loss(logits[sampled], labels[sampled])
+    if teacher_probabilities is not None:
+        expected = teacher_probabilities[sampled]
+        is_taught = expected[:, 0] >= 0
+        losses = torch.where(is_taught, distillation_loss(logits[sampled], expected.clamp(min=0)), losses)
     return losses.sum() * (len(labels) / max(len(losses), 1)) / num_pairs
 
 
@@ -70,14 +111,15 @@ def threshold_losses(
     num_pairs: torch.Tensor | int,
     config: DocREIIConfig,
     sample: torch.Tensor | None = None,
+    teacher_probabilities: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """
-    Computes the adaptive threshold losses of both modules and their sum.
+    Computes the losses of both modules on relations, and their sum.
 
     Args:
         base_logits, logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
             Relation logits of the base module and of the inference module, `None` without one.
-        labels, num_pairs, sample:
+        labels, num_pairs, sample, teacher_probabilities:
             As for [`mean_threshold_loss`].
         config ([`DocREIIConfig`]):
             Weight of the base module's loss.
@@ -85,10 +127,10 @@ def threshold_losses(
     Returns:
         `dict[str, torch.FloatTensor]`: `loss`, `base_loss` and, with an inference module, `inference_loss`.
     """
-    base_loss = mean_threshold_loss(base_logits, labels, num_pairs, sample)
+    base_loss = mean_threshold_loss(base_logits, labels, num_pairs, sample, teacher_probabilities)
     if logits is None:
         return {"loss": base_loss, "base_loss": base_loss}
-    inference_loss = mean_threshold_loss(logits, labels, num_pairs, sample)
+    inference_loss = mean_threshold_loss(logits, labels, num_pairs, sample, teacher_probabilities)
     loss = config.base_loss_weight * base_loss + inference_loss
     return {"loss": loss, "base_loss": base_loss, "inference_loss": inference_loss}
 
@@ -122,11 +164,34 @@ class ContrastivePredictor(nn.Module):
 
     def __init__(self, config: DocREIIConfig):
         super().__init__()
+        self.config = config
         self.intermediate = nn.Linear(2 * config.inference_hidden_size, config.contrastive_hidden_size)
         self.output = nn.Linear(config.contrastive_hidden_size, 2 * config.inference_hidden_size)
 
     def forward(self, encoded: torch.Tensor) -> torch.Tensor:
         return self.output(torch.relu(self.intermediate(encoded)))
+
+    def compare(
+        self, views: tuple[torch.Tensor, torch.Tensor], document: torch.Tensor, num_pairs: torch.Tensor | int
+    ) -> dict[str, Any]:
+        """
+        Computes the contrastive loss of two views.
+
+        Args:
+            views (`tuple(torch.FloatTensor)`, two of shape `(num_active_pairs, 2 * width)`):
+                The views of the pairs.
+            document (`torch.LongTensor` of shape `(num_active_pairs,)`):
+                Document of each pair.
+            num_pairs (`int` or `torch.Tensor`):
+                As for [`mean_threshold_loss`].
+
+        Returns:
+            `dict`: `views`, `predicted_views` and `contrastive_loss` as in [`DocREIIOutput`].
+        """
+        predicted = (self(views[0]), self(views[1]))
+        with torch.autocast(document.device.type, enabled=False):
+            losses = contrastive_loss(predicted, views, document, self.config)
+        return {"views": views, "predicted_views": predicted, "contrastive_loss": losses.sum() / num_pairs}
 
 
 def simsiam_loss(

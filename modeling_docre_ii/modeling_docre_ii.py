@@ -14,7 +14,7 @@ from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .evidence import evidence_loss, sentence_shares, should_output_evidence
 from .inference_module import InferenceModule, InferenceOutput, check_reads_logits
 from .loaded_weights import CheckedPreTrainedModel
-from .losses import ContrastivePredictor, contrastive_loss, threshold_losses
+from .losses import ContrastivePredictor, threshold_losses
 from .model_outputs import DocREIIModelOutput, DocREIIOutput, logit_matrices
 from .pair_features import PairFeatures
 
@@ -298,6 +298,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         evidence: torch.LongTensor | None = None,
         num_evidence_in_batch: torch.Tensor | int | None = None,
         output_evidence: bool | None = None,
+        teacher_probabilities: torch.FloatTensor | None = None,
     ) -> tuple | DocREIIOutput:
         r"""
         Args:
@@ -321,8 +322,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings in place of `input_ids`.
             output_hidden_states (`bool` or `list[int]`, *optional*):
-                Whether to return the hidden states of the encoder, of all layers or of those in the list. Defaults to
-                what the configuration says.
+                Whether to return the encoder's hidden states, all or of these layers. Defaults to the configuration's.
             base_logits (`torch.FloatTensor`, *optional*):
                 Predictions of another base module, like those of the output, for the inference module to read. Encoder
                 and base module do not run. Needs `inference_features="logits"`.
@@ -336,6 +336,9 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             output_evidence (`bool`, *optional*):
                 Whether to return `sentence_shares`, which needs `sentence_ids`. By default, a model with an
                 `evidence_loss_weight` does so outside of training if they are given.
+            teacher_probabilities (`torch.FloatTensor`, *optional*):
+                In training, what a teacher predicts for unlabeled documents, whose `labels` are empty. Of the shape of
+                the output's logits; -100 for documents with labels.
             return_dict (`bool`, *optional*):
                 Whether to return a [`DocREIIOutput`] or a tuple.
 
@@ -375,14 +378,15 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         if labels is None:
             return DocREIIOutput(**self.infer(*rows, output_attentions), **beside)
         dense = pairs.to_rows(dense_labels(labels, pairs.num_entities, self.config.num_labels))
+        taught = None if teacher_probabilities is None else pairs.to_rows(teacher_probabilities)
         num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
         if self.training and self.inference_module is not None:
-            output = self._train(self.inference_module, *rows, dense, num_pairs)
+            output = self._train(self.inference_module, *rows, dense, num_pairs, taught)
         else:
             inferred = self._iterate(*rows, output_attentions)
             output = logit_matrices(base.pair_logits, inferred, pairs)
             last = inferred and inferred.logits[-1]
-            output |= threshold_losses(base.pair_logits, last, dense, num_pairs, self.config)
+            output |= threshold_losses(base.pair_logits, last, dense, num_pairs, self.config, None, taught)
         if learns_evidence:
             loss = evidence_loss(base.sentence_shares, labels, evidence, num_evidence_in_batch)
             output |= {"loss": output["loss"] + self.config.evidence_loss_weight * loss, "evidence_loss": loss}
@@ -429,20 +433,17 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         pairs: EntityPairs,
         labels: torch.Tensor,
         num_pairs: torch.Tensor | int,
+        taught: torch.Tensor | None,
     ) -> dict[str, Any]:
         """Runs the inference module over a relation matrix with noise, with losses."""
-        noisy = inference_module.noisy_pass(features, base_logits, pairs, labels)
+        known = labels if taught is None else labels | (taught > 0.5)  # for the noise and the sample
+        noisy = inference_module.noisy_pass(features, base_logits, pairs, known)
         logits = pairs.to_matrix(noisy.logits)
         output = {"logits": logits, "base_logits": pairs.to_matrix(base_logits), "iteration_logits": (logits,)}
-        output |= threshold_losses(base_logits, noisy.logits, labels, num_pairs, self.config, noisy.sample)
+        output |= threshold_losses(base_logits, noisy.logits, labels, num_pairs, self.config, noisy.sample, taught)
         if noisy.views is not None and self.contrastive_predictor is not None:
-            first, second = noisy.views
-            predicted_views = (self.contrastive_predictor(first), self.contrastive_predictor(second))
-            with torch.autocast(labels.device.type, enabled=False):
-                losses = contrastive_loss(predicted_views, noisy.views, noisy.document, self.config)
-            loss = losses.sum() / num_pairs
-            output |= {"views": noisy.views, "predicted_views": predicted_views, "contrastive_loss": loss}
-            output["loss"] = output["loss"] + self.config.contrastive_loss_weight * loss
+            output |= self.contrastive_predictor.compare(noisy.views, noisy.document, num_pairs)
+            output["loss"] = output["loss"] + self.config.contrastive_loss_weight * output["contrastive_loss"]
         return output
 
 

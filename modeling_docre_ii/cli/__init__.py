@@ -29,6 +29,7 @@ COMMANDS = {
     "graph": Command("modeling_docre_ii.cli.graph", "make a knowledge graph of extracted triples"),
     "score": Command("modeling_docre_ii.cli.scoring", "score files of predictions, or compare two of them"),
     "evidence": Command("modeling_docre_ii.cli.evidence", "score the evidence of the rule, or of a model"),
+    "teach": Command("modeling_docre_ii.cli.teach", "predict unlabeled documents for a training to learn from"),
     "experiments": Command("modeling_docre_ii.cli.experiments", "train the runs of a table, and write the table"),
     "import": Command("modeling_docre_ii.cli.importing", "make a corpus of what an annotation tool exports"),
     "export": Command("modeling_docre_ii.cli.export", "export a checkpoint for onnxruntime and OpenVINO"),

@@ -22,6 +22,8 @@ _FILES = (
     "validation_file",
     "test_file",
     "distant_file",
+    "unlabeled_file",
+    "teacher_file",
     "mesh_tree_file",
     "train_pmids_file",
     "relations_file",
@@ -239,6 +241,21 @@ class DataArguments:
         metadata={
             "metavar": "FILE",
             "help": "Distantly supervised documents in DocRED's JSON, for the Ign F1 against their facts.",
+        },
+    )
+    unlabeled_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "Documents without labels, to learn from what other models predict for them (`teacher_file`). "
+            "Labels in them are not read.",
+        },
+    )
+    teacher_file: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "help": "What `docre-ii teach` predicted for the documents of `unlabeled_file`.",
         },
     )
     mesh_tree_file: str | None = field(

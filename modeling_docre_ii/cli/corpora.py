@@ -51,6 +51,7 @@ def read_corpus(data_args: DataArguments) -> Corpus:
         data_dir=data_args.data_dir,
         relations_file=data_args.relations_file,
         distant_file=data_args.distant_file,
+        unlabeled_file=data_args.unlabeled_file,
         max_documents={"train": data_args.max_train_documents, "validation": data_args.max_eval_documents},
         mesh_tree_file=data_args.mesh_tree_file,
         train_pmids_file=data_args.train_pmids_file,

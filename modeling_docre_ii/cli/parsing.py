@@ -195,6 +195,8 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
         # Both concern stage 2, also if they are given for both stages.
         training[1].freeze_base = training[1].push_to_hub = False
+    if training_args.do_train:
+        _check_teacher(data_args, stage_args)
     if stage_args.cross_fit_folds > 1 and training_args.do_train:
         _check_cross_fit(model_args, training)
         training[2].freeze_base = True
@@ -211,6 +213,17 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         stage_args.cross_fit_folds,
         stage_args.mention_model,
     )
+
+
+def _check_teacher(data_args: DataArguments, stage_args: StageArguments) -> None:
+    if data_args.unlabeled_file and data_args.teacher_file is None:
+        raise ValueError(
+            "`unlabeled_file` needs the predictions of a teacher on it, from `docre-ii teach`: set `teacher_file`"
+        )
+    if data_args.teacher_file is not None and not data_args.unlabeled_file:
+        raise ValueError("`teacher_file` needs the documents that the teacher predicted: set `unlabeled_file`")
+    if data_args.teacher_file is not None and stage_args.cross_fit_folds > 1:
+        raise ValueError("`cross_fit_folds` does not learn from a teacher: leave out `teacher_file`")
 
 
 def _check_cross_fit(model_args: ModelArguments, training: dict[int, DocREIITrainingArguments]) -> None:

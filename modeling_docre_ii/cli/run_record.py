@@ -55,7 +55,16 @@ _WITHOUT_EFFECT = {
 _PREFIXES_WITHOUT_EFFECT = ("hub_", "push_to_hub", "logging_", "num_printed_", "preprocessing_")
 # Data arguments that a training depends on. Files are compared by their contents.
 _DATA_NAMES = ("dataset_name", "dataset_config_name", "candidate_types", "max_train_documents", "max_eval_documents")
-_DATA_FILES = ("train_file", "validation_file", "distant_file", "mesh_tree_file", "train_pmids_file", "relations_file")
+_DATA_FILES = (
+    "train_file",
+    "validation_file",
+    "distant_file",
+    "unlabeled_file",
+    "teacher_file",
+    "mesh_tree_file",
+    "train_pmids_file",
+    "relations_file",
+)
 
 
 @dataclass

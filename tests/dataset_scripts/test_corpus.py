@@ -88,6 +88,32 @@ def test_facts_of_the_training_and_of_the_distant_documents_are_kept_apart():
     assert list(corpus.splits) == ["validation"]
 
 
+def test_unlabeled_documents_follow_the_training_documents_without_labels():
+    """Their files have labels here, which are not to be read."""
+    corpus = load_corpus("re_docred", files={"train": FILES["train"]}, unlabeled_file=FILES["validation"])
+    labeled, unlabeled = read(SAMPLE / "train.json"), read(SAMPLE / "dev.json")
+    rows = corpus.taught_rows
+
+    assert any(document["labels"] for document in unlabeled)
+    assert [row["title"] for row in rows] == [document["title"] for document in labeled + unlabeled]
+    assert [row["sents"] for row in rows] == [document["sents"] for document in labeled + unlabeled]
+    assert [len(row["labels"]) for row in rows] == [len(row["labels"]) for row in labeled] + [0] * len(unlabeled)
+    assert corpus.train_facts == named_facts(labeled)
+
+
+@pytest.mark.parametrize("name", ["re_docred", "org/corpus"])
+def test_unlabeled_documents_need_training_documents_from_files(name):
+    with pytest.raises(ValueError, match="`unlabeled_file` needs training documents that are read from files"):
+        load_corpus(name, unlabeled_file=FILES["train"])
+
+
+def test_unlabeled_abstracts_have_their_uncounted_pairs():
+    files = {"train": [CDR_SAMPLE]}
+    corpus = load_corpus("cdr", files=files, unlabeled_file=[CDR_SAMPLE], mesh_tree_file=MESH_SAMPLE)
+    uncounted = [row["uncounted"] for row in corpus.splits["train"]]
+    assert [row["uncounted"] for row in corpus.taught_rows] == uncounted * 2
+
+
 def test_corpus_of_abstracts_knows_its_candidates_and_what_does_not_count():
     corpus = load_corpus("cdr", files={"validation": [CDR_SAMPLE]}, mesh_tree_file=MESH_SAMPLE)
     assert corpus.candidate_types == [["Chemical", "Disease"]]

@@ -1,0 +1,214 @@
+"""Distillation: a model learns from what others predict for unlabeled documents."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers import AutoModel, AutoProcessor
+from transformers.utils import logging
+
+from ..configuration_loading import load_config
+from ..data_collator import DataCollatorForRelationExtraction
+from ..decoding import check_finite
+from ..documents import name_of
+from ..entity_pairs import EntityPairs
+from ..quoting import quote
+from ..utils.atomic_write import atomic_write
+from .encoding import EncodedDocuments
+
+
+# Marks, in a batch, the pairs of documents that no teacher predicted.
+_HAS_LABELS = -100.0
+
+
+class Teacher:
+    """
+    A trained model that predicts documents for another.
+
+    Args:
+        name_or_path (`str`):
+            A model of either stage, on the Hub or in a folder.
+        relations (`Sequence[str]`):
+            The relations that it must have, in this order.
+
+    Raises:
+        `OSError`: there is no such model.
+        `ValueError`: it has other relations.
+    """
+
+    def __init__(self, name_or_path: str, relations: Sequence[str]):
+        load_config(name_or_path)  # names a missing checkpoint
+        self.name = name_or_path
+        self.processor = AutoProcessor.from_pretrained(name_or_path)
+        if list(self.processor.relations) != list(relations):
+            raise ValueError(
+                f"the teacher {name_or_path!r} has other relations than the documents, or in another order"
+            )
+        self.model = AutoModel.from_pretrained(name_or_path).eval()
+        if torch.cuda.is_available():
+            self.model = self.model.to("cuda")
+        self.collate = DataCollatorForRelationExtraction(self.processor.tokenizer)
+
+    @torch.no_grad()
+    def margins(self, documents: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
+        """
+        Predicts how far every relation is above the threshold class.
+
+        Args:
+            documents (`Sequence[dict]`):
+                A batch of documents in DocRED's form. Labels are not read.
+
+        Returns:
+            `list[torch.FloatTensor]`: for every document `logit_r - logit_TH`, of shape `(num_pairs, num_labels)`.
+
+        Raises:
+            [`NonFiniteLogitsError`]: the logits of a document are NaN or infinite.
+        """
+        features = self.processor(documents, skip_uncounted=True)
+        inputs = self.collate([dict(zip(features, values)) for values in zip(*features.values())])
+        logits = self.model(**{name: values.to(self.model.device) for name, values in inputs.items()}).logits
+        check_finite([logits], lambda place: name_of(documents[place]))
+        pairs = EntityPairs.from_mask(inputs["pair_mask"])
+        rows = pairs.to_rows(logits.cpu()).float()
+        of_documents = [rows[pairs.document == row] for row in range(len(documents))]
+        return [of_document - of_document[:, :1] for of_document in of_documents]
+
+
+def mean_probabilities(teachers: Sequence[Teacher], documents: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
+    """
+    Predicts a batch of documents with all teachers.
+
+    Args:
+        teachers (`Sequence[Teacher]`):
+            The teachers.
+        documents (`Sequence[dict]`):
+            A batch of documents in DocRED's form.
+
+    Returns:
+        `list[torch.FloatTensor]`: for every document, the sigmoid of the mean of [`Teacher.margins`] over the
+        teachers, of shape `(num_pairs, num_labels)`, 0 for the threshold class.
+
+    Raises:
+        `ValueError`: the teachers have not the same candidate pairs.
+        [`NonFiniteLogitsError`]: the logits of a document are NaN or infinite.
+    """
+    probabilities = []
+    for document, margins in zip(documents, zip(*(teacher.margins(documents) for teacher in teachers))):
+        for teacher, margin in zip(teachers, margins):
+            if len(margin) != len(margins[0]):
+                raise ValueError(
+                    f"{name_of(document)}: {teacher.name!r} takes {len(margin)} pairs for candidates, "
+                    f"{teachers[0].name!r} {len(margins[0])}: teachers need the same `candidate_types`"
+                )
+        probability = torch.stack(margins).mean(0).sigmoid()
+        probability[:, 0] = 0.0  # the threshold class is no relation
+        probabilities.append(probability)
+    return probabilities
+
+
+def write_teacher_probabilities(
+    teachers: Sequence[Teacher], documents: Sequence[Mapping[str, Any]], path: str | Path, batch_size: int = 8
+) -> None:
+    """
+    Predicts unlabeled documents with several models and writes the probabilities of all relations.
+
+    The file is in the safetensors format and holds, for each document, its title and a float16 tensor of shape
+    `(num_pairs, num_labels)`, under the number of the document.
+
+    Args:
+        teachers (`Sequence[Teacher]`):
+            The models.
+        documents (`Sequence[dict]`):
+            The documents in DocRED's form. Labels are not read.
+        path (`str` or `Path`):
+            The file. It is written atomically.
+        batch_size (`int`, *optional*, defaults to 8):
+            Number of documents that go through the models at once.
+
+    Raises:
+        `OSError`: the file cannot be written.
+        `ValueError`, [`NonFiniteLogitsError`]: as [`mean_probabilities`].
+    """
+    probabilities: dict[str, torch.Tensor] = {}
+    for start in logging.tqdm(range(0, len(documents), batch_size), desc="Predicting", unit=" batches"):
+        batch = [documents[place] for place in range(start, min(start + batch_size, len(documents)))]
+        for probability in mean_probabilities(teachers, batch):
+            probabilities[str(len(probabilities))] = probability.half()
+    titles = {f"title_{place}": str(document["title"]) for place, document in enumerate(documents)}
+    with atomic_write(Path(path)) as partial_file:
+        save_file(probabilities, partial_file, metadata=titles)
+
+
+class DistilledDocuments(EncodedDocuments):
+    """
+    Training documents with labels, and unlabeled ones with the predictions of teachers.
+
+    An encoded document has `teacher_probabilities`, -100 everywhere if it has labels.
+
+    Args:
+        encoded ([`EncodedDocuments`]):
+            The documents with labels first, then the unlabeled ones, whose labels are empty.
+        num_labeled (`int`):
+            Number of documents with labels.
+        path (`str` or `Path`):
+            The file, from [`write_teacher_probabilities`], on all of the unlabeled documents.
+        num_labels (`int`):
+            Number of classes of the model.
+
+    Raises:
+        `FileNotFoundError`: the file is missing.
+        `ValueError`: it is damaged, or was written for other documents or relations.
+    """
+
+    def __init__(self, encoded: EncodedDocuments, num_labeled: int, path: str | Path, num_labels: int):
+        super().__init__(encoded.features, encoded.source)
+        self.path, self.num_labeled, self.num_labels = Path(path), num_labeled, num_labels
+        for place in range(num_labeled, len(encoded)):
+            self._check(place)
+
+    @cached_property
+    def _file(self) -> Any:
+        try:
+            return safe_open(self.path, framework="pt")
+        except SafetensorError as error:
+            raise ValueError(f"the teacher's predictions {str(self.path)!r} are damaged: {error}") from error
+
+    @cached_property
+    def _titles(self) -> Mapping[str, str]:
+        return self._file.metadata() or {}
+
+    def _check(self, place: int) -> None:
+        number, title = place - self.num_labeled, self.source[place]["title"]
+        written = self._titles.get(f"title_{number}")
+        if written != title:
+            there = "it ends before" if written is None else f"it has {quote(written)} there"
+            raise ValueError(
+                f"the teacher's predictions {str(self.path)!r} are not on these documents: unlabeled document "
+                f"{number} is {quote(title)}, but {there}. Write them again with `docre-ii teach`"
+            )
+        shape = list(self._file.get_slice(str(number)).get_shape())
+        wanted = [sum(map(sum, self.features[place]["pair_mask"])), self.num_labels]
+        if shape != wanted:
+            raise ValueError(
+                f"document {quote(title)}: the teacher predicted {shape[0]} pairs and {shape[1]} classes, but the "
+                f"model has {wanted[0]} and {wanted[1]}: teachers need the relations and candidate types of the model"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers of a DataLoader open the file again.
+        return {name: value for name, value in self.__dict__.items() if name != "_file"}
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        feature = super().__getitem__(index)
+        number = feature["document_index"] - self.num_labeled
+        if number >= 0:
+            return feature | {"teacher_probabilities": self._file.get_tensor(str(number))}
+        shape = (sum(map(sum, feature["pair_mask"])), self.num_labels)
+        return feature | {"teacher_probabilities": torch.full(shape, _HAS_LABELS)}
+
+
+__all__ = ["DistilledDocuments", "Teacher", "mean_probabilities", "write_teacher_probabilities"]
