@@ -51,7 +51,11 @@ class Corpus:
 
     @property
     def taught_rows(self) -> datasets.Dataset:
-        """`datasets.Dataset`: the training documents, and after them the unlabeled ones, with empty labels."""
+        """
+        `datasets.Dataset`: the training documents, then the unlabeled ones.
+
+        The latter have empty labels.
+        """
         train, unlabeled = self.splits["train"], self.splits["unlabeled"]
         features = datasets.Features({"labels": train.features["labels"]})
         labels = datasets.Dataset.from_dict({"labels": [[]] * len(unlabeled)}, features=features)

@@ -1,4 +1,4 @@
-"""Adaptive threshold loss (equation 13), distillation loss, and contrastive losses (equation 14)."""
+"""Adaptive threshold, distillation and contrastive losses (equations 13 and 14)."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def adaptive_threshold_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch
 
 def distillation_loss(logits: torch.Tensor, teacher_probabilities: torch.Tensor) -> torch.Tensor:
     r"""
-    Computes the loss of every pair of an unlabeled document, whose relations a teacher predicted.
+    Computes the distillation loss of every pair of unlabeled documents.
 
     With the probability s_r = sigmoid(logit_r - logit_TH) of a relation, and p_r that of the teacher:
 

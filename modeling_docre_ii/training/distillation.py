@@ -114,10 +114,10 @@ def write_teacher_probabilities(
     teachers: Sequence[Teacher], documents: Sequence[Mapping[str, Any]], path: str | Path, batch_size: int = 8
 ) -> None:
     """
-    Predicts unlabeled documents with several models and writes the probabilities of all relations.
+    Writes what several models predict for unlabeled documents.
 
-    The file is in the safetensors format and holds, for each document, its title and a float16 tensor of shape
-    `(num_pairs, num_labels)`, under the number of the document.
+    These are the probabilities of all relations. The file is in the safetensors format and holds, for each document,
+    its title and a float16 tensor of shape `(num_pairs, num_labels)`, under the number of the document.
 
     Args:
         teachers (`Sequence[Teacher]`):
@@ -145,7 +145,7 @@ def write_teacher_probabilities(
 
 class DistilledDocuments(EncodedDocuments):
     """
-    Training documents with labels, and unlabeled ones with the predictions of teachers.
+    Labeled documents, and unlabeled ones with predictions of teachers.
 
     An encoded document has `teacher_probabilities`, -100 everywhere if it has labels.
 
