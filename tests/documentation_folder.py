@@ -18,6 +18,7 @@ from modeling_docre_ii import (
 )
 from modeling_docre_ii.cli.importing import main as import_annotations
 from modeling_docre_ii.evaluation.plain_texts import plain_text_of
+from modeling_docre_ii.training.distillation import Teacher, write_teacher_probabilities
 from modeling_docre_ii.training.predictions import PredictedFact
 from tests.documentation import ROOT
 from tests.hub_model import make_tokenizer
@@ -58,8 +59,9 @@ def write_placeholders(folder: Path) -> None:
     - `CDR_FOLDER`, `GDA_FOLDER` and `2017MeshTree.txt`: the samples of the tests;
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
-      `mention_model`, and the same as
-      `outputs/redocred_minilm` and `outputs/evidence`;
+      `mention_model`, and the same as `outputs/redocred_minilm` and `outputs/evidence`;
+    - `outputs/seed_42`, `outputs/seed_43` and `outputs/seed_44`: its `stage_1`;
+    - `outputs/teacher.safetensors`: what it predicts for `TEST.json`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
     - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts of `DEV.json`; `triples.jsonl`: their entities;
     - `triples`: triples of `corpus.jsonl` as Parquet.
@@ -143,4 +145,8 @@ def _write_models(
     save_tagger(folder / CHECKPOINT / "mention_model")
     for name in ("evidence", "redocred_minilm"):
         shutil.copytree(folder / CHECKPOINT, folder / "outputs" / name)
+    for seed in (42, 43, 44):
+        shutil.copytree(folder / CHECKPOINT / "stage_1", folder / "outputs" / f"seed_{seed}")
+    teacher = Teacher(str(folder / CHECKPOINT), processor.relations)
+    write_teacher_probabilities([teacher], documents["TEST"], folder / "outputs" / "teacher.safetensors")
     return model, processor

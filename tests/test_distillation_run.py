@@ -106,6 +106,7 @@ def test_training_that_cannot_learn_from_a_teacher_says_why(taught, tmp_path, ch
         ([], "no documents to predict were given: set `unlabeled_file`"),
         (["--unlabeled_file", str(SAMPLE / "dev.json"), "--batch_size", "0"], "`batch_size` must be at least 1"),
         (["--unlabeled_file", str(SAMPLE / "dev.json")], "no_such_model"),
+        (["--unlabeled_file", str(SAMPLE / "dev.json"), "--output_file", "docs"], "`output_file`: 'docs' is a folder"),
     ],
 )
 def test_teachers_that_cannot_predict_say_why(changes, message):

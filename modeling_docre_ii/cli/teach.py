@@ -1,6 +1,7 @@
 """Predicts unlabeled documents for a training: `docre-ii teach`."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ..training.distillation import Teacher, write_teacher_probabilities
 from ..utils.bounds import check_at_least
@@ -61,6 +62,10 @@ def main(argv: list[str], prog: str = "docre-ii teach") -> None:
         if not data_args.unlabeled_file:
             raise ValueError("no documents to predict were given: set `unlabeled_file`")
         corpus = read_corpus(replace(data_args, test_file=data_args.unlabeled_file, unlabeled_file=None))
+        # Predicting takes minutes, so a mistyped folder is an error before.
+        if Path(args.output_file).is_dir():
+            raise ValueError(f"`output_file`: {args.output_file!r} is a folder")
+        Path(args.output_file).parent.mkdir(parents=True, exist_ok=True)
         teachers = [Teacher(name, corpus.relations) for name in args.teachers]
         documents = list(corpus.documents("test"))
         write_teacher_probabilities(teachers, documents, args.output_file, args.batch_size)
