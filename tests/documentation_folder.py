@@ -60,7 +60,7 @@ def write_placeholders(folder: Path) -> None:
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
       `mention_model`, and the same as `outputs/redocred_minilm` and `outputs/evidence`;
-    - `outputs/seed_42`, `outputs/seed_43` and `outputs/seed_44`: its `stage_1`;
+    - `outputs/seed_42`, `outputs/seed_43` and `outputs/seed_44`: its `stage_1`, with a `mention_model`;
     - `outputs/teacher.safetensors`: what it predicts for `TEST.json`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
     - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts of `DEV.json`; `triples.jsonl`: their entities;
@@ -147,6 +147,7 @@ def _write_models(
         shutil.copytree(folder / CHECKPOINT, folder / "outputs" / name)
     for seed in (42, 43, 44):
         shutil.copytree(folder / CHECKPOINT / "stage_1", folder / "outputs" / f"seed_{seed}")
+        save_tagger(folder / "outputs" / f"seed_{seed}" / "mention_model")
     teacher = Teacher(str(folder / CHECKPOINT), processor.relations)
     write_teacher_probabilities([teacher], documents["TEST"], folder / "outputs" / "teacher.safetensors")
     return model, processor
