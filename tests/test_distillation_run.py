@@ -74,12 +74,11 @@ def test_teachers_predict_every_document(taught):
 
 
 def test_both_stages_of_a_run_read_the_unlabeled_documents_too(taught, tmp_path):
-    run_docre.main(arguments(tmp_path, **with_teacher(taught)))
+    run_docre.main(arguments(tmp_path, stage_2={"num_train_epochs": 1}, do_eval=False, **with_teacher(taught)))
 
-    # 4 + 3 documents in batches of 2, for one epoch and for two.
-    for stage, num_steps in (("stage_1", 4), ("", 8)):
+    for stage in ("stage_1", ""):
         state = json.loads((tmp_path / stage / "trainer_state.json").read_text())
-        assert state["global_step"] == num_steps
+        assert state["global_step"] == 4, "4 + 3 documents in batches of 2"
     assert "unlabeled" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
