@@ -54,7 +54,7 @@ class Corpus:
         """
         `datasets.Dataset`: the training documents, then the unlabeled ones.
 
-        The latter have empty labels.
+        The latter have empty labels. It needs both splits.
         """
         train, unlabeled = self.splits["train"], self.splits["unlabeled"]
         features = datasets.Features({"labels": train.features["labels"]})
