@@ -1,6 +1,9 @@
 """Extended Cross Attention between entity pairs (equations 5 to 7)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -176,6 +179,41 @@ def _numbers(pair_mask: torch.Tensor) -> torch.Tensor:
 
 def _first_of_each_head(document: torch.Tensor) -> torch.Tensor:
     return document[:, None] * NUM_HEADS + torch.arange(NUM_HEADS, device=document.device)
+
+
+class Projections(NamedTuple):
+    """
+    One input of an inference layer, F or R, with its projections.
+
+    Each is a function that returns a tensor, since a document of many entities has no memory for all of them at once.
+
+    Args:
+        value (`Callable`):
+            The input itself, `torch.FloatTensor` of shape `(rows, width)`.
+        query (`Callable`):
+            Queries of the attention unit of this input, of shape `(rows, width)`.
+        feature_key_value, relation_key_value (`Callable`):
+            Its share in the keys and values of the feature-level and of the relation-level unit, of shape
+            `(rows, 2 * width)`.
+    """
+
+    value: Callable[[], torch.Tensor]
+    query: Callable[[], torch.Tensor]
+    feature_key_value: Callable[[], torch.Tensor]
+    relation_key_value: Callable[[], torch.Tensor]
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Projections":
+        """Applies a function to each tensor, when it is needed."""
+        return Projections(*(lambda part=part: function(part()) for part in self))
+
+    def computed(self) -> "Projections":
+        """Computes all tensors now, and keeps them."""
+        return Projections(*(partial(unchanged, part()) for part in self))
+
+
+def unchanged(values: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor as it is, for [`Projections`] that are there already."""
+    return values
 
 
 class ExtendedCrossAttention(nn.Module):

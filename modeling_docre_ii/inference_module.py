@@ -1,13 +1,13 @@
 """The inference module (section 2.2) and its pass in training (section 2.3)."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from .configuration_docre_ii import DocREIIConfig
-from .cross_attention import ExtendedCrossAttention, PairLayout
+from .cross_attention import ExtendedCrossAttention, PairLayout, Projections, unchanged
 from .entity_pairs import ActivePairs, EntityPairs
 from .losses import sample_pairs
 from .relation_matrix import (
@@ -18,33 +18,6 @@ from .relation_matrix import (
     read_relations,
     sure_logits,
 )
-
-
-class Projections(NamedTuple):
-    """
-    One input of an inference layer, F or R, with its projections.
-
-    Args:
-        value (`torch.FloatTensor` of shape `(rows, width)`):
-            The input itself.
-        query (`torch.FloatTensor` of shape `(rows, width)`):
-            Queries of the attention unit of this input.
-        feature_key_value, relation_key_value (`torch.FloatTensor` of shape `(rows, 2 * width)`):
-            Its share in the keys and values of the feature-level and of the relation-level unit.
-    """
-
-    value: torch.Tensor
-    query: torch.Tensor
-    feature_key_value: torch.Tensor
-    relation_key_value: torch.Tensor
-
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Projections":
-        """Applies a function to each tensor."""
-        return Projections(*map(function, self))
-
-    def select(self, rows: torch.Tensor | slice) -> "Projections":
-        """Selects rows of each tensor."""
-        return self.map(lambda values: values[rows])
 
 
 class FusionGate(nn.Module):
@@ -106,10 +79,10 @@ class InferenceLayer(nn.Module):
     def project_features(self, features: torch.Tensor) -> Projections:
         """Projects F_l: `(num_pairs, width)` -> [`Projections`] of `num_pairs` rows."""
         return Projections(
-            value=features,
-            query=self.feature_attention.query(features),
-            feature_key_value=self.feature_attention.feature_key_value(features),
-            relation_key_value=self.relation_attention.feature_key_value(features),
+            value=partial(unchanged, features),
+            query=partial(self.feature_attention.query, features),
+            feature_key_value=partial(self.feature_attention.feature_key_value, features),
+            relation_key_value=partial(self.relation_attention.feature_key_value, features),
         )
 
     def project_relations(self, relations: torch.Tensor) -> Projections:
@@ -119,10 +92,10 @@ class InferenceLayer(nn.Module):
         Rows are pairs, or the classes of the table of embeddings.
         """
         return Projections(
-            value=relations,
-            query=self.relation_attention.query(relations),
-            feature_key_value=self.feature_attention.relation_key_value(relations),
-            relation_key_value=self.relation_attention.relation_key_value(relations),
+            value=partial(unchanged, relations),
+            query=partial(self.relation_attention.query, relations),
+            feature_key_value=partial(self.feature_attention.relation_key_value, relations),
+            relation_key_value=partial(self.relation_attention.relation_key_value, relations),
         )
 
     def forward(
@@ -143,18 +116,25 @@ class InferenceLayer(nn.Module):
             `tuple(torch.FloatTensor)`: F_{l+1} and R_{l+1}, of shape `(num_pairs, width)`, and the probabilities of
             shape `(num_pairs, 2, 4, line_length)` or `None`.
         """
+        # The projections of R are new tensors, which take the sum in their place.
         from_features, feature_probabilities = self.feature_attention(
-            features.query, features.feature_key_value + relations.feature_key_value, layout, output_attentions
+            features.query(),
+            relations.feature_key_value().add_(features.feature_key_value()),
+            layout,
+            output_attentions,
         )
         from_relations, relation_probabilities = self.relation_attention(
-            relations.query, features.relation_key_value + relations.relation_key_value, layout, output_attentions
+            relations.query(),
+            relations.relation_key_value().add_(features.relation_key_value()),
+            layout,
+            output_attentions,
         )
         if self.fusion is not None:
             from_features = from_relations = self.fusion(from_features, from_relations)
         attentions = torch.stack([feature_probabilities, relation_probabilities], 1) if output_attentions else None
         return (
-            self.feature_output(features.value, from_features),
-            self.relation_output(relations.value, from_relations),
+            self.feature_output(features.value(), from_features),
+            self.relation_output(relations.value(), from_relations),
             attentions,
         )
 
@@ -333,8 +313,8 @@ class InferenceModule(nn.Module):
         self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
     ) -> InferenceOutput:
         layout, first_layer = self.layout(pairs, output_attentions), self.layers[0]
-        projected = first_layer.project_features(self.project_inputs(features, base_logits))
-        table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device))
+        projected = first_layer.project_features(self.project_inputs(features, base_logits)).computed()
+        table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device)).computed()
         logits = base_logits
         relations: torch.Tensor | None = None
         update, probabilities = None, None
@@ -345,7 +325,7 @@ class InferenceModule(nn.Module):
             if isinstance(documents, slice) or documents.any():
                 found = relations[rows]
                 encoded, attentions = self.encode(
-                    projected.select(rows),
+                    projected.map(lambda values, rows=rows: values[rows]),
                     table.map(lambda values, found=found: self.relation_embeddings.look_up(values, found)),
                     layout
                     if isinstance(documents, slice)
@@ -395,7 +375,7 @@ class InferenceModule(nn.Module):
 
         first_layer, feature_vectors = self.layers[0], self.project_inputs(features, base_logits)
         noisy = corrupted()
-        table = first_layer.project_relations(embeddings.table(labels.device))
+        table = first_layer.project_relations(embeddings.table(labels.device)).computed()
         encoded, _ = self.encode(
             first_layer.project_features(feature_vectors),
             table.map(lambda values: embeddings.look_up(values, noisy)),

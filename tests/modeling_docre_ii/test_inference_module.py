@@ -93,7 +93,7 @@ def count_encoded_rows(module, monkeypatch):
     counts, encode = [], module.encode
 
     def counting(features, relations, *args):
-        counts.append(len(features.value))
+        counts.append(len(features.value()))
         return encode(features, relations, *args)
 
     monkeypatch.setattr(module, "encode", counting)
