@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
@@ -61,6 +62,7 @@ def write_placeholders(folder: Path) -> None:
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
       `mention_model`, and the same as `outputs/redocred_minilm` and `outputs/evidence`;
     - `outputs/seed_42`, `outputs/seed_43` and `outputs/seed_44`: its `stage_1`, with a `mention_model`;
+    - `outputs/redocred_minilm/stage_1/fold_1`: random predictions for `TRAIN.json`, as if cross-fitted;
     - `outputs/teacher.safetensors`: what it predicts for `TEST.json`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
     - `article.txt`, `articles`, `dev_texts.jsonl`: raw texts of `DEV.json`; `triples.jsonl`: their entities;
@@ -150,4 +152,9 @@ def _write_models(
         save_tagger(folder / "outputs" / f"seed_{seed}" / "mention_model")
     teacher = Teacher(str(folder / CHECKPOINT), processor.relations)
     write_teacher_probabilities([teacher], documents["TEST"], folder / "outputs" / "teacher.safetensors")
+    fold = folder / "outputs" / "redocred_minilm" / "stage_1" / "fold_1"
+    fold.mkdir()
+    sizes = [len(document["vertexSet"]) for document in documents["TRAIN"]]
+    logits = {str(place): torch.randn(size * (size - 1), model.config.num_labels) for place, size in enumerate(sizes)}
+    save_file(logits, fold / "held_out_logits.safetensors")
     return model, processor
