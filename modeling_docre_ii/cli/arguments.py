@@ -16,20 +16,18 @@ from ..utils.json_text import parse_json
 from ..utils.suggestions import check_names, did_you_mean_path
 
 
-# Data arguments that name existing files.
-_FILES = (
+# Data arguments that name files on which a training depends.
+LEARNED_FILES = (
     "train_file",
     "validation_file",
-    "test_file",
     "distant_file",
     "unlabeled_file",
     "teacher_file",
     "mesh_tree_file",
     "train_pmids_file",
     "relations_file",
-    "score_files",
-    "compare_with",
 )
+_FILES = (*LEARNED_FILES, "test_file", "score_files", "compare_with")
 
 
 @dataclass

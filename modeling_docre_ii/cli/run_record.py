@@ -18,7 +18,7 @@ from ..entity_finding import MENTION_MODEL_FOLDER
 from ..training.arguments import DocREIITrainingArguments
 from ..training.checkpoints import FILE_LIST, UNFINISHED, list_files
 from ..utils.atomic_write import atomic_write
-from .arguments import Arguments, DataArguments
+from .arguments import LEARNED_FILES, Arguments, DataArguments
 from .starting_model import resolve_path
 
 
@@ -53,18 +53,8 @@ _WITHOUT_EFFECT = {
     "use_cpu",
 }
 _PREFIXES_WITHOUT_EFFECT = ("hub_", "push_to_hub", "logging_", "num_printed_", "preprocessing_")
-# Data arguments that a training depends on. Files are compared by their contents.
+# Other data arguments that a training depends on. Files are compared by their contents.
 _DATA_NAMES = ("dataset_name", "dataset_config_name", "candidate_types", "max_train_documents", "max_eval_documents")
-_DATA_FILES = (
-    "train_file",
-    "validation_file",
-    "distant_file",
-    "unlabeled_file",
-    "teacher_file",
-    "mesh_tree_file",
-    "train_pmids_file",
-    "relations_file",
-)
 
 
 @dataclass
@@ -177,7 +167,7 @@ def _effective(args: DocREIITrainingArguments) -> dict[str, Any]:
 
 def _digests_of_files(data: DataArguments) -> dict[str, Any]:
     digests: dict[str, Any] = {}
-    for name in _DATA_FILES:
+    for name in LEARNED_FILES:
         paths = getattr(data, name) or []
         digests[name] = [_digest(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
     if data.data_dir is not None:
