@@ -185,7 +185,7 @@ class Projections(NamedTuple):
     """
     One input of an inference layer, F or R, with its projections.
 
-    Each is a function that returns a tensor, since a document of many entities has no memory for all of them at once.
+    Each is a function that returns a tensor: with many entities, all of them at once would take much memory.
 
     Args:
         value (`Callable`):
