@@ -212,7 +212,7 @@ class Projections(NamedTuple):
 
 
 def unchanged(values: torch.Tensor) -> torch.Tensor:
-    """Returns a tensor as it is, for [`Projections`] that are there already."""
+    """Returns its argument, so that a computed tensor can be part of [`Projections`]."""
     return values
 
 
