@@ -85,6 +85,12 @@ class DocREIIConfig(PreTrainedConfig):
     Args:
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the encoder, of any family that `AutoModel` knows. Defaults to [`BertConfig`]'s defaults.
+        entity_pooling (`str`, *optional*, defaults to `"logsumexp"`):
+            How the hidden states of its mentions become the vector of an entity:
+
+            - `"logsumexp"`: the logarithm of the sum of their exponentials, as in the paper;
+            - `"logmeanexp"`: that of their mean, for a processor with `mention_anchor="span"`, where the sum would say
+              how many tokens the mentions have. [`~DocREIIPreTrainedModel.from_encoder_pretrained`] chooses it then.
         pair_encoder (`str`, *optional*, defaults to `"low_rank_bilinear"`):
             How the vectors of head, tail and context become the feature vector of the pair (equations 2 and 3):
 
@@ -209,6 +215,7 @@ class DocREIIConfig(PreTrainedConfig):
     encoder_config: PreTrainedConfig | dict | None = None
 
     # The base module.
+    entity_pooling: Literal["logsumexp", "logmeanexp"] = "logsumexp"
     pair_encoder: Literal["concat", "grouped_bilinear", "low_rank_bilinear"] = "low_rank_bilinear"
     pair_hidden_size: int = 768
     pair_intermediate_size: int = 768

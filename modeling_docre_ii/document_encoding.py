@@ -202,9 +202,9 @@ def encode_documents(
         attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
             1 for tokens, 0 for padding.
         mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-            Position of every mention's opening marker, -1 for padding.
+            Positions of the tokens that stand for the mentions, -1 for padding.
         mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-            Entity of every mention, -1 for padding.
+            Entity of each of them, -1 for padding.
         num_entities (`int`):
             N, the largest number of entities of a document in the batch.
         window_size, window_overlap, num_prefix_tokens, num_suffix_tokens (`int`):
@@ -384,9 +384,9 @@ def pool_attention(mention_attention: torch.Tensor, mention_entities: torch.Tens
 
     Args:
         mention_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_mentions, sequence_length)`):
-            The last layer's attention of the opening markers.
+            The last layer's attention of the tokens that stand for the mentions.
         mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-            Entity of each mention, -1 for padding.
+            Entity of each of them, -1 for padding.
         num_entities (`int`):
             N, the largest number of entities of a document in the batch.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from transformers import BatchEncoding
 
 
-MENTION_ANCHORS = ("marker", "token")
+MENTION_ANCHORS = ("marker", "token", "span")
 
 
 class MarkedText(NamedTuple):
@@ -16,8 +16,8 @@ class MarkedText(NamedTuple):
     Args:
         text (`str`):
             The text.
-        anchors (`list[int]`):
-            Character where every mention is anchored, entity by entity.
+        anchors (`list[list[tuple[int, int]]]`):
+            First and last character of each piece of text that stands for a mention, entity by entity.
         entities (`list[int]`):
             Entity of every mention.
         sentences (`list[int]`):
@@ -25,7 +25,7 @@ class MarkedText(NamedTuple):
     """
 
     text: str
-    anchors: list[int]
+    anchors: list[list[tuple[int, int]]]
     entities: list[int]
     sentences: list[int]
 
@@ -44,7 +44,8 @@ def mark_mentions(
         mark_types (`bool`, *optional*, defaults to `False`):
             Whether the type follows the opening marker. Mentions that share a span have the type of the first.
         mention_anchor (`str`, *optional*, defaults to `"marker"`):
-            Anchor of a mention: its opening `"marker"`, or the first `"token"` of its text.
+            What stands for a mention: its opening `"marker"`, the beginning of its first `"token"`, or its whole
+            `"span"`, without the markers in it.
 
     Returns:
         [`MarkedText`]
@@ -83,21 +84,61 @@ def mark_mentions(
     anchors, entities = [], []
     for entity, mentions in enumerate(document["vertexSet"]):
         for mention in mentions:
-            span = (mention["sent_id"], *mention["pos"])
-            anchors.append(character_of_token[span[:2]] if mention_anchor == "token" else character_of_span[span])
+            sentence, (start, end) = mention["sent_id"], mention["pos"]
+            if mention_anchor == "span":
+                tokens = document["sents"][sentence][start:end]
+                firsts = [character_of_token[sentence, position] for position in range(start, end)]
+                anchors.append([(first, first + len(token) - 1) for first, token in zip(firsts, tokens)])
+            elif mention_anchor == "token":
+                anchors.append([(character_of_token[sentence, start],) * 2])
+            else:
+                anchors.append([(character_of_span[sentence, start, end],) * 2])
             entities.append(entity)
     return MarkedText(" ".join(pieces), anchors, entities, sentences)
 
 
-def first_piece(encodings: BatchEncoding, document: int, character: int) -> int:
+def tokens_of_mentions(encodings: BatchEncoding, document: int, marked: MarkedText) -> tuple[list[int], list[int]]:
     """
-    Returns the token that holds a character of a document, or the next one.
+    Finds the tokens that stand for the mentions of a document.
 
-    A token of white space has no piece. The next piece stands for it, at the latest that of the closing marker.
+    White space has no token. A mention without a visible character has the next one, at the latest that of its closing
+    marker.
+
+    Args:
+        encodings ([`BatchEncoding`]):
+            Output of the tokenizer for several documents.
+        document (`int`):
+            Index of the document.
+        marked ([`MarkedText`]):
+            Its text.
+
+    Returns:
+        `tuple(list[int], list[int])`: positions among the tokens of the document, and the entity of each.
     """
-    while (position := encodings.char_to_token(document, character)) is None:
-        character += 1
-    return position
+    positions, entities = [], []
+    for anchor, entity in zip(marked.anchors, marked.entities):
+        of_mention = [
+            position for first, last in anchor for position in _tokens_of_text(encodings, document, first, last)
+        ]
+        if not of_mention:
+            character = anchor[0][0]
+            while (position := encodings.char_to_token(document, character)) is None:
+                character += 1
+            of_mention = [position]
+        positions += of_mention
+        entities += [entity] * len(of_mention)
+    return positions, entities
+
+
+def _tokens_of_text(encodings: BatchEncoding, document: int, first: int, last: int) -> range:
+    """Returns the tokens from one character to another; there are none if the text between has no visible one."""
+    while first <= last and (start := encodings.char_to_token(document, first)) is None:
+        first += 1
+    if first > last:
+        return range(0)
+    while (end := encodings.char_to_token(document, last)) is None:
+        last -= 1
+    return range(start, end + 1)
 
 
 def sentences_of_tokens(

@@ -55,7 +55,7 @@ class DocREIIPreTrainedModel(CheckedPreTrainedModel):
             name_or_path (`str`):
                 A model on the Hub or a local folder that `AutoModel` loads.
             processor ([`DocREIIProcessor`], *optional*):
-                Processor of the model, which defines its label map and number of special tokens.
+                Processor of the model, which defines its [`~DocREIIProcessor.config_fields`].
             encoder_kwargs (`dict`, *optional*):
                 Changes to the encoder's configuration, such as `attention_probs_dropout_prob`.
             config_kwargs:
@@ -79,12 +79,7 @@ class DocREIIPreTrainedModel(CheckedPreTrainedModel):
         check_fields(config_kwargs)
         encoder_config = load_encoder_config(name_or_path, **(encoder_kwargs or {}))
         if processor is not None:
-            config_kwargs = {
-                **processor.label_maps,
-                "num_prefix_tokens": processor.num_prefix_tokens,
-                "num_suffix_tokens": processor.num_suffix_tokens,
-                **config_kwargs,
-            }
+            config_kwargs = processor.config_fields | config_kwargs
         model = cls(cls.config_class(encoder_config=encoder_config, **config_kwargs))
         encoder = AutoModel.from_pretrained(name_or_path, config=encoder_config, dtype=torch.float32)
         weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("pooler.")}
@@ -307,9 +302,9 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 1 for tokens, 0 for padding. Defaults to no padding.
             mention_positions (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-                Position of every mention's opening marker, -1 for padding.
+                Positions of the tokens that stand for the mentions (`mention_anchor`), -1 for padding.
             mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-                Entity of every mention, -1 for padding.
+                Entity of each of them, -1 for padding.
             pair_mask (`torch.BoolTensor` of shape `(batch_size, num_entities, num_entities)`):
                 Candidate pairs (head, tail).
             labels (`torch.LongTensor` of shape `(batch_size, num_facts, 3)`, *optional*):

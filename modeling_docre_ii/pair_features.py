@@ -13,7 +13,9 @@ from .entity_pairs import EntityPairs
 _MOST_WEIGHTS, _MOST_PAIRS = 2**24, 2**14
 
 
-def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int) -> torch.Tensor:
+def pool_mentions(
+    mention_states: torch.Tensor, mention_entities: torch.Tensor, num_entities: int, average: bool = False
+) -> torch.Tensor:
     r"""
     Pools mentions into entity vectors (logsumexp, equation of section 2.1).
 
@@ -23,11 +25,13 @@ def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, 
 
     Args:
         mention_states (`torch.FloatTensor` of shape `(batch_size, num_mentions, hidden_size)`):
-            Hidden states of the opening markers.
+            Hidden states of the tokens that stand for the mentions.
         mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-            Entity of each mention, -1 for padding.
+            Entity of each of them, -1 for padding.
         num_entities (`int`):
             N, the largest number of entities of a document in the batch.
+        average (`bool`, *optional*, defaults to `False`):
+            Whether to take the mean of the exponentials in place of their sum.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, num_entities, hidden_size)` in float32, zeros for an entity without
@@ -42,7 +46,12 @@ def pool_mentions(mention_states: torch.Tensor, mention_entities: torch.Tensor, 
     total = torch.zeros_like(empty).scatter_add(1, entity, (states - largest.gather(1, entity)).exp())
     has_mention = total > 0
     pooled = torch.where(has_mention, total, 1.0).log() + torch.where(has_mention, largest, 0.0)
-    return pooled[:, :num_entities]
+    pooled = pooled[:, :num_entities]
+    if not average:
+        return pooled
+    entities = torch.arange(num_entities, device=mention_entities.device)
+    count = (mention_entities[:, None] == entities[:, None]).sum(-1, keepdim=True)
+    return pooled - count.clamp(min=1).to(pooled.dtype).log()
 
 
 def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tensor) -> torch.Tensor:
@@ -234,6 +243,7 @@ class PairFeatures(nn.Module):
 
     def __init__(self, config: DocREIIConfig):
         super().__init__()
+        self.average_mentions = config.entity_pooling == "logmeanexp"
         pair_encoder = PAIR_ENCODERS[config.pair_encoder]
         self.head = ContextAwareEntity(config, with_document=pair_encoder.uses_document)
         self.tail = ContextAwareEntity(config, with_document=pair_encoder.uses_document)
@@ -256,7 +266,7 @@ class PairFeatures(nn.Module):
             entity_attention (`torch.FloatTensor` of shape `(batch_size, num_heads, num_entities, sequence_length)`):
                 A, the attention of every entity to all tokens.
             mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
-                Opening marker and entity of each mention, -1 for padding.
+                Tokens that stand for the mentions, and their entities, -1 for padding.
             pairs ([`EntityPairs`]):
                 Index of the candidate pairs.
 
@@ -267,7 +277,8 @@ class PairFeatures(nn.Module):
         positions = mention_positions.clamp(min=0)[..., None].expand(-1, -1, hidden_states.shape[-1])
         # Pooling runs in float32 in any case. The rest runs in the type of the weights.
         dtype = self.head.entity.weight.dtype
-        entities = pool_mentions(hidden_states.gather(1, positions), mention_entities, num_entities).to(dtype)
+        mentions = hidden_states.gather(1, positions)
+        entities = pool_mentions(mentions, mention_entities, num_entities, self.average_mentions).to(dtype)
         hidden_states = hidden_states.to(dtype)
         places, context_index = pairs.unordered()
         context = localized_context(hidden_states, entity_attention).flatten(0, 2).index_select(0, places)

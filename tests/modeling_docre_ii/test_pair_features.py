@@ -103,6 +103,31 @@ def test_half_precision_states_are_pooled_in_float32(mention_states, mention_ent
     assert torch.equal(pooled, pool_mentions(mention_states.bfloat16().float(), mention_entities, 3))
 
 
+def test_logmeanexp_is_that_of_the_mean(mention_states, mention_entities):
+    pooled = pool_mentions(mention_states, mention_entities, 3, average=True)
+
+    for document, owners in enumerate(ENTITIES):
+        for entity in range(3):
+            own = [state.double() for state, owner in zip(mention_states[document], owners) if owner == entity]
+            expected = torch.stack(own).exp().mean(0).log() if own else torch.zeros(4, dtype=torch.float64)
+            torch.testing.assert_close(pooled[document, entity].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("pooling", "difference"), [("logsumexp", 0.6931472), ("logmeanexp", 0.0)])
+def test_pooling_of_the_configuration_decides_whether_a_second_token_counts(docre_config, pooling, difference):
+    torch.manual_seed(0)
+    features = PairFeatures(docre_config(entity_pooling=pooling))
+    states, attention = torch.randn(1, 6, features.head.entity.in_features), torch.ones(1, 2, 2, 6)
+    seen = []
+    features.head.entity.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    pairs = EntityPairs.from_mask(~torch.eye(2, dtype=torch.bool)[None])
+    for mentions in ([[1, 3]], [[1, 1, 3]]):
+        entities = torch.tensor([[0, 1]] if len(mentions[0]) == 2 else [[0, 0, 1]])
+        features(states, attention, torch.tensor(mentions), entities, pairs)
+    torch.testing.assert_close(seen[1][0, 0], seen[0][0, 0] + difference)
+    torch.testing.assert_close(seen[1][0, 1], seen[0][0, 1])
+
+
 def test_entity_attention_is_the_mean_over_its_mentions(naive, attention, mention_entities):
     pooled = pool_attention(attention, mention_entities, 3)
 
