@@ -51,8 +51,7 @@ class DocREIIProcessor(ProcessorMixin):
             marks no types. Its released code does, with special tokens.
         mention_anchor (`str`, *optional*, defaults to `"marker"`):
             Tokens whose hidden states and attention stand for a mention: its opening `"marker"`, as in the paper, the
-            first `"token"` of its text, which learns faster from few documents, or all tokens of its text, the
-            `"span"`.
+            first `"token"` of its text, or all of them, its `"span"`, which learns fastest from few documents.
         max_labels_per_pair (`int`, *optional*, defaults to 4):
             Largest number of relations decoded for one pair: 4 on DocRED, 1 on CDR and GDA.
         evidence_threshold (`float`, *optional*, defaults to 0.4):
@@ -129,7 +128,7 @@ class DocREIIProcessor(ProcessorMixin):
         cls,
         name_or_path: str,
         relations: Mapping[str, str] | Sequence[str],
-        mention_anchor: Literal["marker", "token", "span"] = "token",
+        mention_anchor: Literal["marker", "token", "span"] = "span",
         **kwargs: Any,
     ) -> "DocREIIProcessor":
         r"""
@@ -142,8 +141,8 @@ class DocREIIProcessor(ProcessorMixin):
                 A model on the Hub or a local folder that `AutoTokenizer` loads.
             relations (`dict[str, str]` or `list[str]`):
                 The relations, see [`DocREIIProcessor`].
-            mention_anchor (`str`, *optional*, defaults to `"token"`):
-                Token that stands for a mention, see [`DocREIIProcessor`].
+            mention_anchor (`str`, *optional*, defaults to `"span"`):
+                Tokens that stand for a mention, see [`DocREIIProcessor`].
             kwargs:
                 Further arguments of [`DocREIIProcessor`].
 

@@ -133,7 +133,7 @@ def test_encoder_is_trained_on_own_relations_in_both_stages(run, encoder, tmp_pa
     assert (stage_1.config.num_iterations, model.config.num_iterations) == (0, 3)
     processor = DocREIIProcessor.from_pretrained(folder)
     assert processor.relation_names["owner"] == "subsidiary of"
-    assert processor.mention_anchor == "token"
+    assert processor.mention_anchor == "span"
 
 
 def test_mention_model_is_trained_on_own_documents(run, encoder, tmp_path):

@@ -63,7 +63,7 @@ class ModelArguments:
         metadata={"help": "For a new model: write the type of a mention after its opening marker, as a word."},
     )
     mention_anchor: Literal["marker", "token", "span"] = field(
-        default="token",
+        default="span",
         metadata={
             "help": "For a new model: what represents a mention, all tokens of its text (`span`), the first `token`, "
             "or its opening `marker` (the paper)."

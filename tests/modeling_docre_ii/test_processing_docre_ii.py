@@ -238,7 +238,7 @@ def test_labels_per_pair_must_be_a_positive_integer(tokenizer, most):
 
 def test_a_new_processor_has_the_recommended_settings():
     processor = DocREIIProcessor.from_encoder_pretrained(ENCODER, relations={"P17": "country"}, mark_types=True)
-    assert (processor.mention_anchor, processor.mark_types, processor.marker) == ("token", True, "*")
+    assert (processor.mention_anchor, processor.mark_types, processor.marker) == ("span", True, "*")
     assert processor.relations == ["Na", "P17"] and processor.relation_names == {"P17": "country"}
     assert (
         DocREIIProcessor.from_encoder_pretrained(ENCODER, ["P17"], mention_anchor="marker").mention_anchor == "marker"

@@ -159,7 +159,7 @@ def test_errors_name_the_program_that_the_user_called(configuration, prog):
 
 
 def test_recommended_settings_are_the_defaults():
-    assert parse_arguments([]).model.mention_anchor == "token"
+    assert parse_arguments([]).model.mention_anchor == "span"
 
 
 def test_data_arguments_alone_ignore_the_rest_of_a_file(configuration):
