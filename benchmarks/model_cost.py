@@ -29,6 +29,7 @@ from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocRE
 from modeling_docre_ii.cli.starting_model import resolve_path
 from modeling_docre_ii.document_encoding import split_into_windows
 from modeling_docre_ii.entity_pairs import EntityPairs
+from modeling_docre_ii.mention_marking import MENTION_ANCHORS
 
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,7 @@ def parse_arguments():
     parser.add_argument("--model_kwargs", default="{}", help="fields of DocREIIConfig, as JSON")
     parser.add_argument("--inference_margin", type=float, help="field of DocREIIConfig; needs --pairs_left")
     parser.add_argument("--pairs_left", type=float, help="share of the pairs that the margin leaves")
+    parser.add_argument("--mention_anchor", choices=MENTION_ANCHORS, default="marker", help="of the processor")
     parser.add_argument("--documents", default=str(ROOT / "examples/re_docred_sample/train.json"))
     parser.add_argument("--num_documents", type=int, default=64)
     parser.add_argument("--batch_size", type=int, default=4)
@@ -160,7 +162,7 @@ def measure(step, variants, batches, args):
 def main():
     args = parse_arguments()
     tokenizer = AutoTokenizer.from_pretrained(resolve_path(args.encoder or TOKENIZER))
-    processor = DocREIIProcessor(tokenizer, list(DOCRED_RELATIONS))
+    processor = DocREIIProcessor(tokenizer, list(DOCRED_RELATIONS), mention_anchor=args.mention_anchor)
     encoder = load_encoder(args) if args.encoder else AutoModel.from_config(BertConfig(), add_pooling_layer=False)
     encoder = without_attention_dropout(encoder)
     variants = {"bare encoder": (encoder, encoder_step)}
