@@ -172,7 +172,7 @@ class EntityFinder:
         try:
             check_entities(text, entities)
         except DocumentError as error:
-            raise DocumentError(f"the linker {_name_of(self.linker)!r}, {error}") from None
+            raise DocumentError(f"the linker {name_of_callable(self.linker)!r}, {error}") from None
         return join_clusters(entities, mentions, found.clusters) if found.clusters else entities
 
     def _extract(self, texts: list[str]) -> list[Any]:
@@ -186,7 +186,7 @@ class EntityFinder:
 
     @property
     def _name(self) -> str:
-        return f"the mention extractor {_name_of(self.extractor)!r}"
+        return f"the mention extractor {name_of_callable(self.extractor)!r}"
 
 
 def checkpoint_of(model: Any) -> tuple[str, str]:
@@ -336,7 +336,8 @@ def _most_frequent(kinds: Iterable[str]) -> str:
     return Counter(kinds).most_common(1)[0][0]
 
 
-def _name_of(function: Any) -> str:
+def name_of_callable(function: Any) -> str:
+    """Returns the name of a function, or that of the class of another callable."""
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 

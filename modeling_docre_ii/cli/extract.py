@@ -86,7 +86,7 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             trust_remote_code=False,
         )
         if args.output is not None and not args.output.endswith(_LINES):
-            extract_to_folder(extractor, files, args)
+            extract_to_folder(extractor, files, args, type_map)
         else:
             extract_documents(extractor, files, args)
         if args.graph is not None:
@@ -94,13 +94,19 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
 
 
 def extract_to_folder(
-    extractor: DocumentRelationExtractionPipeline, files: list[str], args: argparse.Namespace
+    extractor: DocumentRelationExtractionPipeline,
+    files: list[str],
+    args: argparse.Namespace,
+    type_map: dict[str, str | None] | None,
 ) -> None:
     """Writes the triples of all documents as Parquet files."""
-    documents = extractor.find_entities(list(read_inputs(files)))
-    model, processor = extractor.model, extractor.processor
-    batches = {"batch_size": args.batch_size, "evidence": args.evidence}
-    print(f"{args.output}: {extract_to_parquet(model, processor, documents, args.output, **batches)}")
+    options = {"batch_size": args.batch_size, "evidence": args.evidence, "type_map": type_map}
+    if args.mention_extractor is not None:
+        options["mention_extractor"] = extractor.entity_finder.extractor
+    documents = list(read_inputs(files))
+    print(
+        f"{args.output}: {extract_to_parquet(extractor.model, extractor.processor, documents, args.output, **options)}"
+    )
 
 
 def extract_documents(

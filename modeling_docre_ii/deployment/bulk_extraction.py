@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..documents import DocumentError, check_document, is_raw_text
+from ..entity_linking import Linker
 from ..evidence import evidence_source
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
@@ -19,7 +20,7 @@ from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
 from .exported_model import ExportedModel
 from .extraction_lock import lock_shards
 from .extraction_precision import settle_precision
-from .extraction_run import ExtractionRun, describe_run
+from .extraction_run import ExtractionRun, describe_run, digest_of_finder, has_raw_texts
 from .extraction_shards import description_of_a_shard, finished_shards, shard_name, write_shard
 
 
@@ -63,6 +64,9 @@ def extract_to_parquet(
     batch_size: int = 8,
     bf16: bool = False,
     evidence: str | None = None,
+    mention_extractor: Any = None,
+    linker: Linker | None = None,
+    type_map: Mapping[str, str | None] | None = None,
     process_index: int | None = None,
     num_processes: int | None = None,
 ) -> ExtractedTriples:
@@ -98,6 +102,9 @@ def extract_to_parquet(
         evidence (`str`, *optional*):
             Where the evidence of a triple comes from: the `"model"`, a `"rule"` or `"none"`. Defaults to the model if
             it was trained with an `evidence_loss_weight`, and to the rule otherwise.
+        mention_extractor, linker, type_map (*optional*):
+            What finds the entities of raw texts, as for [`DocumentRelationExtractionPipeline`]. It runs on the texts
+            of a shard before the model does. Defaults to the mention model of the checkpoint.
         process_index, num_processes (`int`, *optional*):
             Index of this process and number of processes, as in a job array. Default to those of accelerate.
 
@@ -108,7 +115,8 @@ def extract_to_parquet(
         [`DocumentError`]: a document is malformed. The message has its index and title. The shards before it are
             written.
         `FileExistsError`: the folder holds triples of other documents, of another model, of shards of another size or
-            with another `bf16` or `evidence`, copies of shards, or was started in bf16, which this CPU cannot run.
+            with another `bf16`, `evidence` or mention extractor, copies of shards, or was started in bf16, which this
+            CPU cannot run.
         [`FolderInUseError`]: another extraction is writing into the folder.
         [`NonFiniteLogitsError`]: the model gives NaN or infinite logits. The message names the document.
         `OSError`: a file cannot be read or written. The message names it.
@@ -143,13 +151,21 @@ def extract_to_parquet(
         raise ValueError("`bf16` has no effect on an exported model: its graphs have their own precision")
     # The pipeline finds the device of a model with a device map itself, and raises if one is given.
     device = None if getattr(model, "hf_device_map", None) else model.device
-    extractor = DocumentRelationExtractionPipeline(model=model, processor=processor, device=device)
+    extractor = DocumentRelationExtractionPipeline(
+        model=model,
+        processor=processor,
+        device=device,
+        mention_extractor=mention_extractor,
+        linker=linker,
+        type_map=type_map,
+    )
     folder, source = Path(folder), evidence_source(evidence, model.config)
     trial = None
     if bf16 and model.device.type == "cpu":
         # All processes of a launch must take part, so this comes before the folder is read.
         trial = try_bf16_in_all_processes() if is_launched else try_bf16()
-    run = describe_run(model, processor, documents, documents_per_shard, bf16, source)
+    entities = digest_of_finder(extractor.entity_finder) if has_raw_texts(documents) else None
+    run = describe_run(model, processor, documents, documents_per_shard, bf16, source, entities)
     with lock_shards(folder, run, process_index, num_processes):
         should_log = process_index == 0
         run = settle_precision(run, folder, description_of_a_shard(folder), trial, should_log)

@@ -10,7 +10,9 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from ..documents import DocumentError, name_of
+from ..documents import DocumentError, is_raw_text, name_of
+from ..entity_finding import EntityFinder, name_of_callable
+from ..mention_extraction import TokenClassificationExtractor
 from ..processing_docre_ii import DocREIIProcessor
 from ..quoting import quote
 from .exported_model import ExportedModel
@@ -41,6 +43,7 @@ class ExtractionRun:
         bf16 (`bool`): Whether the model runs under autocast to bfloat16.
         bf16_requested (`bool`): Whether this was requested. On a CPU, bf16 can be requested and not used.
         evidence (`str`): Where the evidence of the triples comes from.
+        entities (`str`, *optional*): Digest of what finds the entities of raw texts. `None` if there are none.
     """
 
     model: str
@@ -50,6 +53,7 @@ class ExtractionRun:
     bf16: bool
     bf16_requested: bool
     evidence: str
+    entities: str | None = None
 
     @property
     def num_shards(self) -> int:
@@ -80,6 +84,7 @@ def describe_run(
     documents_per_shard: int,
     bf16: bool = False,
     evidence: str = "rule",
+    entities: str | None = None,
 ) -> ExtractionRun:
     """
     Describes a bulk extraction, the same in every process and at every start.
@@ -89,6 +94,8 @@ def describe_run(
             As for [`extract_to_parquet`].
         evidence (`str`, *optional*, defaults to `"rule"`):
             Where the evidence of the triples comes from.
+        entities (`str`, *optional*):
+            Digest of what finds the entities, from [`digest_of_finder`]. Defaults to documents that have theirs.
 
     Returns:
         [`ExtractionRun`]: with `bf16` as requested, which [`settle_precision`] may change.
@@ -101,21 +108,53 @@ def describe_run(
         bf16=bf16,
         bf16_requested=bf16,
         evidence=evidence,
+        entities=entities,
     )
 
 
+def has_raw_texts(documents: Sequence[Mapping[str, Any]]) -> bool:
+    """Returns whether there are texts without entities."""
+    if not isinstance(documents, Dataset):
+        return any(map(is_raw_text, documents))
+    columns = documents.column_names  # the rows need not be read
+    return "text" in columns and ("entities" not in columns or documents.data.column("entities").null_count > 0)
+
+
+def digest_of_finder(finder: EntityFinder) -> str:
+    """
+    Returns a digest of what finds the entities of raw texts.
+
+    A token-classification model is known by its weights, its labels and its tokenizer; any other mention extractor and
+    the linker by their names alone.
+
+    Args:
+        finder ([`EntityFinder`]):
+            The mention extractor, the linker and the map of types.
+    """
+    extractor, described = finder.extractor, [name_of_callable(finder.linker), finder.types.given]
+    if not isinstance(extractor, TokenClassificationExtractor):
+        return _digest([name_of_callable(extractor), *described])
+    windows = extractor.windows
+    return _digest([extractor.labels, windows.max_length, *described], windows.tokenizer, extractor.model)
+
+
 def _digest_of_model(model: PreTrainedModel | ExportedModel, processor: DocREIIProcessor) -> str:
-    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
-    # Truncation and padding are state of the last call.
-    described = {name: value for name, value in tokenizer.items() if name not in ("truncation", "padding")}
-    settings = [_without_provenance(part.to_dict()) for part in (model.config, processor)] + [described]
+    settings = [_without_provenance(part.to_dict()) for part in (model.config, processor)]
+    return _digest(settings, processor.tokenizer, model)
+
+
+def _digest(settings: list[Any], tokenizer: Any = None, model: PreTrainedModel | ExportedModel | None = None) -> str:
+    if tokenizer is not None:
+        described = json.loads(tokenizer.backend_tokenizer.to_str())
+        # Truncation and padding are state of the last call.
+        settings = settings + [{k: value for k, value in described.items() if k not in ("truncation", "padding")}]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     if isinstance(model, ExportedModel):
         digest.update(model.digest.encode())
-        return digest.hexdigest()[:16]
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif model is not None:
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 
 

@@ -169,6 +169,20 @@ def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypat
     assert triples[1:] == [triples[0]] * 2
 
 
+def test_entities_of_text_files_are_found_for_parquet_files_too(run, extractor, tmp_path):
+    save_tagger(tmp_path / "tagger")
+    (tmp_path / "a.txt").write_text("Lark Force left Rabaul for London.", encoding="utf-8")
+    options = ("--mention_extractor", tmp_path / "tagger", "--type_map", '{"ORG": null}')
+    run(tmp_path / "a.txt", "--output", tmp_path / "triples", *options)
+    (file,) = (tmp_path / "triples").glob("*.parquet")
+    found = {(row["head_name"], row["relation"], row["tail_name"]) for row in pq.read_table(file).to_pylist()}
+
+    cities = [{"type": "LOC", "mentions": [[16, 22]]}, {"type": "LOC", "mentions": [[27, 33]]}]
+    expected = extractor({"title": "a", "text": "Lark Force left Rabaul for London.", "entities": cities})
+    assert found == {(row["head"]["name"], row["relation"], row["tail"]["name"]) for row in expected}
+    assert found
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
