@@ -73,6 +73,18 @@ def test_teachers_predict_every_document(taught):
             torch.testing.assert_close(found[:, 1:], margins.sigmoid()[:, 1:], rtol=2e-3, atol=2e-3)
 
 
+def test_teachers_are_scored_on_documents_with_labels(taught, tmp_path, capsys):
+    teachers = [str(taught / "seed_1"), str(taught / "seed_2")]
+    files = ["--validation_file", str(SAMPLE / "dev.json"), "--max_eval_documents", "3"]
+    output_file = tmp_path / "teacher.safetensors"
+    teach(["--dataset_name", "re_docred", *files, "--teachers", *teachers, "--output_file", str(output_file)])
+
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "F1 on 3 documents"
+    assert [row.rsplit(maxsplit=2)[0].strip() for row in rows] == [*teachers, "all together"]
+    assert not output_file.exists(), "there were no documents to predict"
+
+
 def test_both_stages_of_a_run_read_the_unlabeled_documents_too(taught, tmp_path):
     run_docre.main(arguments(tmp_path, stage_2={"num_train_epochs": 1}, do_eval=False, **with_teacher(taught)))
 
@@ -102,7 +114,8 @@ def test_training_that_cannot_learn_from_a_teacher_says_why(taught, tmp_path, ch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([], "no documents to predict were given: set `unlabeled_file`"),
+        ([], "no documents were given: set `unlabeled_file`, to predict them, or `validation_file`, to score"),
+        (["--unlabeled_file", str(SAMPLE / "dev.json"), "--teachers", "a", "b", "a"], "`teachers` names 'a' 2 times"),
         (["--unlabeled_file", str(SAMPLE / "dev.json"), "--batch_size", "0"], "`batch_size` must be at least 1"),
         (["--unlabeled_file", str(SAMPLE / "dev.json")], "no_such_model"),
         (["--unlabeled_file", str(SAMPLE / "dev.json"), "--output_file", "docs"], "`output_file`: 'docs' is a folder"),

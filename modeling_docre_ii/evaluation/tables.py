@@ -142,6 +142,23 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, float]]) -> str:
     return _layout(rows)
 
 
+def teacher_table(scores: Mapping[str, Mapping[str, float]], num_documents: int) -> str:
+    """
+    Returns a table of the F1 of several teachers.
+
+    Args:
+        scores (`dict[str, dict[str, float]]`):
+            Scores by the name of the teacher, from [`score_teachers`].
+        num_documents (`int`):
+            Number of documents that they are on.
+    """
+    rows: list[tuple[str, ...]] = [
+        (f"F1 on {counted(num_documents, 'document')}", "best threshold", "held-out threshold")
+    ]
+    rows += [(name, *_percent(of["calibrated_f1"], of["cross_calibrated_f1"])) for name, of in scores.items()]
+    return _layout(rows)
+
+
 def evidence_table(title: str, num_facts: int, rows: Mapping[str, Mapping[str, float]]) -> str:
     """
     Returns a table of the evidence that several ways find on the same facts.

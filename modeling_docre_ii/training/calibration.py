@@ -12,6 +12,8 @@ from ..modeling_docre_ii import DocREIIForRelationExtraction
 
 # Number of parts of the documents, each scored at the threshold that is best on the others.
 NUM_FOLDS = 4
+# How far below the threshold, in logits, relations are gathered for calibration.
+CALIBRATION_MARGIN = 4.0
 
 
 class ScoredPredictions(NamedTuple):
@@ -168,6 +170,7 @@ def _margins(scores: np.ndarray) -> np.ndarray:
 
 
 __all__ = [
+    "CALIBRATION_MARGIN",
     "NUM_FOLDS",
     "ScoredPredictions",
     "best_threshold",

@@ -31,7 +31,7 @@ from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
 from .averaging import AveragingTrainer
 from .batching import budget_sampler, count_annotated, without_repeated
-from .calibration import ScoredPredictions, move_threshold
+from .calibration import CALIBRATION_MARGIN, ScoredPredictions, move_threshold
 from .checks import check_evaluation, check_parts
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
@@ -41,10 +41,6 @@ from .predictions import pack_predictions
 from .pushes import PushWatch
 from .sharding import unsharded_class
 from .stage_record import complete_record
-
-
-# How far below the threshold, in logits, relations are gathered for calibration.
-_CALIBRATION_MARGIN = 4.0
 
 
 class DocREIITrainer(AveragingTrainer):
@@ -133,7 +129,7 @@ class DocREIITrainer(AveragingTrainer):
         self.args, self.processing_class = args, processing_class
         self._given_train_facts, self.distant_facts = train_facts, distant_facts
         self._evaluated_dataset: Any = None
-        self._margin = _CALIBRATION_MARGIN if args.calibrate_threshold else 0.0
+        self._margin = CALIBRATION_MARGIN if args.calibrate_threshold else 0.0
         if processing_class is not None:
             data_collator = data_collator or DataCollatorForRelationExtraction(processing_class.tokenizer)
             compute_metrics = compute_metrics or self._score_documents
@@ -342,7 +338,7 @@ class DocREIITrainer(AveragingTrainer):
             output = self.predict(dataset)
             return scored_predictions(output.predictions[-1], output.label_ids, ignored)
 
-        margin, self._margin = self._margin, _CALIBRATION_MARGIN
+        margin, self._margin = self._margin, CALIBRATION_MARGIN
         try:
             return move_threshold(_docre_ii_of(self.model), predict)
         finally:
