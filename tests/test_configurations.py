@@ -36,7 +36,9 @@ def test_it_can_be_read(path, tmp_path):
     assert stage_1.output_dir == f"{written['output_dir']}/stage_1"
     assert stage_2.num_train_epochs == written["stage_2"]["num_train_epochs"]
     assert stage_2.learning_rate == float(written["stage_2"]["learning_rate"])
-    assert stage_2.base_learning_rate == float(written["stage_2"]["base_learning_rate"])
+    assert stage_2.freeze_base == written["stage_2"].get("freeze_base", False)
+    if not stage_2.freeze_base:
+        assert stage_2.base_learning_rate == float(written["stage_2"]["base_learning_rate"])
     assert stage_2.output_dir == written["output_dir"]
     assert stage_2.seed == stage_1.seed == written["seed"]
     assert arguments.model.encoder_kwargs == written.get("encoder_kwargs", {})
