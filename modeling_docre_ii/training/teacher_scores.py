@@ -9,6 +9,7 @@ from transformers import EvalPrediction
 from transformers.utils import logging
 
 from ..decoding import predicted_facts
+from ..documents import name_of
 from ..evaluation.matching import gold_facts
 from .calibration import CALIBRATION_MARGIN
 from .distillation import Teacher
@@ -41,9 +42,10 @@ def score_teachers(
         `"all together"` if there are several.
 
     Raises:
-        `ValueError`: teachers take different pairs for candidates.
+        `ValueError`: teachers take different pairs for candidates, no document has a label, or a label has a relation
+            that the teachers do not know.
         [`NonFiniteLogitsError`]: the logits of a document are NaN or infinite.
-        [`PredictionError`]: two documents have the same title, or a label is on an entity that is not there.
+        [`PredictionError`]: two documents have the same title, or a label names an entity that its document lacks.
     """
     processor = teachers[0].processor
     compute_metrics = make_compute_metrics(documents, processor.relations)
@@ -87,7 +89,13 @@ def _pack(margins: Sequence[torch.Tensor], masks: Sequence[torch.Tensor], max_la
 def _label_ids(documents: Sequence[Mapping[str, Any]], relations: Sequence[str]) -> np.ndarray:
     """Returns head, tail and relation of the labels, of shape `(num_documents, most_labels, 3)`, padded with -100."""
     index_of = {relation: index for index, relation in enumerate(relations)}
+    for document in documents:
+        for _, _, name in gold_facts(document):
+            if name not in index_of:
+                raise ValueError(f"{name_of(document)}: the teachers do not know the relation {name!r}")
     labels = [[(head, tail, index_of[name]) for head, tail, name in gold_facts(document)] for document in documents]
+    if not any(labels):
+        raise ValueError("the documents to score teachers on have no labels")
     packed: np.ndarray = np.full((len(labels), max(map(len, labels)), 3), -100, dtype=np.int64)
     for row, of_document in zip(packed, labels):
         if of_document:

@@ -89,3 +89,15 @@ def test_teachers_of_other_pairs_are_refused(teachers, documents, tmp_path):
     other = Teacher(str(tmp_path), processor.relations)
     with pytest.raises(ValueError, match="takes other pairs for candidates: teachers need the same `candidate_types`"):
         score_teachers([teachers[0], other], documents)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "have no labels"),
+        ([{"h": 0, "t": 1, "r": "P0"}], "document '.*': the teachers do not know the relation 'P0'"),
+    ],
+)
+def test_labels_that_say_nothing_of_the_teachers_are_refused(teachers, documents, labels, message):
+    with pytest.raises(ValueError, match=message):
+        score_teachers(teachers, [document | {"labels": labels} for document in documents])
