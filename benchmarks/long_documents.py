@@ -9,6 +9,7 @@ Without `--checkpoint`, the encoder has BERT-base's size and random weights. Pea
 """
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -31,17 +32,16 @@ def parse_arguments():
     parser.add_argument("--num_entities", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--checkpoint", help="a trained model, whose memory is measured")
-    parser.add_argument("--num_iterations", type=int, help="of the checkpoint; 0 for its base module alone")
+    parser.add_argument("--model_kwargs", type=json.loads, default={}, help="fields of DocREIIConfig, as JSON")
     parser.add_argument("--memory_only", action="store_true", help="no time per token")
     return parser.parse_args()
 
 
-def make_model(checkpoint=None, num_iterations=None):
+def make_model(checkpoint=None, **model_kwargs):
     torch.manual_seed(0)
     if checkpoint is not None:
-        changes = {} if num_iterations is None else {"num_iterations": num_iterations}
-        return DocREIIForRelationExtraction.from_pretrained(checkpoint, **changes).eval()
-    config = DocREIIConfig(encoder_config=BertConfig(), id2label=dict(enumerate(DOCRED_RELATIONS)))
+        return DocREIIForRelationExtraction.from_pretrained(checkpoint, **model_kwargs).eval()
+    config = DocREIIConfig(encoder_config=BertConfig(), id2label=dict(enumerate(DOCRED_RELATIONS)), **model_kwargs)
     return DocREIIForRelationExtraction(config).eval()
 
 
@@ -81,7 +81,7 @@ def resident_bytes():
 
 
 def print_memory(args):
-    model = make_model(args.checkpoint, args.num_iterations)
+    model = make_model(args.checkpoint, **args.model_kwargs)
     inputs = document(args.num_tokens, args.num_entities)
     # A first small document loads libraries and starts threads.
     model(**document(50, 3))
@@ -107,7 +107,7 @@ def main():
     args = parse_arguments()
     if args.memory_only:
         return print_memory(args)
-    model = make_model()
+    model = make_model(**args.model_kwargs)
     short, long = args.lengths
     per_token = {length: [] for length in args.lengths}
     for _ in range(args.rounds + 1):  # the first round warms up
@@ -117,8 +117,9 @@ def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, fp32")
     print(f"encoder time per token at {long:,} tokens / at {short:,}: {ratio:.2f}")
     # A new process, because this one has already used memory.
-    sizes = ["--num_tokens", str(args.num_tokens), "--num_entities", str(args.num_entities)]
-    subprocess.run([sys.executable, __file__, "--memory_only", *sizes], check=True)
+    given = ["--num_tokens", str(args.num_tokens), "--num_entities", str(args.num_entities)]
+    given += ["--model_kwargs", json.dumps(args.model_kwargs)]
+    subprocess.run([sys.executable, __file__, "--memory_only", *given], check=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Extended Cross Attention between entity pairs (equations 5 to 7)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from .entity_pairs import EntityPairs
 
 # Row s, column s, row o and column o of the matrix of pairs, for a pair (s, o).
 NUM_HEADS = 4
+# How many places of lines an attention unit fills at once.
+_MOST_PLACES = 2**17
 
 
 @dataclass
@@ -129,6 +131,23 @@ class PairLayout:
             has_key=has_key[:, None, None].expand(-1, NUM_HEADS, -1, -1),
             query_slots=_first_of_each_head(document) * length + (number - first[document])[:, None],
         )
+
+    def split(self) -> list["PairLayout"]:
+        """
+        Splits the layout into some lines each.
+
+        The vectors at all places of a document with 300 entities have three times the size of those of its pairs.
+
+        Returns:
+            `list[PairLayout]`: as few as are needed, each with a part of the lines and the `query_slots` of all.
+        """
+        batch_size, num_heads, num_lines, length = self.queries.shape
+        if torch.compiler.is_compiling():
+            # The number of pieces in a compiled or exported graph cannot depend on sizes.
+            return [self]
+        num_at_once = max(1, _MOST_PLACES // max(1, batch_size * num_heads * length))
+        lines = (indices.split(num_at_once, dim=2) for indices in (self.queries, self.keys, self.has_key))
+        return [replace(self, queries=queries, keys=keys, has_key=has_key) for queries, keys, has_key in zip(*lines)]
 
     def place(self, values: torch.Tensor, pairs: torch.Tensor, num_parts: int = 1) -> tuple[torch.Tensor, ...]:
         """
@@ -264,15 +283,30 @@ class ExtendedCrossAttention(nn.Module):
             `tuple(torch.FloatTensor)`: of shape `(num_pairs, width)`, and the probabilities of shape `(num_pairs, 4,
             line_length)`, zeros where there is no candidate pair, or `None`.
         """
+        context, attentions = self._attend(query, key_value, layout, output_attentions)
+        return self.output(context), attentions
+
+    def _attend(
+        self, query: torch.Tensor, key_value: torch.Tensor, layout: PairLayout, output_attentions: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        results = [self._attend_in_lines(query, key_value, lines, output_attentions) for lines in layout.split()]
+        contexts, probabilities = zip(*results)
+        context = layout.collect(torch.cat(contexts, dim=1))
+        if not output_attentions:
+            return context, None
+        return context, layout.collect(torch.cat(probabilities, dim=1)).unflatten(-1, (NUM_HEADS, -1))
+
+    def _attend_in_lines(
+        self, query: torch.Tensor, key_value: torch.Tensor, layout: PairLayout, output_attentions: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns contexts and probabilities at the places of the queries."""
         (query,) = layout.place(query, layout.queries)
         key, value = layout.place(key_value, layout.keys, num_parts=2)
         has_key = layout.has_key.flatten(0, 1)[:, :, None]
         # Lines without candidates attend everywhere, so the softmax stays finite; the values there are zeros.
         mask = has_key | ~has_key.any(-1, keepdim=True)
         context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        attentions = None
-        if output_attentions:
-            scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5
-            probabilities = scores.masked_fill(~mask, float("-inf")).softmax(-1) * has_key
-            attentions = layout.collect(probabilities).unflatten(-1, (NUM_HEADS, -1))
-        return self.output(layout.collect(context)), attentions
+        if not output_attentions:
+            return context, None
+        scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5
+        return context, scores.masked_fill(~mask, float("-inf")).softmax(-1) * has_key

@@ -20,6 +20,10 @@ from .relation_matrix import (
 )
 
 
+# Of how many pairs the first layer's projections of F_0 are kept from one iteration to the next.
+_MOST_KEPT = 2**14
+
+
 class FusionGate(nn.Module):
     """
     Fuses the outputs of both attention units, equations 8 and 9.
@@ -313,7 +317,9 @@ class InferenceModule(nn.Module):
         self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
     ) -> InferenceOutput:
         layout, first_layer = self.layout(pairs, output_attentions), self.layers[0]
-        projected = first_layer.project_features(self.project_inputs(features, base_logits)).computed()
+        projected = first_layer.project_features(self.project_inputs(features, base_logits))
+        if torch.compiler.is_compiling() or len(base_logits) <= _MOST_KEPT:
+            projected = projected.computed()
         table = first_layer.project_relations(self.relation_embeddings.table(base_logits.device)).computed()
         logits = base_logits
         relations: torch.Tensor | None = None

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from modeling_docre_ii import cross_attention
 from modeling_docre_ii.cross_attention import NUM_HEADS, ExtendedCrossAttention, PairLayout
 from modeling_docre_ii.entity_pairs import EntityPairs
 
@@ -83,9 +84,12 @@ def attend(module, layout, queries, features, relations, output_attentions=False
     return module(module.query(queries), key_value, layout, output_attentions)
 
 
+@pytest.mark.parametrize("most_places", [1, 2**17])
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("kind", LAYOUTS)
-def test_attention_of_a_pair_is_equations_5_to_7(attention, naive, kind, name):
+def test_attention_of_a_pair_is_equations_5_to_7(attention, naive, monkeypatch, kind, name, most_places):
+    """With one line and with all lines at once."""
+    monkeypatch.setattr(cross_attention, "_MOST_PLACES", most_places)
     module, mask = attention(), MASKS[name]
     inputs = random_inputs(int(mask.sum()))
     output, attentions = attend(module, LAYOUTS[kind](mask), *inputs)
@@ -100,8 +104,12 @@ def test_attention_of_a_pair_is_equations_5_to_7(attention, naive, kind, name):
     assert compared == mask.sum() > 0
 
 
+@pytest.mark.parametrize("most_places", [1, 2**17])
 @pytest.mark.parametrize("name", MASKS)
-def test_probabilities_stand_at_the_other_entity_of_the_attended_pair(attention, naive, name):
+def test_probabilities_stand_at_the_other_entity_of_the_attended_pair(
+    attention, naive, monkeypatch, name, most_places
+):
+    monkeypatch.setattr(cross_attention, "_MOST_PLACES", most_places)
     module, mask = attention(), MASKS[name]
     inputs = random_inputs(int(mask.sum()))
     _, attentions = attend(module, lay_out(mask), *inputs, output_attentions=True)
@@ -132,6 +140,17 @@ def test_probabilities_over_all_pairs_are_in_the_order_of_the_pairs(attention, n
                 expected = [weights[other].item() for other in sorted(weights)]
                 assert attentions[row, head, : len(rows)].tolist() == pytest.approx(expected, abs=1e-6)
                 assert not attentions[row, head, len(rows) :].any()
+
+
+@pytest.mark.parametrize("most_places, num_pieces", [(1, 4), (31, 4), (32, 2), (64, 1), (2**17, 1)])
+def test_lines_are_split_into_pieces_of_few_places(monkeypatch, most_places, num_pieces):
+    monkeypatch.setattr(cross_attention, "_MOST_PLACES", most_places)
+    layout = lay_out(without_diagonal(4))  # four heads of four lines of four places
+    pieces = layout.split()
+
+    assert len(pieces) == num_pieces
+    for part in ("queries", "keys", "has_key"):
+        assert torch.equal(torch.cat([getattr(piece, part) for piece in pieces], 2), getattr(layout, part))
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
