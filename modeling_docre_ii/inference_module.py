@@ -290,7 +290,7 @@ class InferenceModule(nn.Module):
 
         A document whose relation matrix did not change in the last iteration has reached its fixed point, so its last
         result is reused. The first layer's projections of F_0 and of the table of relation embeddings are the same in
-        all iterations and computed once.
+        all iterations and computed once; those of F_0, for very many pairs, in each.
 
         Args:
             features (`torch.FloatTensor` of shape `(num_pairs, feature_size)`, *optional*):

@@ -80,6 +80,7 @@ def limitations(
     corpus: CorpusDescription | None,
     last: Mapping[str, Any] | None,
     num_relations: int,
+    finds_mentions: bool,
 ) -> list[str]:
     """
     Returns what the model cannot do, and what was not measured.
@@ -95,6 +96,8 @@ def limitations(
             The training arguments of the last stage.
         num_relations (`int`):
             Number of relations, without the no-relation class.
+        finds_mentions (`bool`):
+            Whether a mention model is beside the model.
 
     Returns:
         `list[str]`: one item a limitation, at most five.
@@ -104,7 +107,12 @@ def limitations(
     pairs = ", ".join(f"{escaped(head)} to {escaped(tail)}" for head, tail in candidate_types or ())
     calibrated = last is not None and last["calibrate_threshold"]
     items = [
-        "It finds no entities. You give it all mentions, and errors in them become errors in its triples.",
+        (
+            "Its mention model misses mentions and finds wrong ones,"
+            if finds_mentions
+            else "It finds no entities. You give it all mentions,"
+        )
+        + " and errors in them become errors in its triples.",
         f"It knows {known} listed below and no others{limit}."
         + (f" It only looks at pairs of these types: {pairs}." if pairs else ""),
         'A score is the probability of a relation against "no relation", and its calibration was not tested.'

@@ -151,7 +151,7 @@ def make_model_card(
             config, license, base_model, corpus_phrase(dataset_names, dataset_ids, corpus), num_parameters
         ),
         counts=count_table(record.counts),
-        limitations=limitations(processor, candidate_types, corpus, last, len(relations)),
+        limitations=limitations(processor, candidate_types, corpus, last, len(relations), finds_mentions),
         citation=CITATION,
         model_snippet=model_snippet(model_id, example, is_on_hub),
         package_snippet=package_snippet(model_id),

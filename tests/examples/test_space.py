@@ -198,7 +198,7 @@ def test_files_give_what_the_command_line_gives(reader, checkpoint, sample_docum
         triples = sorted(without_explanation(line.pop("triples")), key=lambda triple: names([triple]))
         others = sorted(other.pop("triples"), key=lambda triple: names([triple]))
         scores = [[triple.pop("score") for triple in rows] for rows in (triples, others)]
-        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)  # batches of other sizes
         assert (line, triples) == (other, others)
 
 

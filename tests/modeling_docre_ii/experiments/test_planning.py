@@ -88,6 +88,9 @@ def test_without_stage_1_the_whole_model_is_trained_as_the_base_otherwise(plan):
         ({"model_kwargs": CONFIGURATION["model_kwargs"] | {"use_fusion": True}}, True),
         ({"model_kwargs": CONFIGURATION["model_kwargs"] | {"use_fusion": False}}, False),
         ({"learning_rate": 0.75}, False),
+        ({"stage_2": CONFIGURATION["stage_2"] | {"freeze_base": False}}, True),
+        ({"stage_2": CONFIGURATION["stage_2"] | {"freeze_base": True}}, False),
+        ({"stage_2": CONFIGURATION["stage_2"] | {"freeze_base": False}, "freeze_base": True}, False),
     ],
 )
 def test_tables_share_runs_with_the_same_effective_arguments(plan, changes, is_shared):

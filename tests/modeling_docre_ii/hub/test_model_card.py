@@ -288,6 +288,14 @@ def test_limitations_of_a_known_corpus_are_stated(make_card, full_record):
     assert ["corpus", "Own documents"] in tables(section(card, "Training data and license"))[0]
 
 
+@pytest.mark.parametrize("finds_mentions", [True, False])
+def test_card_says_what_finds_the_mentions(make_card, finds_mentions):
+    card = make_card(finds_mentions=finds_mentions)
+    assert ("A text alone works as well" in card.text) == finds_mentions
+    assert ("It finds no entities" in section(card, "Limitations")) == (not finds_mentions)
+    assert "errors in them become errors in its triples" in section(card, "Limitations")
+
+
 @pytest.mark.parametrize("freeze_base", [True, False])
 def test_stage_1_that_nobody_knows_is_said_to_be_unknown(make_card, stage, freeze_base):
     text = folded(make_card(TrainingRecord(stages={2: stage(freeze_base=freeze_base)})), "Training arguments")
