@@ -374,6 +374,16 @@ class _TypeMap:
             )
         return kind
 
+    def warn_of_given(self, kinds: Iterable[str]) -> None:
+        """Warns once of each unknown type of given entities, which are not mapped."""
+        unknown = () if self.known is None else sorted(set(kinds) - set(self.known) - self.warned)
+        self.warned.update(unknown)
+        for kind in unknown:
+            logger.warning(
+                f"the model does not know the entity type {quote(kind)} of a given entity (it knows "
+                f"{', '.join(self.known or ())})"
+            )
+
 
 def _load_extractor(given: Any, device: Any) -> Any:
     if isinstance(given, (str, os.PathLike)):

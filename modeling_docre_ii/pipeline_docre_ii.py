@@ -23,6 +23,7 @@ from .quoting import quote
 from .text_documents import (
     check_documents,
     check_given,
+    check_is_no_table,
     checked_documents,
     document_of,
     sentence_spans,
@@ -226,6 +227,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         is_list = isinstance(documents, (tuple, list))
         is_iterable = isinstance(documents, Iterable) and not isinstance(documents, (Mapping, str))
         try:
+            check_is_no_table(documents)
             if isinstance(documents, Dataset) or (is_iterable and not is_list):
                 # A `datasets.Dataset` is an iterable, but not a torch dataset. `Pipeline` reads the first document.
                 size = kwargs.get("batch_size", self._batch_size) or 1
@@ -318,6 +320,9 @@ class DocumentRelationExtractionPipeline(Pipeline):
         is_batch = isinstance(model_inputs["encoded"], list)
         batch = model_inputs["encoded"] if is_batch else [model_inputs["encoded"]]
         self._warn_without_pairs(batch)
+        for encoded in batch if self.processor.mark_types else []:
+            kinds = {mention["type"] for mentions in encoded.document["vertexSet"] for mention in mentions}
+            self._entity_finder.types.warn_of_given(kinds)
         collate = DataCollatorForRelationExtraction(self.processor.tokenizer)
         inputs = self._ensure_tensor_on_device(collate([encoded.features for encoded in batch]), self.device)
         source = evidence_source(evidence, self.model.config)

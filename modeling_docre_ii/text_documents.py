@@ -9,6 +9,7 @@ from typing import Any
 from transformers.utils import logging
 
 from .documents import ENTITIES_HELP, DocumentError, check_document, is_plain_text, is_raw_text, name_of
+from .mention_formats import read_mentions
 from .quoting import lone_surrogate, quote
 
 
@@ -193,12 +194,36 @@ def check_given(document: Any) -> None:
         [`DocumentError`]: it is malformed.
     """
     document = with_title(document)
+    found = [field for field in ("mentions", "clusters") if document.get(field) is not None]
     if is_raw_text(document):
         check_raw_text(document.get("title"), document["text"])
+        if "mentions" in found:
+            name = name_of(document)
+            read_mentions(document["mentions"], document["text"], f"{name}: 'mentions'", document.get("clusters"))
     elif is_plain_text(document):
+        if found:
+            raise DocumentError(f"{name_of(document)} has 'entities' and {found[0]!r}, expected only one of them")
         check_text(document.get("title"), document["text"], document["entities"])
     else:
         check_document(document)
+
+
+def check_is_no_table(documents: Any) -> None:
+    """
+    Checks that documents are not a table.
+
+    Iterating over it gives its columns, not its rows.
+
+    Raises:
+        [`DocumentError`]: they are a table, such as a `DataFrame`, or bytes.
+    """
+    if isinstance(documents, (bytes, bytearray)):
+        raise DocumentError(f"found {quote(documents)}, bytes, expected a text: decode them")
+    if hasattr(documents, "columns"):
+        raise DocumentError(
+            f"found a {type(documents).__name__}, expected documents: pass its rows, such as "
+            "`frame.to_dict('records')`"
+        )
 
 
 def check_documents(documents: Sequence[Any]) -> None:

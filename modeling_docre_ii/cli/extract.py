@@ -40,7 +40,7 @@ Extracts the triples of texts.
     cat article.txt | docre-ii extract - --model outputs/quickstart --mention_extractor dslim/bert-base-NER
 
 Every TEXT is a text file, a folder of .txt and .jsonl files, a .jsonl file with a document a line (a "text", or
-DocRED's form), or - for the standard input.
+DocRED's form), a .json file with a list of them, or - for the standard input.
 """
 
 # The ending of files with a document a line. Any other output is a folder of Parquet files.
@@ -73,6 +73,7 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
         setup_logging()
         check_arguments(args)
         files = list_inputs(args.texts)
+        check_not_read(args, files)
         type_map = None if args.type_map is None else read_type_map(args.type_map)
         if load_config(args.model).model_type != DocREIIConfig.model_type:
             raise ValueError(f"`model`: {args.model!r} is not a DocRE-II checkpoint")
@@ -191,13 +192,15 @@ def check_arguments(args: argparse.Namespace) -> None:
             The arguments.
 
     Raises:
-        `ValueError`: `output` is neither a .jsonl file nor a folder, `html` is no .html file, `graph` has no known
-            ending or no `output`, an option has no effect on a folder, a number is out of range, or there is no such
-            device.
+        `ValueError`: `output` is empty or neither a .jsonl file nor a folder, `html` is no .html file, `graph` has no
+            known ending or no `output`, an option has no effect on a folder, a number is out of range, or there is no
+            such device.
     """
     check_selection(args.threshold, args.top_k)
     check_device(args.device)
     check_backend(args)
+    if args.output == "":
+        raise ValueError("`output` is empty: name a file that ends in .jsonl, or a folder")
     if args.graph is not None:
         if args.output is None:
             raise ValueError("`graph` needs an `output`: the graph is made of the triples in it")
@@ -220,6 +223,31 @@ def check_arguments(args: argparse.Namespace) -> None:
     }
     for name in [name for name, is_given in given.items() if is_given]:
         raise ValueError(f"`{name}` has no effect on Parquet files: name an `output` that ends in {_LINES}")
+
+
+def check_not_read(args: argparse.Namespace, files: Sequence[str]) -> None:
+    """
+    Checks that no output replaces a text, or becomes one of the next run.
+
+    Args:
+        args (`argparse.Namespace`):
+            The arguments.
+        files (`list[str]`):
+            The files that are read, from [`list_inputs`].
+
+    Raises:
+        `ValueError`: one does.
+    """
+    read = {Path(file).resolve() for file in [*files, *args.texts]}
+    for name in ("output", "html", "graph"):
+        path = getattr(args, name)
+        if path is not None and Path(path).resolve() in read and not Path(path).is_dir():
+            raise ValueError(f"`{name}` is {path!r}, which is one of the texts: name another file")
+    if args.output is not None and args.output.endswith(_LINES) and Path(args.output).resolve().parent in read:
+        raise ValueError(
+            f"`output` is {args.output!r}, in a folder whose texts are read, so that the next run would read it: name "
+            "a file elsewhere"
+        )
 
 
 def check_device(name: str | None) -> None:
@@ -302,16 +330,23 @@ def find_triples(
 
     Yields:
         `tuple[dict, list[dict]]`: each document, a text with its `entities`, and its triples.
+
+    Raises:
+        `ValueError`: there are no documents.
     """
+    num_read = 0
     given = {name: value for name, value in options.items() if value is not None}
     with logging.tqdm(desc="Extracting triples", unit=" documents", delay=2) as progress:
         unread = iter(documents)
         while some := list(islice(unread, _BATCHES_AT_ONCE * batch_size)):
+            num_read += len(some)
             found = extractor.add_entities(some)
             triples = extractor(iter(found), batch_size=batch_size, explain=explain, **given)
             for pair in zip(found, triples):
                 yield pair
                 progress.update()
+    if not num_read:
+        raise ValueError("there are no documents to extract triples from")
 
 
 def _kept(found: Iterable[DocumentTriples], kept: list[DocumentTriples]) -> Iterator[DocumentTriples]:

@@ -1,5 +1,7 @@
 """Scores files of predictions: `docre-ii score` and `--score_files`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from dataset_scripts.corpus import Corpus
 
 from ..evaluation.extraction_files import is_extraction_file, read_extractions
+from ..evaluation.matching import PredictionError
 from ..evaluation.mention_scores import count_extractions, score_extractions
 from ..evaluation.scores import count_facts, score_facts, score_relations
 from ..evaluation.significance import paired_bootstrap_of_counts, summarize_runs
@@ -94,19 +97,21 @@ def _print_fact_scores(corpus: Corpus, documents: list[dict[str, Any]], data_arg
     """Prints the scores of predicted relations between gold entities."""
     paths, unknown_titles = data_args.score_files or [], data_args.unknown_titles
     files = [read_submission(path) for path in paths]
-    runs = [
-        score_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, unknown_titles)
-        for predictions in files
-    ]
+    runs = []
+    for path, predictions in zip(paths, files):
+        with _naming(path):
+            runs.append(score_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, unknown_titles))
     _print_runs(paths, runs)
     if len(runs) == 1 and data_args.compare_with is None:
         by_relation = score_relations(files[0], documents, unknown_titles)
         print(f"\n{relation_table(by_relation, corpus.relation_names, data_args.num_printed_relations)}")
     elif data_args.compare_with is not None:
-        systems = [
-            count_facts(predictions, documents, corpus.train_facts, unknown_titles=unknown_titles)
-            for predictions in (files[0], read_submission(data_args.compare_with))
-        ]
+        others = read_submission(data_args.compare_with)
+        with _naming(data_args.compare_with):
+            systems = [
+                count_facts(predictions, documents, corpus.train_facts, unknown_titles=unknown_titles)
+                for predictions in (files[0], others)
+            ]
         _print_comparison(paths[0], data_args.compare_with, systems, len(documents))
 
 
@@ -114,13 +119,25 @@ def _print_extraction_scores(documents: list[dict[str, Any]], data_args: DataArg
     """Prints the scores of mentions, entities and relations that were extracted from raw text."""
     paths, unknown_titles = data_args.score_files or [], data_args.unknown_titles
     files = [read_extractions(path) for path in paths]
-    _print_runs(paths, [score_extractions(predictions, documents, unknown_titles) for predictions in files])
+    runs = []
+    for path, predictions in zip(paths, files):
+        with _naming(path):
+            runs.append(score_extractions(predictions, documents, unknown_titles))
+    _print_runs(paths, runs)
     if data_args.compare_with is not None:
-        systems = [
-            count_extractions(predictions, documents, unknown_titles)
-            for predictions in (files[0], read_extractions(data_args.compare_with))
-        ]
+        others = read_extractions(data_args.compare_with)
+        with _naming(data_args.compare_with):
+            systems = [count_extractions(predictions, documents, unknown_titles) for predictions in (files[0], others)]
         _print_comparison(paths[0], data_args.compare_with, systems, len(documents))
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Names the file of a prediction that cannot be scored."""
+    try:
+        yield
+    except PredictionError as error:
+        raise PredictionError(f"{path}: {error}") from None
 
 
 def _print_runs(paths: list[str], runs: list[dict[str, float]]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..documents import DocumentError
+from ..quoting import quote
 from ..text_documents import check_given, with_title
 from ..utils.json_text import parse_json
 from ..utils.suggestions import did_you_mean_path
@@ -21,25 +22,27 @@ def list_inputs(paths: Iterable[str]) -> list[str]:
 
     Args:
         paths (`list[str]`):
-            Text files (one document each), `.jsonl` files (one document a line), folders, and `-` for a text on the
-            standard input.
+            Text files (one document each), `.jsonl` files (one document a line), `.json` files (a list of documents),
+            folders, and `-` for a text on the standard input.
 
     Returns:
         `list[str]`: files and `-`, each folder replaced by the `.txt` and `.jsonl` files in it, in the order of their
         names.
 
     Raises:
-        `ValueError`: there is no such file or folder, or a folder has no such files.
+        `ValueError`: there is no such file or folder, a name is empty, or a folder has no such files.
     """
     files: list[str] = []
     for path in dict.fromkeys(paths):  # each once
+        if not path:
+            raise ValueError("the name of a text is empty")
         if path != STANDARD_INPUT and not Path(path).exists():
             raise ValueError(f"there is no file or folder {path!r}{did_you_mean_path(path)}")
         if not Path(path).is_dir():
             files.append(path)
             continue
         inside = sorted(
-            str(file) for file in Path(path).iterdir() if file.suffix in (".txt", ".jsonl") and file.is_file()
+            str(file) for file in Path(path).iterdir() if file.suffix.lower() in (".txt", ".jsonl") and file.is_file()
         )
         if not inside:
             raise ValueError(f"the folder {path!r} has no .txt and no .jsonl files")
@@ -59,15 +62,17 @@ def read_inputs(files: Iterable[str]) -> Iterator[dict[str, Any]]:
         `dict`: a document as the pipeline takes it, checked. The title of a text file is its name without the ending.
 
     Raises:
-        [`DocumentError`]: a file is not text in UTF-8, has no word, or is not JSON lines, or a document is malformed.
-            The message names file and line.
+        [`DocumentError`]: a file is not text in UTF-8, has no word, or is not JSON, or a document is malformed. The
+            message names file and line, or the number of the document in a list.
         `OSError`: a file cannot be read.
     """
     for file in files:
         if file == STANDARD_INPUT:
             yield _checked({"title": "standard input", "text": _decode(sys.stdin.buffer.read(), file)}, file)
-        elif file.endswith(".jsonl"):
+        elif Path(file).suffix.lower() == ".jsonl":
             yield from _read_lines(file)
+        elif Path(file).suffix.lower() == ".json":
+            yield from _read_list(file)
         else:
             path = Path(file)
             yield _checked({"title": path.stem, "text": _decode(path.read_bytes(), file)}, file)
@@ -84,6 +89,17 @@ def _read_lines(file: str) -> Iterator[dict[str, Any]]:
             except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise DocumentError(f"{place}: not JSON: {error}") from error
             yield _checked(document, place)
+
+
+def _read_list(file: str) -> Iterator[dict[str, Any]]:
+    try:
+        documents = parse_json(Path(file).read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{file}: not JSON: {error}") from error
+    if not isinstance(documents, list):
+        raise DocumentError(f"{file}: found {quote(documents)}, expected a list of documents")
+    for index, document in enumerate(documents):
+        yield _checked(document, f"{file}: documents[{index}]")
 
 
 def _checked(document: Any, place: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocum
 from ..processing_docre_ii import DocREIIProcessor
 from ..text_documents import check_given
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
+from ..utils.wording import counted
 from .exported_model import ExportedModel
 from .extraction_lock import lock_shards
 from .extraction_precision import settle_precision
@@ -52,7 +53,7 @@ class ExtractedTriples:
     def __str__(self) -> str:
         rest = "" if self.is_complete else ", the rest is left to other processes"
         shards = f"{self.num_shards} of {self.expected_shards} shards"
-        return f"{self.num_triples:,} triples of {self.num_documents:,} documents in {shards}{rest}"
+        return f"{counted(self.num_triples, 'triple')} of {counted(self.num_documents, 'document')} in {shards}{rest}"
 
 
 def extract_to_parquet(

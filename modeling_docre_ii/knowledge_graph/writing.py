@@ -54,8 +54,10 @@ def check_output(path: str | os.PathLike) -> None:
             The path.
 
     Raises:
-        `ValueError`: the ending is unknown, or a folder holds other files than those of a graph.
+        `ValueError`: the name is empty, the ending is unknown, or a folder holds other files than those of a graph.
     """
+    if not os.fspath(path):
+        raise ValueError("the name of the graph is empty")
     if not is_folder(path):
         if Path(path).suffix not in _WRITERS:
             raise ValueError(

@@ -154,7 +154,7 @@ def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypat
     save_tagger(tmp_path / "tagger")
     folder = tmp_path / "texts"
     folder.mkdir()
-    (folder / "b.txt").write_text("\ufeff" + TEXT, encoding="utf-8")
+    (folder / "b.TXT").write_text("\ufeff" + TEXT, encoding="utf-8")
     (folder / "a.txt").write_text(TEXT.replace("\n", "\r\n"), encoding="utf-8")
     (folder / "notes.md").write_text("not read", encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
@@ -167,6 +167,45 @@ def test_text_files_folders_and_standard_input_are_read(run, tmp_path, monkeypat
     assert [line["entities"] for line in lines] == [ENTITIES] * 3
     triples = [[(row["relation"], round(row["score"], 4)) for row in line["triples"]] for line in lines]
     assert triples[1:] == [triples[0]] * 2
+
+
+@pytest.mark.parametrize("name", ["inputs.json", "INPUTS.JSONL"])
+def test_a_list_is_read_as_lines_are(run, inputs, tmp_path, name):
+    run(inputs, "--output", tmp_path / "expected.jsonl")
+    other = tmp_path / name
+    documents = read_lines_of_inputs(inputs)
+    other.write_text(
+        json.dumps(documents) if name.endswith("json") else inputs.read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    (tmp_path / "out").mkdir()
+    run(other, "--output", tmp_path / "out" / "triples.jsonl")
+
+    assert read_lines(tmp_path / "out" / "triples.jsonl") == read_lines(tmp_path / "expected.jsonl")
+
+
+def test_no_output_replaces_a_text_or_becomes_one(run, inputs, tmp_path):
+    before = inputs.read_bytes()
+    with pytest.raises(SystemExit, match=r"`output` is '.*inputs\.jsonl', which is one of the texts"):
+        run(inputs, "--output", inputs)
+    with pytest.raises(SystemExit, match="`output` is '.*', in a folder whose texts are read"):
+        run(tmp_path, "--output", tmp_path / "triples.jsonl")
+    page = tmp_path / "page.html"
+    page.write_text(TEXT, encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"`html` is '.*page\.html', which is one of the texts"):
+        run(page, "--html", page)
+
+    assert inputs.read_bytes() == before and page.read_text(encoding="utf-8") == TEXT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.jsonl", "page.html"]
+
+
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.json"])
+@pytest.mark.parametrize("output", ["out/triples.jsonl", "triples", None])
+def test_no_documents_are_an_error(run, tmp_path, name, output):
+    path = tmp_path / name
+    path.write_text("[]" if name.endswith("json") else "\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="^docre-ii extract: there are no documents to extract triples from"):
+        run(path, *(("--output", tmp_path / output) if output else ()))
+    assert not list(tmp_path.rglob("triples*.*"))
 
 
 def test_entities_of_text_files_are_found_for_parquet_files_too(run, extractor, tmp_path):
@@ -205,6 +244,9 @@ def test_malformed_text_files_are_named(run, tmp_path, content, message):
         ("{", "line 2: not JSON"),
         ("3", "line 2: found 3, expected a document"),
         ('{"text": "A", "entities": [{"type": "PER", "mentions": [[0, 9]]}]}', "line 2: document 'A', entity 0, "),
+        ('{"text": "A", "mentions": [{"type": "PER", "start": 0, "end": 9}]}', "line 2: document 'A': 'mentions', "),
+        ('{"text": "A", "mentions": [], "clusters": 3}', "line 2: document 'A': 'mentions'"),
+        ('{"text": "A", "entities": [], "clusters": []}', "line 2: document 'A' has 'entities' and 'clusters'"),
     ],
 )
 def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path, line, message):
@@ -213,6 +255,21 @@ def test_malformed_lines_are_named_and_nothing_is_written(run, inputs, tmp_path,
     with pytest.raises(SystemExit, match=rf"inputs\.jsonl, {message}"):
         run(inputs, "--output", tmp_path / "triples.jsonl", "--html", tmp_path / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["inputs.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", r"list\.json: not JSON"),
+        ("{}", r"list\.json: found {}, expected a list of documents"),
+        (json.dumps([{"text": TEXT, "entities": []}, 3]), r"list\.json: documents\[1\]: found 3, expected a document"),
+    ],
+)
+def test_malformed_lists_are_named(run, tmp_path, content, message):
+    (tmp_path / "list.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit, match=message):
+        run(tmp_path / "list.json", "--output", tmp_path / "out" / "triples.jsonl")
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 @pytest.mark.parametrize("output", ["triples.jsonl", "triples"])
@@ -238,6 +295,9 @@ def test_the_graph_of_the_triples_is_written_beside_them(run, inputs, tmp_path, 
         (["--output", "triples", "--html", "page.html"], "`html` has no effect on Parquet files"),
         (["--html", "page.txt"], "`html` is 'page.txt', expected the name of a file that ends in .html"),
         (["--html", "."], "`html` is '.', expected the name of a file"),
+        (["--output", ""], "`output` is empty"),
+        (["--output", "triples", "--graph", ""], "the name of the graph is empty"),
+        ([""], "the name of a text is empty"),
         (["--batch_size", "0"], "`batch_size` must be at least 1, got 0"),
         (["--type_map", "PER"], "`type_map` is not JSON"),
         (["--type_map", "[]"], r"`type_map` is '\[\]', expected a JSON object"),

@@ -84,8 +84,9 @@ def test_two_files_are_compared(scored, facts):
 
 def test_prediction_on_an_unknown_title_is_refused(scored, facts):
     unknown = facts[0] | {"title": "no such abstract"}
-    with pytest.raises(SystemExit, match="^docre-ii score: .*'no such abstract'"):
-        scored("--score_files", "more", more=[*facts, unknown])
+    for files in (("all", "more"), ("all", "--compare_with", "more")):
+        with pytest.raises(SystemExit, match=r"^docre-ii score: .*more\.json: document 'no such abstract': predicted"):
+            scored("--score_files", *files, more=[*facts, unknown], all=facts)
 
 
 @pytest.mark.parametrize("options", [(), ("--compare_with", "all")])
@@ -173,7 +174,7 @@ def test_malformed_extractions_are_one_clear_error(extractions, write_lines):
     ):
         main([*RAW_TEXT, "--score_files", path])
     short = write_lines("short.jsonl", extractions[1:])
-    with pytest.raises(SystemExit, match="^docre-ii score: document '.*': there is no prediction for it"):
+    with pytest.raises(SystemExit, match=f"^docre-ii score: {short}: document '.*': there is no prediction for it"):
         main([*RAW_TEXT, "--score_files", short])
     with pytest.raises(SystemExit, match="holds extractions from raw text and .*result.json relations of given"):
         main([*RAW_TEXT, "--score_files", short, write_lines("result.json", [])])

@@ -1,0 +1,78 @@
+"""What users pass to the pipeline by mistake."""
+
+import pandas as pd
+import pytest
+from transformers import pipeline
+from transformers.utils import logging
+
+from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError
+from tests.hub_model import save_checkpoint
+
+
+TEXT = {
+    "title": "T",
+    "text": "Lark Force was formed in March 1941. It was based in Rabaul.",
+    "entities": [{"type": "ORG", "mentions": [[0, 10]]}, {"type": "LOC", "mentions": [[53, 59]]}],
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def extractor(checkpoint):
+    return pipeline("document-relation-extraction", model=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        (pd.DataFrame([TEXT]), r"^found a DataFrame, expected documents: pass its rows, such as `frame.to_dict"),
+        (b"Lark Force", "^found b'Lark Force', bytes, expected a text: decode them"),
+    ],
+    ids=["DataFrame", "bytes"],
+)
+def test_tables_and_bytes_are_refused(extractor, documents, message):
+    with pytest.raises(DocumentError, match=message):
+        extractor(documents)
+
+
+def test_rows_of_a_table_are_documents(extractor):
+    assert extractor(pd.DataFrame([TEXT, TEXT]).to_dict("records")) == extractor([TEXT, TEXT])
+
+
+@pytest.mark.parametrize("field", ["mentions", "clusters"])
+def test_entities_and_what_entities_are_made_of_are_refused(extractor, field):
+    with pytest.raises(DocumentError, match=f"document 'T' has 'entities' and '{field}', expected only one of them"):
+        extractor(TEXT | {field: []})
+    # A column of a dataset that is empty in this row.
+    assert extractor(TEXT | {field: None}) == extractor(TEXT)
+
+
+def test_mentions_of_a_list_are_checked_before_the_model_runs(extractor, monkeypatch):
+    monkeypatch.setattr(extractor, "model", None)
+    misplaced = {"title": "T", "text": TEXT["text"], "mentions": [{"start": 0, "end": 500, "type": "ORG"}]}
+    with pytest.raises(
+        DocumentError, match=r"documents\[1\]: document 'T': 'mentions', mention 0: the span is \[0, 5"
+    ):
+        extractor([TEXT, misplaced])
+
+
+@pytest.mark.parametrize(("mark_types", "num_warnings"), [(True, 1), (False, 0)])
+def test_types_that_the_model_does_not_know_cause_one_warning(checkpoint, caplog, mark_types, num_warnings):
+    """Where the model reads types."""
+    processor = DocREIIProcessor.from_pretrained(checkpoint, mark_types=mark_types, entity_types=["LOC", "ORG"])
+    model = DocREIIForRelationExtraction.from_pretrained(checkpoint)
+    extractor = pipeline("document-relation-extraction", model=model, processor=processor)
+    other = TEXT | {"entities": [TEXT["entities"][0] | {"type": "Team"}, TEXT["entities"][1]]}
+    logging.enable_propagation()
+    try:
+        extractor([TEXT, other, other])
+    finally:
+        logging.disable_propagation()
+
+    warnings = [record.getMessage() for record in caplog.records if "entity type" in record.getMessage()]
+    expected = "the model does not know the entity type 'Team' of a given entity (it knows LOC, ORG)"
+    assert warnings == [expected] * num_warnings
