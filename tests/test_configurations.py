@@ -64,7 +64,7 @@ def test_it_is_named_after_its_output_folder_and_stays_inside_the_repository(pat
 
 @every_configuration
 def test_it_says_what_represents_a_mention(path):
-    others = dict.fromkeys([*PAPER, "docred_bert_released_code"], "marker") | {"gda_minilm": "token"}
+    others = dict.fromkeys([*PAPER, "docred_bert_released_code"], "marker")
     assert read(path)["mention_anchor"] == others.get(path.stem, "span")
 
 
