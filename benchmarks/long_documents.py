@@ -82,9 +82,10 @@ def resident_bytes():
 
 def print_memory(args):
     model = make_model(args.checkpoint, **args.model_kwargs)
-    inputs = document(args.num_tokens, args.num_entities)
+    vocab_size = model.config.vocab_size
+    inputs = document(args.num_tokens, args.num_entities, vocab_size)
     # A first small document loads libraries and starts threads.
-    model(**document(50, 3))
+    model(**document(50, 3, vocab_size))
     before = most = resident_bytes()
     running = True
 
