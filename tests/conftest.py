@@ -6,6 +6,8 @@ from pathlib import Path
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# The models are tiny, and two processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
 
@@ -13,6 +15,15 @@ from modeling_docre_ii.utils import cpu_bf16  # noqa: E402
 
 
 ROOT = Path(__file__).parents[1]
+# Each process takes 2 GB of memory.
+MOST_PROCESSES = 4
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Shares the tests among the cores. Those that the command line selects run here: processes start slowly."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword:
+        return 0
+    return min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
