@@ -78,9 +78,11 @@ class DocREIIConfig(PreTrainedConfig):
     Class 0 of the label map is always the threshold class TH of the adaptive threshold loss, "no relation" in the
     corpora (`Na` in DocRED). A relation is predicted when its logit is above that of class 0.
 
-    The defaults are the recommended settings; `configuration/docred_bert.yaml` has the paper's. The five options from
-    `relation_embedding` to `negatives_per_positive` are variants of the authors' released code, which
-    `configuration/docred_bert_released_code.yaml` sets together.
+    The defaults are the paper's, except for `pair_encoder` (the paper: `"concat"`). With a few hundred training
+    documents, also set `add_base_logits=True`, `contrastive_loss_weight=0.0`, `relation_embedding="soft"` and
+    `inference_margin=4.0`, as `configuration/redocred_minilm.yaml` does. `iteration_update`, `training_relations`,
+    `relation_noise`, `negatives_per_positive` and the value `"multi_label"` of `relation_embedding` are variants of the
+    authors' released code, which `configuration/docred_bert_released_code.yaml` sets together.
 
     Args:
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):

@@ -48,8 +48,7 @@ class DocREIIPreTrainedModel(CheckedPreTrainedModel):
         r"""
         Starts a new model from a pretrained text encoder.
 
-        All other weights are random. The defaults of [`DocREIIConfig`] are the recommended settings. Those of the
-        paper are in `configuration/docred_bert.yaml`.
+        All other weights are random. The defaults of [`DocREIIConfig`] are the paper's, except for the pair encoder.
 
         Args:
             name_or_path (`str`):

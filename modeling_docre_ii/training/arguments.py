@@ -19,7 +19,8 @@ class DocREIITrainingArguments(TrainingArguments):
     r"""
     [`TrainingArguments`] with the learning rates and the schedule of DocRE-II.
 
-    Its own arguments default to the values of Table 7 of the paper for BERT on DocRED.
+    The learning rates default to those of the paper for BERT on DocRED (Table 7), the warm-up to the paper's 6%. Set
+    `num_train_epochs` yourself: its default is that of transformers, 3, and the paper trains 30 and 15 epochs.
 
     Args:
         encoder_learning_rate (`float`, *optional*, defaults to 5e-5):
