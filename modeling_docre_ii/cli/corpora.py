@@ -1,21 +1,24 @@
 """Reads and checks the documents that the data arguments name."""
 
 import logging
-import re
 from pathlib import Path
+
+from transformers import PreTrainedConfig
 
 from dataset_scripts.corpus import Corpus, load_corpus
 from dataset_scripts.known_corpora import KNOWN_CORPORA
 
+from ..configuration_docre_ii import DocREIIConfig
 from ..documents import count_documents
-from ..evaluation.tables import SCORE_GROUPS
+from ..evaluation.tables import SCORE_GROUPS, iteration_names
 from ..training.arguments import DocREIITrainingArguments
+from ..training.metrics import SCORES_OF_ITERATIONS
 from ..utils.suggestions import check_names
-from .arguments import DataArguments
+from .arguments import Arguments, DataArguments
 from .process_setup import logger
 
 
-# The metrics of an evaluation, which also has some of them for the base module and for each iteration.
+# The scores of an evaluation, which also has some of them for the base module and for each iteration.
 _METRICS = [
     "loss",
     "calibrated_f1",
@@ -92,22 +95,53 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
             The steps of the run.
 
     Raises:
-        `ValueError`: the documents of a step were not given or have no labels, or the metric for the best model is
-            unknown or needs a filter that the documents lack.
+        `ValueError`: the documents of a step were not given or have no labels.
     """
     if args.do_train:
         check_labels(corpus, "train")
     if args.do_eval or (args.do_train and args.calibrate_threshold):
         check_labels(corpus, "validation")
-    metric = args.metric_for_best_model or ""
-    if args.do_train and metric:
-        # A typing error would otherwise end the run at its first evaluation.
-        check_names("`metric_for_best_model`", [_without_iteration(metric)], _METRICS)
-    has_filter = any("uncounted" in rows.column_names for rows in corpus.splits.values())
-    if args.do_train and "filtered" in metric and not has_filter:
-        raise ValueError(f"`metric_for_best_model` is {metric!r}, for which CDR needs a `mesh_tree_file`")
     if args.do_predict and not {"validation", "test"} & set(corpus.splits):
         raise ValueError("no test documents were given, but `do_predict` needs them: set `test_file`")
+
+
+def check_metrics(arguments: Arguments, corpus: Corpus, start: PreTrainedConfig) -> None:
+    """
+    Checks that evaluations have the scores that choose the best checkpoints.
+
+    A mistake would otherwise end the run at its first evaluation.
+
+    Args:
+        arguments ([`Arguments`]):
+            All arguments of the run.
+        corpus ([`Corpus`]):
+            Its documents.
+        start (`PreTrainedConfig`):
+            Configuration of the model that the run starts from.
+
+    Raises:
+        `ValueError`: the `metric_for_best_model` of a stage is unknown, or its evaluations lack this score.
+    """
+    new = arguments.model.config_fields.get("num_iterations", DocREIIConfig.num_iterations)
+    for stage, args in arguments.training.items():
+        if args.do_train and args.metric_for_best_model:
+            num_iterations = 0 if stage == 1 else getattr(start, "num_iterations", 0) or new
+            _check_metric(args.metric_for_best_model, corpus, num_iterations)
+
+
+def _check_metric(metric: str, corpus: Corpus, num_iterations: int) -> None:
+    argument, name = f"`metric_for_best_model` is {metric!r}", metric.removeprefix("eval_")
+    if num_iterations == 0 and name.startswith(("base_", "iteration_")):
+        raise ValueError(f"{argument}, but stage 1 has no iterations: set another one, or this one in `stage_2`")
+    iterations = iteration_names(1 + num_iterations) if num_iterations else []
+    known = [f"{iteration}_{score}" for iteration in iterations for score in SCORES_OF_ITERATIONS]
+    check_names("`metric_for_best_model`", [name], [*_METRICS, *known])
+    if "filtered" in name and not any("uncounted" in rows.column_names for rows in corpus.splits.values()):
+        raise ValueError(f"{argument}, for which CDR needs a `mesh_tree_file`")
+    if "ign_distant" in name and corpus.distant_facts is None:
+        raise ValueError(f"{argument}, which needs a `distant_file`")
+    if "evidence" in name:
+        raise ValueError(f"{argument}, which evaluations without a correct prediction do not have: set another one")
 
 
 def check_labels(corpus: Corpus, split: str) -> None:
@@ -127,8 +161,3 @@ def check_labels(corpus: Corpus, split: str) -> None:
         raise ValueError(f"no {split} documents were given, but the run needs them: set `{split}_file`")
     if not any(row.get("labels") for row in corpus.splits[split]):
         raise ValueError(f"none of the {split} documents has a label")
-
-
-def _without_iteration(metric: str) -> str:
-    """Returns the name of a metric without the prefixes `eval_`, `base_` and `iteration_1_`."""
-    return re.sub(r"^(eval_)?(base_|iteration_[0-9]+_)?", "", metric)

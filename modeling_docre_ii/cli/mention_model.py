@@ -21,8 +21,20 @@ from .starting_model import load_config, resolve_path
 _ENCODER = "model_name_or_path"
 # Training arguments that the mention model shares with the relation model, unless it has its own.
 _SHARED = ("seed", "bf16", "use_cpu", "disable_tqdm", "log_level", "report_to")
-# Those that the run decides, or that have no effect.
-_FIXED = ("output_dir", "push_to_hub", "resume_from_checkpoint", "do_train", "do_eval", "do_predict")
+# Those that the run decides, or that have no effect: the weights of the last step are saved and scored.
+_FIXED = {
+    "output_dir",
+    "push_to_hub",
+    "resume_from_checkpoint",
+    "do_train",
+    "do_eval",
+    "do_predict",
+    "eval_strategy",
+    "eval_on_start",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "greater_is_better",
+}
 
 
 def check_mention_arguments(arguments: Arguments) -> None:

@@ -70,6 +70,20 @@ _USUAL_TRAINING_ARGUMENTS = {
     "hub_private_repo",
 }
 
+# Training arguments that `stage_2` cannot have.
+_OF_BOTH_STAGES = {
+    "output_dir",
+    "do_train",
+    "do_eval",
+    "do_predict",
+    "resume_from_checkpoint",
+    "prediction_loss_only",
+    "push_to_hub",
+    "hub_model_id",
+    "hub_private_repo",
+    "hub_token",
+}
+
 # The name of a value in the help, by the type of the argument.
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", string_to_bool: "true|false"}
 
@@ -180,6 +194,8 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         raise ValueError("`triples_dir` is where `do_predict` writes: set it as well")
     if given.output_dir is None and (given.do_train or given.do_eval or given.do_predict):
         raise ValueError("`output_dir` is missing: set it to the folder that the run writes to")
+    if training_args.prediction_loss_only:
+        raise ValueError("`prediction_loss_only`: a run scores its predictions, remove this argument")
     if training_args.hub_model_id is not None:
         try:
             validate_repo_id(training_args.hub_model_id)
@@ -188,15 +204,18 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
     training = dict.fromkeys(stage_args.stages, training_args)
     changes = stage_args.stage_2_changes
     if 2 in training and changes:
-        check_names("stage_2", changes, DocREIITrainingArguments.__dataclass_fields__)
+        _check_stage_2(changes)
         *_, training[2] = parser.parse_args_into_dataclasses([*argv, *as_arguments(changes)])
     if len(training) == 2:
         stage_1_dir = os.path.join(training_args.output_dir, "stage_1")
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
-        # Both concern stage 2, also if they are given for both stages.
-        training[1].freeze_base = training[1].push_to_hub = False
+        training[1].push_to_hub = False  # as both are given for both stages
+    if 1 in training:
+        training[1].freeze_base = False
     if training_args.do_train:
         _check_teacher(data_args, stage_args)
+        if 2 in training and model_args.config_fields.get("num_iterations") == 0:
+            raise ValueError("`model_kwargs` has `num_iterations` 0, the base module alone: set `stages: [1]`")
     if stage_args.cross_fit_folds > 1 and training_args.do_train:
         _check_cross_fit(model_args, training)
         training[2].freeze_base = True
@@ -213,6 +232,15 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         stage_args.cross_fit_folds,
         stage_args.mention_model,
     )
+
+
+def _check_stage_2(changes: dict[str, Any]) -> None:
+    known = [name for name in DocREIITrainingArguments.__dataclass_fields__ if name not in _OF_BOTH_STAGES]
+    for name in [name for name in changes if name in _OF_BOTH_STAGES]:
+        raise ValueError(f"stage_2: `{name}` is the same in both stages, set it beside `stage_2`")
+    check_names("stage_2", changes, known)
+    for name in [name for name, value in changes.items() if value is None]:
+        raise ValueError(f"stage_2: `{name}` is null: give it a value, or leave it out to have that of stage 1")
 
 
 def _check_teacher(data_args: DataArguments, stage_args: StageArguments) -> None:
@@ -335,11 +363,12 @@ def as_arguments(values: dict[str, Any]) -> list[str]:
 
     Args:
         values (`dict[str, Any]`):
-            Arguments by name. Those that are `None` are left out.
+            Arguments by name. Those that are `None` are left out, except for `mention_model`, of which `null` is a
+            value.
     """
     arguments: list[str] = []
     for name, value in values.items():
-        if value is None:
+        if value is None and name != "mention_model":
             continue
         items = value if isinstance(value, list) and name != "candidate_types" else [value]
         arguments += [f"--{name}", *(item if isinstance(item, str) else json.dumps(item) for item in items)]

@@ -42,6 +42,7 @@ _WITHOUT_EFFECT = {
     "log_level_replica",
     "log_on_each_node",
     "output_dir",
+    "per_device_eval_batch_size",
     "project",
     "report_to",
     "resume_from_checkpoint",
@@ -53,6 +54,8 @@ _WITHOUT_EFFECT = {
     "use_cpu",
 }
 _PREFIXES_WITHOUT_EFFECT = ("hub_", "push_to_hub", "logging_", "num_printed_", "preprocessing_")
+# Scores and predictions of a model.
+_RESULTS = ("*_results.json", "predictions.json", "result.json", "result.zip", "*_predictions.npz", "report*.html")
 # Other data arguments that a training depends on. Files are compared by their contents.
 _DATA_NAMES = ("dataset_name", "dataset_config_name", "candidate_types", "max_train_documents", "max_eval_documents")
 
@@ -228,6 +231,9 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
         if args.should_save:
             remove_training(folder)
     found, left = RunRecord.read(folder), _traces(folder)
+    if found is not None and not found.is_finished and found.identity.get("mention_model") is not None:
+        # The mention model is trained last, so an unfinished run has none yet.
+        found.identity["mention_model"] = record.identity["mention_model"]
     differences = [] if found is None else record.differences(found)
     otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"
     if not left and (found is None or differences or found.is_finished):
@@ -254,8 +260,9 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
 
 
 def remove_training(folder: Path) -> None:
-    """Removes checkpoints, model and record of a training from its output folder."""
-    for path in [*_traces(folder), folder / RECORD_FILE, folder / UNFINISHED, folder / FILE_LIST]:
+    """Removes a training, its scores and its predictions from an output folder."""
+    results = [path for name in _RESULTS for path in sorted(folder.glob(name))]
+    for path in [*_traces(folder), *results, folder / RECORD_FILE, folder / UNFINISHED, folder / FILE_LIST]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

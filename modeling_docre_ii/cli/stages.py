@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.utils import CONFIG_NAME
 
+from ..configuration_docre_ii import DocREIIConfig
 from ..training.arguments import DocREIITrainingArguments
 from ..training.checkpoints import flaw_of_checkpoint, flaw_of_files, last_whole_checkpoint
 from ..training.precision import read_precision
@@ -93,7 +95,7 @@ def _stage_of_fold(args: DocREIITrainingArguments, start: str, fold: int, is_res
     """A stage 1 without evaluation: all of its documents are known, and its last weights are used."""
     args = copy.copy(args)
     args.output_dir = fold_folder(args.output_dir, fold)
-    args.do_eval = args.load_best_model_at_end = args.calibrate_threshold = False
+    args.do_eval = args.eval_on_start = args.load_best_model_at_end = args.calibrate_threshold = False
     args.eval_strategy, args.save_total_limit = IntervalStrategy.NO, 1
     if args.save_strategy == SaveStrategy.BEST:
         args.save_strategy = SaveStrategy.EPOCH
@@ -131,6 +133,13 @@ def reuse_precision_of_stages(
             args.reuse_precision(folder)
 
 
+def _stage_of(checkpoint: str) -> int | None:
+    """Returns the stage that wrote a checkpoint, by its configuration, which sharded ones may lack."""
+    if not os.path.isfile(os.path.join(checkpoint, CONFIG_NAME)):
+        return None
+    return 2 if DocREIIConfig.from_pretrained(checkpoint).num_iterations else 1
+
+
 def find_resumption(
     training: Mapping[int, DocREIITrainingArguments], finished: Collection[int] = ()
 ) -> tuple[int, str | None]:
@@ -162,7 +171,10 @@ def find_resumption(
             raise ValueError(f"`resume_from_checkpoint`: cannot resume from {asked!r}: {flaw}")
         folders = {stage: Path(args.output_dir).resolve() for stage, args in training.items()}
         inside = [stage for stage, folder in folders.items() if Path(asked).resolve().parent == folder]
-        return (inside or stages)[0], asked
+        stage = (inside or [_stage_of(asked) or stages[0]])[0]
+        if stage not in stages:
+            raise ValueError(f"`resume_from_checkpoint`: {asked!r} is of stage {stage}, which this run does not train")
+        return stage, asked
     for stage in reversed(stages):
         folder = training[stage].output_dir
         if stage in finished and stage != stages[-1]:

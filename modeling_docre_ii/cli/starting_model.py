@@ -71,8 +71,8 @@ def load_model(
         `tuple(DocREIIForRelationExtraction, DocREIIProcessor)`
 
     Raises:
-        `ValueError`: the model cannot be loaded, the checkpoint is of the wrong stage, or it has other relations than
-            the documents and `ignore_mismatched_sizes` is not set.
+        `ValueError`: the model cannot be loaded, the checkpoint is of the wrong stage, it has other relations than
+            the documents and `ignore_mismatched_sizes` is not set, or it is a text encoder and nothing is trained.
     """
     config = load_config(stage.start)
     path, model_args = resolve_path(stage.start), arguments.model
@@ -84,7 +84,8 @@ def load_model(
         if _has_label_map(path, corpus, may_differ=model_args.ignore_mismatched_sizes and stage.args.do_train):
             if stage.args.do_train:
                 decoding["entity_types"] = corpus.entity_types
-            return _load_checkpoint(arguments, stage, path), DocREIIProcessor.from_pretrained(path, **decoding)
+            processor = DocREIIProcessor.from_pretrained(path, **decoding)
+            return _load_checkpoint(arguments, stage, path, processor), processor
         processor = DocREIIProcessor.from_pretrained(
             path,
             relations=relations,
@@ -93,7 +94,12 @@ def load_model(
             **decoding,
         )
         changes = {**processor.label_maps, "ignore_mismatched_sizes": True}
-        return _load_checkpoint(arguments, stage, path, **changes), processor
+        return _load_checkpoint(arguments, stage, path, processor, **changes), processor
+    if not stage.args.do_train:
+        raise ValueError(
+            f"`model_name_or_path`: {stage.start!r} is a text encoder, which has not learned to predict: name a "
+            "DocRE-II checkpoint, such as the `output_dir` of a training"
+        )
     processor = DocREIIProcessor.from_encoder_pretrained(
         path,
         relations,
@@ -138,24 +144,55 @@ def resolve_path(name_or_path: str) -> str:
         ) from error
 
 
-def _load_checkpoint(arguments: Arguments, stage: Stage, path: str, **changes: Any) -> DocREIIForRelationExtraction:
+def _load_checkpoint(
+    arguments: Arguments, stage: Stage, path: str, processor: DocREIIProcessor, **changes: Any
+) -> DocREIIForRelationExtraction:
     has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
+    if stage.args.do_train and stage.number == 1 and has_inference:
+        raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
     if not stage.args.do_train:
         logger.info("the model of %s", path)
-        try:
-            model = DocREIIForRelationExtraction.from_pretrained(path)
-        # Tensors of other sizes, and a file of weights that is not whole.
-        except (RuntimeError, SafetensorError) as error:
-            raise ValueError(f"the weights of {path!r} cannot be loaded: {error}") from error
-        check_weights(model)
-        return model
-    if stage.number == 1 and has_inference:
-        raise ValueError(f"{path!r} has an inference module: set `stages: [2]` to train it further")
-    if stage.number == 1 or has_inference:
+        model = _load_to_predict(path)
+    elif stage.number == 1 or has_inference:
         logger.info("%s: the model of %s, trained further", stage, path)
-        return DocREIIForRelationExtraction.from_pretrained(path, **changes)
-    logger.info("%s: a new inference module on the base module of %s", stage, path)
-    return DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.config_fields, **changes)
+        model = DocREIIForRelationExtraction.from_pretrained(path, **changes)
+    else:
+        logger.info("%s: a new inference module on the base module of %s", stage, path)
+        model = DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.config_fields, **changes)
+    _warn_of_kept_settings(arguments, model, processor)
+    return model
+
+
+def _load_to_predict(path: str) -> DocREIIForRelationExtraction:
+    try:
+        model = DocREIIForRelationExtraction.from_pretrained(path)
+    # Tensors of other sizes, and a file of weights that is not whole.
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"the weights of {path!r} cannot be loaded: {error}") from error
+    check_weights(model)
+    return model
+
+
+def _warn_of_kept_settings(
+    arguments: Arguments, model: DocREIIForRelationExtraction, processor: DocREIIProcessor
+) -> None:
+    """Names the settings of the run that are those of new models, and other ones in the checkpoint."""
+    given = {
+        "model_kwargs": (arguments.model.config_fields, model.config),
+        "encoder_kwargs": (arguments.model.encoder_changes, model.config.encoder_config),
+    }
+    kept = [
+        f"`{name}` in `{argument}` is {getattr(config, name, None)!r}, not {value!r}"
+        for argument, (values, config) in given.items()
+        for name, value in values.items()
+        # The base module alone has no iterations, in whatever run it is trained further.
+        if value != getattr(config, name, None) and (name, model.config.num_iterations) != ("num_iterations", 0)
+    ]
+    types = arguments.data.candidate_type_pairs
+    if types is not None and types != [list(pair) for pair in processor.candidate_types or ()]:
+        kept.append("it has `candidate_types` of its own")
+    if kept:
+        logger.warning("the checkpoint keeps its settings: %s", "; ".join(kept))
 
 
 def _has_label_map(path: str, corpus: Corpus, may_differ: bool) -> bool:

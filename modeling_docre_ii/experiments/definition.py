@@ -155,6 +155,8 @@ def _row(where: str, name: str, row: Any, values: Mapping[str, Any], columns: Ma
         for holder, place in ((values, where.partition(": row")[0]), (row, where)):
             _check(isinstance(holder.get(part) or {}, dict), place, part, holder.get(part), "a mapping")
         arguments[part] = merge_arguments(values.get(part) or {}, row.get(part) or {})
+        for argument in [argument for argument, value in arguments[part].items() if value is None]:
+            _check(argument == "mention_model", f"{where}: {part}", argument, None, "a value, or left out")
     if stages == [1] and row.get("stage_2"):
         raise ValueError(f"{where}: `stage_2` has no effect with `stages: [1]`")
     paper = row.get("paper") or {}

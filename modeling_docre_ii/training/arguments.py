@@ -98,7 +98,6 @@ class DocREIITrainingArguments(TrainingArguments):
     resume_from_checkpoint: str | None = field(
         default=None, metadata={"help": "Checkpoint to resume from, or `last` for the last one in `output_dir`."}
     )
-    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a higher score is better."})
     remove_unused_columns: bool | None = field(
         default=False, metadata={"help": "Whether to remove columns that the model's forward does not take."}
     )
@@ -124,6 +123,12 @@ class DocREIITrainingArguments(TrainingArguments):
         check_at_least(0, self, "num_train_epochs", "dataloader_num_workers", "seed", *rates)
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must lie in [0, 1), got {self.ema_decay}")
+        if self.label_smoothing_factor:
+            raise ValueError("`label_smoothing_factor` is not supported: the loss smooths no labels")
+        if self.dataloader_drop_last:
+            raise ValueError("`dataloader_drop_last` is not supported: evaluations would leave out documents")
+        if not self.eval_do_concat_batches:
+            raise ValueError("`eval_do_concat_batches=False` is not supported: scores need all documents at once")
         # `accelerate launch --mixed_precision bf16` requests it in the environment.
         self.bf16: bool = self.mixed_precision == "bf16"
         self.requested_precision = self.precision

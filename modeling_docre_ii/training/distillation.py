@@ -1,5 +1,7 @@
 """Distillation: a model learns from what others predict for unlabeled documents."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +13,13 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging
 
+from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
 from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import check_finite
 from ..documents import name_of
 from ..entity_pairs import EntityPairs
+from ..loaded_weights import check_weights
 from ..quoting import quote
 from ..utils.atomic_write import atomic_write
 from .encoding import EncodedDocuments
@@ -37,11 +41,14 @@ class Teacher:
 
     Raises:
         `OSError`: there is no such model.
-        `ValueError`: it has other relations.
+        `ValueError`: it is no DocRE-II model, its checkpoint lacks weights ([`WeightsError`]), or it has other
+            relations.
     """
 
     def __init__(self, name_or_path: str, relations: Sequence[str]):
-        load_config(name_or_path)  # names a missing checkpoint
+        config = load_config(name_or_path)  # names a missing checkpoint
+        if config.model_type != DocREIIConfig.model_type:
+            raise ValueError(f"the teacher {name_or_path!r} is a {config.model_type!r} model, not one of DocRE-II")
         self.name = name_or_path
         self.processor = AutoProcessor.from_pretrained(name_or_path)
         if list(self.processor.relations) != list(relations):
@@ -49,6 +56,7 @@ class Teacher:
                 f"the teacher {name_or_path!r} has other relations than the documents, or in another order"
             )
         self.model = AutoModel.from_pretrained(name_or_path).eval()
+        check_weights(self.model)
         if torch.cuda.is_available():
             self.model = self.model.to("cuda")
         self.collate = DataCollatorForRelationExtraction(self.processor.tokenizer)
@@ -117,7 +125,8 @@ def write_teacher_probabilities(
     Writes what several models predict for unlabeled documents.
 
     These are the probabilities of all relations. The file is in the safetensors format and holds, for each document,
-    its title and a float16 tensor of shape `(num_pairs, num_labels)`, under the number of the document.
+    its title, a digest of its tokens and entities, and a float16 tensor of shape `(num_pairs, num_labels)`, under the
+    number of the document.
 
     Args:
         teachers (`Sequence[Teacher]`):
@@ -138,9 +147,28 @@ def write_teacher_probabilities(
         batch = [documents[place] for place in range(start, min(start + batch_size, len(documents)))]
         for probability in mean_probabilities(teachers, batch):
             probabilities[str(len(probabilities))] = probability.half()
-    titles = {f"title_{place}": str(document["title"]) for place, document in enumerate(documents)}
+    metadata = {f"title_{place}": str(document["title"]) for place, document in enumerate(documents)}
+    metadata |= {f"digest_{place}": digest_of(document) for place, document in enumerate(documents)}
     with atomic_write(Path(path)) as partial_file:
-        save_file(probabilities, partial_file, metadata=titles)
+        save_file(probabilities, partial_file, metadata=metadata)
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """
+    Returns a digest of what a teacher reads of a document.
+
+    Args:
+        document (`dict`):
+            A document in DocRED's form.
+
+    Returns:
+        `str`: of its tokens and of the places and types of its mentions, entity by entity.
+    """
+    entities = [
+        [[mention["sent_id"], list(mention["pos"]), mention["type"]] for mention in mentions]
+        for mentions in document["vertexSet"]
+    ]
+    return hashlib.sha256(json.dumps([document["sents"], entities]).encode()).hexdigest()[:16]
 
 
 class DistilledDocuments(EncodedDocuments):
@@ -178,14 +206,17 @@ class DistilledDocuments(EncodedDocuments):
             raise ValueError(f"the teacher's predictions {str(self.path)!r} are damaged: {error}") from error
 
     @cached_property
-    def _titles(self) -> Mapping[str, str]:
+    def _written(self) -> Mapping[str, str]:
         return self._file.metadata() or {}
 
     def _check(self, place: int) -> None:
-        number, title = place - self.num_labeled, self.source[place]["title"]
-        written = self._titles.get(f"title_{number}")
-        if written != title:
+        number, document = place - self.num_labeled, self.source[place]
+        title, written = document["title"], self._written.get(f"title_{number}")
+        is_same = self._written.get(f"digest_{number}") == digest_of(document)
+        if written != title or not is_same:
             there = "it ends before" if written is None else f"it has {quote(written)} there"
+            if written == title:
+                there = "it has other tokens or entities there"
             raise ValueError(
                 f"the teacher's predictions {str(self.path)!r} are not on these documents: unlabeled document "
                 f"{number} is {quote(title)}, but {there}. Write them again with `docre-ii teach`"
@@ -211,4 +242,4 @@ class DistilledDocuments(EncodedDocuments):
         return feature | {"teacher_probabilities": torch.full(shape, _HAS_LABELS)}
 
 
-__all__ = ["DistilledDocuments", "Teacher", "mean_probabilities", "write_teacher_probabilities"]
+__all__ = ["DistilledDocuments", "Teacher", "digest_of", "mean_probabilities", "write_teacher_probabilities"]

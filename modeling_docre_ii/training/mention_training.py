@@ -70,10 +70,12 @@ class MentionTrainingArguments(TrainingArguments):
         # Without `use_cpu`, transformers refuses `bf16` on a machine without an accelerator.
         self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()
+        # `accelerate launch --mixed_precision bf16` requests it in the environment.
+        self.bf16: bool = self.mixed_precision == "bf16"
         if self.bf16 and self.device.type == "cpu":
             trial = try_bf16_in_all_processes()
             if not trial.is_faster:
-                self.bf16: bool = False
+                self.bf16 = False
                 self.mixed_precision: str = "no"
                 warn_of_float32(trial)
 

@@ -18,7 +18,8 @@ from .calibration import NUM_FOLDS, ScoredPredictions, best_threshold, held_out_
 from .predictions import has_model_evidence, unpack_facts, unpack_with_evidence
 
 
-_SCORES_OF_ITERATIONS = (
+# The scores that every evaluation has for the base module and for each iteration.
+SCORES_OF_ITERATIONS = (
     "f1",
     "filtered_f1",
     "infer_f1",
@@ -85,7 +86,7 @@ def make_compute_metrics(
             }
         if len(all_scores) > 1:
             for name, scores in zip(iteration_names(len(all_scores)), all_scores):
-                metrics |= {f"{name}_{key}": scores[key] for key in _SCORES_OF_ITERATIONS if key in scores}
+                metrics |= {f"{name}_{key}": scores[key] for key in SCORES_OF_ITERATIONS if key in scores}
         return metrics
 
     return compute_metrics

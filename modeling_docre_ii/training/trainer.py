@@ -151,8 +151,6 @@ class DocREIITrainer(AveragingTrainer):
         self.record, self.pushes = TrainingRecord(), PushWatch()
         self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
         if self.args.freeze_base:
-            if not self.model.config.num_iterations:
-                raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
             _docre_ii_of(self.model).base_model.requires_grad_(False)
 
     @cached_property
@@ -182,6 +180,8 @@ class DocREIITrainer(AveragingTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         check_evaluation(self.args, self.eval_dataset)
+        if self.args.freeze_base and not self.model.config.num_iterations:
+            raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
         self._loss_parts = {}
         _docre_ii_of(self.model).missing_weights = ()
         if self.args.world_size > 1 and self.model_wrapped is self.model:

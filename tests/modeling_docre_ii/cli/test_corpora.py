@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from transformers import BertConfig
 
 from dataset_scripts.corpus import Corpus
-from modeling_docre_ii import DocREIITrainingArguments
+from modeling_docre_ii import DocREIIConfig, DocREIITrainingArguments
 from modeling_docre_ii.cli.arguments import DataArguments
-from modeling_docre_ii.cli.corpora import check_labels, check_splits, read_corpus
+from modeling_docre_ii.cli.corpora import check_labels, check_metrics, check_splits, read_corpus
+from modeling_docre_ii.cli.parsing import parse_arguments
 
 
 SAMPLE = Path(__file__).resolve().parents[3] / "examples" / "re_docred_sample"
@@ -93,11 +95,6 @@ def corpus_of(**labels):
         ({"test": [FACT]}, {"do_eval": True}, "no validation documents were given"),
         ({"test": [FACT], "validation": []}, {"do_eval": True}, "none of the validation documents has a label"),
         ({"train": [FACT]}, {"do_predict": True}, "no test documents were given.*set `test_file`"),
-        (
-            {"train": [FACT], "validation": [FACT]},
-            {"do_train": True, "metric_for_best_model": "filtered_f1"},
-            "'filtered_f1', for which CDR needs a `mesh_tree_file`",
-        ),
     ],
 )
 def test_run_without_its_documents_is_refused(tmp_path, corpus, settings, message):
@@ -125,24 +122,50 @@ def test_labels_of_a_split_are_checked():
         check_labels(corpus_of(validation=[]), "validation")
 
 
-@pytest.mark.parametrize(
-    "metric", ["f1", "eval_f1", "loss", "base_f1", "eval_iteration_3_calibrated_f1", "intra_recall"]
-)
-def test_metric_for_the_best_model_is_a_score(tmp_path, metric):
-    args = DocREIITrainingArguments(output_dir=str(tmp_path), do_train=True, metric_for_best_model=metric)
-    check_splits(corpus_of(train=[FACT]), args)
+def check_metric(folder, metric, stage, start=None):
+    """Checks the metric of a training of one stage."""
+    settings = ["--do_train", "true", "--output_dir", str(folder), "--metric_for_best_model", metric]
+    arguments = parse_arguments([*settings, "--stages", str(stage)])
+    check_metrics(arguments, corpus_of(train=[FACT]), start or BertConfig())
 
 
 @pytest.mark.parametrize(
-    ("metric", "message"),
+    ("metric", "stages"),
     [
-        ("callibrated_f1", "unknown name 'callibrated_f1', did you mean 'calibrated_f1'?"),
-        ("eval_base_ign_f2", "unknown name 'ign_f2', did you mean 'ign_f1'?"),
-        ("accuracy", "unknown name 'accuracy'"),
-        ("evidence_f2", "unknown name 'evidence_f2', did you mean 'evidence_f1'?"),
+        ("f1", [1, 2]),
+        ("eval_f1", [1, 2]),
+        ("loss", [1, 2]),
+        ("intra_recall", [1, 2]),
+        ("base_f1", [2]),
+        ("eval_iteration_3_calibrated_f1", [2]),
     ],
 )
-def test_unknown_metric_for_the_best_model_is_refused(tmp_path, metric, message):
-    args = DocREIITrainingArguments(output_dir=str(tmp_path), do_train=True, metric_for_best_model=metric)
+def test_metric_for_the_best_model_is_a_score(tmp_path, metric, stages):
+    for stage in stages:
+        check_metric(tmp_path, metric, stage)
+
+
+def test_iterations_are_those_of_the_checkpoint_that_is_trained_further(tmp_path):
+    check_metric(tmp_path, "iteration_5_f1", 2, start=DocREIIConfig(num_iterations=5))
+    check_metric(tmp_path, "iteration_3_f1", 2, start=DocREIIConfig(num_iterations=0))
+    with pytest.raises(ValueError, match="unknown name 'iteration_4_f1'"):
+        check_metric(tmp_path, "iteration_4_f1", 2, start=DocREIIConfig(num_iterations=0))
+
+
+@pytest.mark.parametrize(
+    ("metric", "stage", "message"),
+    [
+        ("callibrated_f1", 1, "unknown name 'callibrated_f1', did you mean 'calibrated_f1'?"),
+        ("eval_base_f2", 2, "unknown name 'base_f2', did you mean 'base_f1'?"),
+        ("accuracy", 1, "unknown name 'accuracy'"),
+        ("base_f1", 1, "'base_f1', but stage 1 has no iterations"),
+        ("iteration_4_f1", 2, "unknown name 'iteration_4_f1', did you mean 'iteration_3_f1'?"),
+        ("iteration_1_ign_f1", 2, "unknown name 'iteration_1_ign_f1'"),
+        ("evidence_f1", 1, "'evidence_f1', which evaluations without a correct prediction do not have"),
+        ("ign_distant_f1", 1, "'ign_distant_f1', which needs a `distant_file`"),
+        ("filtered_f1", 1, "'filtered_f1', for which CDR needs a `mesh_tree_file`"),
+    ],
+)
+def test_metric_that_evaluations_lack_is_refused(tmp_path, metric, stage, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        check_splits(corpus_of(train=[FACT]), args)
+        check_metric(tmp_path, metric, stage)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import run_docre
-from modeling_docre_ii.cli.parsing import parse_arguments, parse_data_arguments
+from modeling_docre_ii.cli.parsing import as_arguments, parse_arguments, parse_data_arguments
 
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +52,19 @@ def test_stage_2_has_its_own_arguments_and_the_rest_from_stage_1(configuration):
 def test_base_is_frozen_in_stage_2_only(configuration):
     training = parse_arguments([configuration({}), "--freeze_base", "true"]).training
     assert [args.freeze_base for args in training.values()] == [False, True]
+    training = parse_arguments([configuration({}), "--freeze_base", "true", "--stages", "1"]).training
+    assert not training[1].freeze_base
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("loss", False), ("eval_loss", False), ("f1", True)])
+def test_best_loss_is_the_lowest(configuration, metric, expected):
+    training = parse_arguments([configuration({"metric_for_best_model": metric})]).training
+    assert all(args.greater_is_better is expected for args in training.values())
+
+
+def test_mention_model_of_a_file_can_be_left_out():
+    assert parse_arguments([str(QUICKSTART)]).mention_model is not None
+    assert parse_arguments([str(QUICKSTART), *as_arguments({"mention_model": None})]).mention_model is None
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -82,6 +95,9 @@ def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, s
         ({}, ["--triples_dir", "triples"], "`triples_dir` is where `do_predict` writes"),
         ({}, ["--data_dir", "nowhere"], "`data_dir`: there is no folder 'nowhere'"),
         ({"stage_2": {"num_train_epoch": 3}}, [], "stage_2: unknown name 'num_train_epoch', did you mean"),
+        ({"stage_2": {"output_dir": "out"}}, [], "stage_2: `output_dir` is the same in both stages, set it beside"),
+        ({"stage_2": {"do_train": False}}, [], "stage_2: `do_train` is the same in both stages"),
+        ({"stage_2": {"max_steps": None}}, [], "stage_2: `max_steps` is null: give it a value, or leave it out"),
         ({"stage_2": [3]}, [], "`stage_2` must be a mapping"),
         ({"stages": [2, 1]}, [], "`stages` must be 1, 2, or both, got [2, 1]"),
         ({"stages": [3]}, [], "`stages` must be 1, 2, or both, got [3]"),
@@ -102,6 +118,15 @@ def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, s
         ({"do_train": True}, [], "`output_dir` is missing"),
         ({"do_eval": True}, [], "`output_dir` is missing"),
         ({}, ["--do_predict"], "`output_dir` is missing"),
+        ({"prediction_loss_only": True}, [], "`prediction_loss_only`: a run scores its predictions"),
+        ({"label_smoothing_factor": 0.1}, [], "`label_smoothing_factor` is not supported"),
+        ({"dataloader_drop_last": True}, [], "`dataloader_drop_last` is not supported"),
+        ({"eval_do_concat_batches": False}, [], "`eval_do_concat_batches=False` is not supported"),
+        (
+            {"do_train": True, "output_dir": "out", "model_kwargs": {"num_iterations": 0}},
+            [],
+            "`model_kwargs` has `num_iterations` 0, the base module alone: set `stages: [1]`",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_error(configuration, content, arguments, message):

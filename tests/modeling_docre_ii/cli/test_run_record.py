@@ -86,12 +86,31 @@ def test_record_of_a_run_that_left_nothing_else_is_replaced(open_with, tmp_path)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--logging_steps", "3"], ["--push_to_hub", "true"], ["--do_predict", "true"], ["--save_total_limit", "1"]],
+    [
+        ["--logging_steps", "3"],
+        ["--push_to_hub", "true"],
+        ["--do_predict", "true"],
+        ["--save_total_limit", "1"],
+        ["--per_device_eval_batch_size", "1"],
+    ],
 )
 def test_arguments_that_do_not_change_what_is_learned_do_not_matter(open_with, tmp_path, arguments):
     begun = open_with()
     begin(tmp_path)
     assert open_with(*arguments, *RESUMED) == begun
+
+
+def test_mention_model_of_an_unfinished_run_can_be_changed(open_with, tmp_path):
+    """It is trained last, so that a mistake in its arguments shows when everything else is finished."""
+    open_with("--mention_model", '{"learning_rate": 1e9}').finish_stage(1, str(tmp_path), str(tmp_path / "out"))
+    begin(tmp_path)
+    for changed in (None, {"num_train_epochs": 2}):
+        record = open_with("--mention_model", json.dumps(changed), *RESUMED)
+        assert (record.finished_stages, record.identity["mention_model"]) == ([1], changed)
+
+    record.finish(tmp_path / "out")
+    with pytest.raises(ValueError, match="`mention_model` is .*num_train_epochs.* there and null here"):
+        open_with("--mention_model", "null")
 
 
 def test_unfinished_run_is_continued_only_if_this_is_asked_for(open_with, tmp_path):
@@ -146,6 +165,8 @@ def test_overwriting_removes_the_training_and_nothing_else(open_with, tmp_path):
     begin(tmp_path, "checkpoint-7")
     (tmp_path / "out" / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "out" / "notes.txt").write_text("mine")
+    for name in ("all_results.json", "predictions.json", "result.zip", "report_test.html", "test_predictions.npz"):
+        (tmp_path / "out" / name).write_text("of the old run")
 
     record = open_with("--seed", "1", "--overwrite_output_dir", "true")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {RECORD_FILE, "notes.txt"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from modeling_docre_ii import DocREIIConfig
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.cli.stages import find_resumption, stages_of
 from modeling_docre_ii.training.checkpoints import list_files
@@ -70,6 +71,18 @@ def test_resuming_from_a_named_checkpoint_finds_its_stage(tmp_path, name, stage)
     path = str(output / name)
     arguments = ["--output_dir", str(output), "--resume_from_checkpoint", path]
     assert find_resumption(parse_arguments(arguments).training) == (stage, path)
+
+
+@pytest.mark.parametrize(("num_iterations", "stage"), [(0, 1), (2, 2)])
+def test_named_checkpoint_of_another_folder_has_the_stage_of_its_model(tmp_path, num_iterations, stage):
+    path = checkpoints(tmp_path / "other", "checkpoint-7") / "checkpoint-7"
+    DocREIIConfig(num_iterations=num_iterations).save_pretrained(path)
+    resumed = ["--output_dir", str(tmp_path / "out"), "--resume_from_checkpoint", str(path)]
+    assert find_resumption(parse_arguments(resumed).training) == (stage, str(path))
+
+    other = parse_arguments([*resumed, "--stages", str(3 - stage)]).training
+    with pytest.raises(ValueError, match=f"checkpoint-7' is of stage {stage}, which this run does not train"):
+        find_resumption(other)
 
 
 def test_run_that_does_not_resume_starts_with_stage_1(tmp_path):

@@ -4,8 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from datasets import DatasetDict
 
-from modeling_docre_ii.cli.starting_model import load_config, resolve_path
+from dataset_scripts.corpus import Corpus
+from modeling_docre_ii import DocREIIProcessor
+from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.stages import stages_of
+from modeling_docre_ii.cli.starting_model import load_config, load_model, resolve_path
+from tests.hub_model import save_checkpoint
 
 
 def test_folder_in_an_installed_package_is_found():
@@ -63,3 +69,30 @@ def test_folder_is_suggested_for_what_may_be_a_name_on_the_hub(checkpoint, monke
     monkeypatch.chdir(checkpoint.parent)
     with pytest.raises(ValueError, match=", did you mean 'quickstart'\\?$"):
         load_config("quickstrat")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        ([], None),
+        (["--model_kwargs", '{"num_iterations": 2}', "--candidate_types", "null"], None),
+        (["--model_kwargs", '{"num_iterations": 1}'], "`num_iterations` in `model_kwargs` is 2, not 1"),
+        (
+            ["--encoder_kwargs", '{"hidden_dropout_prob": 0.4}'],
+            "`hidden_dropout_prob` in `encoder_kwargs` is 0.1",
+        ),
+        (["--candidate_types", '[["PER", "LOC"]]'], "it has `candidate_types` of its own"),
+    ],
+)
+@pytest.mark.parametrize("trains", ["true", "false"])
+def test_settings_that_a_checkpoint_keeps_are_named(tmp_path, caplog, arguments, kept, trains):
+    checkpoint = save_checkpoint(tmp_path / "checkpoint")
+    command = ["--model_name_or_path", checkpoint, "--stages", "2", "--do_train", trains]
+    arguments = parse_arguments([*command, "--output_dir", str(tmp_path / "out"), *arguments])
+    relations = DocREIIProcessor.from_pretrained(checkpoint).relations
+    corpus = Corpus(DatasetDict(), dict(zip(relations, relations)))
+    load_model(arguments, *stages_of(arguments), corpus)
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (kept is not None)
+    assert all(warning.startswith(f"the checkpoint keeps its settings: {kept}") for warning in warnings)

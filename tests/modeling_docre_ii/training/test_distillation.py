@@ -8,18 +8,19 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn.utils import parameters_to_vector
 
 from modeling_docre_ii.losses import distillation_loss, mean_threshold_loss
 from modeling_docre_ii.training.distillation import (
     DistilledDocuments,
     Teacher,
+    digest_of,
     mean_probabilities,
     write_teacher_probabilities,
 )
 from modeling_docre_ii.training.encoding import EncodedDocuments
-from tests.hub_model import make_model, make_processor, sample_documents
+from tests.hub_model import make_encoder_config, make_model, make_processor, sample_documents
 
 
 NUM_LABELS = 4
@@ -141,15 +142,47 @@ def test_teacher_of_other_relations_is_refused(teachers):
         Teacher(teachers[0].name, ["Na", "P1"])
 
 
+def test_model_that_cannot_teach_is_refused(teachers, documents, tmp_path):
+    make_encoder_config(teachers[0].processor.tokenizer).save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ValueError, match="encoder' is a 'bert' model, not one of DocRE-II"):
+        Teacher(str(tmp_path / "encoder"), teachers[0].processor.relations)
+
+    path = tmp_path / "teacher_0" / "model.safetensors"
+    weights = {name: weight for name, weight in load_file(path).items() if "inference_module.classifier" not in name}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="teacher_0' lacks .*inference_module.classifier"):
+        Teacher(teachers[0].name, teachers[0].processor.relations)
+
+
+def test_file_for_documents_that_have_changed_is_refused(teachers, documents, tmp_path):
+    path = tmp_path / "teacher.safetensors"
+    write_teacher_probabilities(teachers, documents, path)
+    processor = teachers[0].processor
+
+    def distilled(changed):
+        features = [{"pair_mask": mask, "labels": []} for mask in processor(changed, skip_uncounted=True)["pair_mask"]]
+        encoded = EncodedDocuments(Dataset.from_list(features), changed)
+        return DistilledDocuments(encoded, 0, path, len(processor.relations))
+
+    assert len(distilled(documents)) == 4
+    reversed_entities = documents[1] | {"vertexSet": documents[1]["vertexSet"][::-1]}
+    message = f"unlabeled document 1 is {documents[1]['title']!r}, but it has other tokens or entities there"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        distilled([documents[0], reversed_entities, *documents[2:]])
+
+
 def encoded_rows(rows, num_unlabeled):
     """Rows of which the last have no labels, with titles."""
     features = [
         row | {"document_index": place, "labels": [] if place >= len(rows) - num_unlabeled else row["labels"]}
         for place, row in enumerate(rows)
     ]
-    return EncodedDocuments(
-        Dataset.from_list(features), [{"title": f"document {place}"} for place in range(len(features))]
-    )
+    return EncodedDocuments(Dataset.from_list(features), [source_of(place) for place in range(len(features))])
+
+
+def source_of(place):
+    """What the file says of a row's document."""
+    return {"title": f"document {place}", "sents": [["a", str(place)]], "vertexSet": []}
 
 
 def teacher_file(path, rows, first):
@@ -159,7 +192,9 @@ def teacher_file(path, rows, first):
         str(place - first): torch.rand(sum(map(sum, rows[place]["pair_mask"])), NUM_LABELS).half()
         for place in range(first, len(rows))
     }
-    save_file(tensors, path, metadata={f"title_{place}": f"document {place + first}" for place in range(len(tensors))})
+    metadata = {f"title_{place}": source_of(place + first)["title"] for place in range(len(tensors))}
+    metadata |= {f"digest_{place}": digest_of(source_of(place + first)) for place in range(len(tensors))}
+    save_file(tensors, path, metadata=metadata)
     return tensors
 
 

@@ -18,6 +18,7 @@ from modeling_docre_ii.training.mention_training import (
     train_mention_model,
     without_overlaps,
 )
+from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
 
 
 WORDS = ["a", "b", "p", "r", "ada", "##s", "bob", "paris", "rome", "met", "lives", "in", ".", "^"]
@@ -167,10 +168,16 @@ def test_windows_hold_the_labels_of_every_word_once(sample_documents):
 
 
 def test_bf16_is_tried_on_a_cpu(set_bf16_trial, tmp_path):
-    from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
-
     for slowdown, used in ((0.5, True), (2.0, False)):
         set_bf16_trial(BF16Trial(slowdown=slowdown))
         args = MentionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=True)
         assert args.bf16 == used
         assert args.mixed_precision == ("bf16" if used else "no")
+
+
+@pytest.mark.parametrize(("slowdown", "used"), [(0.5, "bf16"), (2.0, "no")])
+def test_bf16_that_accelerate_launch_asks_for_is_tried_too(set_bf16_trial, monkeypatch, tmp_path, slowdown, used):
+    set_bf16_trial(BF16Trial(slowdown=slowdown))
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    args = MentionTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    assert (args.mixed_precision, args.bf16) == (used, used == "bf16")
