@@ -1,6 +1,6 @@
 """BioC, in XML and in JSON: passages with annotations and relations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,12 @@ from .xml_elements import Element, read_xml
 
 # The infons of a relation that name its arguments by identifiers: those of BioRED and PubTator 3.
 _ARGUMENT_INFONS = (("entity1", "entity2"), ("role1", "role2"))
+
+# The infons with the label of a relation. Converters of brat write `type` = Relation beside `relation type`.
+_LABELS = ("relation type", "type", "relation")
+
+# The roles of head and tail. Nodes with other roles are in order.
+_ROLES = (("arg1", "arg2"), ("subject", "object"), ("source", "target"), ("head", "tail"))
 
 
 @dataclass
@@ -38,7 +44,9 @@ def read_bioc(path: str, report: Report, identifier: str = "identifier") -> Iter
 
     Annotations of one type with the same identifier are one entity. A relation names two annotations by its nodes, or
     two identifiers by its infons (`entity1` and `entity2`, `role1` and `role2`, or two types of annotations, as in
-    CDR). Its label is the infon `type` or `relation`.
+    CDR). Nodes whose roles say so (`Arg1` and `Arg2`, `subject` and `object`, `source` and `target`, `head` and
+    `tail`) can be in any order; otherwise the first is the head. The label is the infon `relation type`, `type` or
+    `relation`.
 
     Args:
         path (`str`):
@@ -151,7 +159,7 @@ class _Document:
 
     def _read_relation(self, relation: _Part, relations: set[str]) -> None:
         infons, place = dict(relation.infons), relation.place
-        label = infons.pop("type", None) or infons.pop("relation", None)
+        label = next((infons.pop(name) for name in _LABELS if infons.get(name)), None)
         if not isinstance(label, str) or not label.strip():
             self.report.refuse("unlabelled", place, "there is no infon 'type'", "relation", " without a type")
             return
@@ -233,7 +241,7 @@ def _xml_part(element: Element, place: str) -> _Part:
         part.annotations.append(annotation)
     for child in element.all("relation"):
         relation = _Part(at(child, "relation"), child.attributes.get("id", ""), _xml_infons(child))
-        relation.nodes = [node.attributes.get("refid", "") for node in child.all("node")]
+        relation.nodes = _ordered([node.attributes for node in child.all("node")])
         part.relations.append(relation)
     return part
 
@@ -281,9 +289,16 @@ def _json_part(given: Mapping[str, Any], place: str) -> _Part:
     for child in _items(given, "relations", place):
         where = f"{place}, relation {quote(child.get('id'))}"
         relation = _Part(where, str(child.get("id", "")), _json_infons(child, where))
-        relation.nodes = [str(node.get("refid")) for node in _items(child, "nodes", where)]
+        relation.nodes = _ordered(_items(child, "nodes", where))
         part.relations.append(relation)
     return part
+
+
+def _ordered(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns what the nodes of a relation name, the head first."""
+    roles = tuple(str(node.get("role")).strip().lower() for node in nodes)
+    names = [str(node.get("refid")) for node in nodes]
+    return names[::-1] if roles[::-1] in _ROLES else names
 
 
 def _passages(parts: list[_Part]) -> list[_Part]:
