@@ -1,6 +1,6 @@
 """BioC, in XML and in JSON: passages with annotations and relations."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,11 @@ def read_bioc(path: str, report: Report, identifier: str = "identifier") -> Iter
     Reads files in BioC's XML or JSON.
 
     Annotations of one type with the same identifier are one entity. A relation names two annotations by its nodes, or
-    two identifiers by its infons (`entity1` and `entity2`, `role1` and `role2`, or two types of annotations, as in
-    CDR). Nodes whose roles say so (`Arg1` and `Arg2`, `subject` and `object`, `source` and `target`, `head` and
-    `tail`) can be in any order; otherwise the first is the head. The label is the infon `relation type`, `type` or
-    `relation`.
+    two identifiers by its infons: `entity1` and `entity2`, `role1` and `role2`, or two types of annotations, as in
+    CDR. An identifier may have its type with it, as `Gene|3906` or in a JSON object, as in PubTator 3.
+
+    Nodes whose roles say so (`Arg1` and `Arg2`, `subject` and `object`, `source` and `target`, `head` and `tail`) can
+    be in any order; otherwise the first is the head. The label is the infon `relation type`, `type` or `relation`.
 
     Args:
         path (`str`):
@@ -81,7 +82,7 @@ class _Document:
         self.types: dict[str, dict[str, None]] = {}
         self.num_annotations = 0
         self.left_out: set[str] = set()
-        self.left_out_identifiers: set[str] = set()
+        self.left_out_types: dict[str, dict[str, None]] = {}
         self.kinds: set[str] = set()
 
     def read(self) -> AnnotatedText:
@@ -126,7 +127,8 @@ class _Document:
             found = f"it consists of {len(annotation.locations)} pieces"
             self.report.refuse("discontinuous", place, found, "discontinuous annotation")
             self.left_out.add(name)
-            self.left_out_identifiers.update(identifiers)
+            for one in identifiers:
+                self.left_out_types.setdefault(one, {})[kind] = None
             return
         first, last = annotation.locations[0], annotation.locations[-1]
         span = self._span(place, first[0], last[0] + last[1], annotation.text)
@@ -172,8 +174,7 @@ class _Document:
         if identifiers is None and len(nodes) != 2:
             expected = "two nodes, or two identifiers in infons such as 'entity1' and 'entity2'"
             fail(place, f"{quote(label)} has {len(nodes)} nodes, expected {expected}")
-        names = {name for name, _ in identifiers or ()}
-        if self.left_out & set(nodes) or (self.left_out_identifiers - set(self.types)) & names:
+        if self.left_out & set(nodes) or any(self._is_left_out(*identifier) for identifier in identifiers or ()):
             self.report.skip("relation", " of what was left out")
             return
         if identifiers is None:
@@ -189,14 +190,30 @@ class _Document:
         for names in (*_ARGUMENT_INFONS, of_types):
             if len(names) == 2 and all(name in infons for name in names):
                 values = [infons.pop(name) for name in names]
-                values = [value.get("identifier") if isinstance(value, Mapping) else value for value in values]
-                return [(str(value), name if names == of_types else "") for name, value in zip(names, values)]
+                if names == of_types:
+                    return [(str(value), name) for name, value in zip(names, values)]
+                return [self._typed(value) for value in values]
         return None
 
+    def _typed(self, value: Any) -> tuple[str, str]:
+        """Returns an identifier and its type, `""` if it has none that annotations have."""
+        if isinstance(value, Mapping):
+            identifier, kind = str(value.get("identifier")), value.get("type")
+        else:
+            kind, bar, identifier = str(value).partition("|")
+            identifier = identifier if bar and kind in self.kinds else str(value)
+        return identifier, kind if isinstance(kind, str) and kind in self.kinds else ""
+
+    def _is_left_out(self, identifier: str, kind: str) -> bool:
+        """Returns whether all annotations of an identifier were left out."""
+        kept, left_out = (_of_type(types.get(identifier, ()), kind) for types in (self.types, self.left_out_types))
+        return not kept and bool(left_out)
+
     def _of_identifier(self, place: str, identifier: str, kind: str) -> tuple[Node, ...]:
-        found = [one for one in self.types.get(identifier, ()) if kind in ("", one)]
+        found = _of_type(self.types.get(identifier, ()), kind)
         if len(found) != 1:
             state = f"has annotations of several types, {quote(found, 60)}" if found else "has no annotation"
+            state += f" of type {quote(kind)}" if kind and not found else ""
             fail(place, f"it names the identifier {quote(identifier)}, which {state}")
         return ((found[0], identifier),)
 
@@ -204,6 +221,10 @@ class _Document:
         if name not in self.annotations:
             fail(place, f"there is no annotation {quote(name)}")
         return self.annotations[name]
+
+
+def _of_type(types: Iterable[str], kind: str) -> list[str]:
+    return [one for one in types if kind in ("", one)]
 
 
 def _xml_documents(file: Path) -> Iterator[_Part]:

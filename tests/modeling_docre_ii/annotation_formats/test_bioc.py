@@ -129,49 +129,6 @@ def test_json_with_sentences_and_relations_of_annotations(tmp_path):
     assert facts_of(document) == [("BRAF", "bind", "MEK"), ("BRAF", "drive", "melanoma")]
 
 
-@pytest.mark.parametrize(
-    ("roles", "head"),
-    [
-        (("Arg1", "Arg2"), "T1"),
-        (("Arg2", "Arg1"), "T2"),
-        (("OBJECT", "subject"), "T2"),
-        (("Target", "Source"), "T2"),
-        (("tail", "head"), "T2"),
-        (("head", "tail"), "T1"),
-        (("Arg2", "subject"), "T1"),
-        (("partner", "partner"), "T1"),
-        (("Theme", "Agent"), "T1"),
-    ],
-)
-def test_roles_of_nodes_say_which_is_the_head(tmp_path, roles, head):
-    nodes = [{"refid": name, "role": role} for name, role in zip(("T1", "T2"), roles)]
-    content = collection(ANNOTATIONS, [{"id": "R1", "infons": {"type": "bind"}, "nodes": nodes}])
-    ((document,), _) = read(read_bioc, write(tmp_path, content, "own.json"))
-    expected = [("BRAF", "bind", "MEK") if head == "T1" else ("MEK", "bind", "BRAF")]
-    assert facts_of(document) == expected
-
-    written = "".join('<node refid="{refid}" role="{role}"/>'.format(**node) for node in nodes)
-    annotations = (
-        '<annotation id="T1"><infon key="type">Gene</infon><location offset="0" length="4"/></annotation>'
-        '<annotation id="T2"><infon key="type">Gene</infon><location offset="11" length="3"/></annotation>'
-    )
-    xml = (
-        "<collection><document><id>1</id><passage><offset>0</offset><text>BRAF binds MEK.</text>"
-        f'{annotations}<relation id="R1"><infon key="type">bind</infon>{written}</relation>'
-        "</passage></document></collection>"
-    )
-    ((document,), _) = read(read_bioc, write(tmp_path, xml))
-    assert facts_of(document) == expected
-
-
-def test_a_relation_of_a_converter_of_brat_has_its_label_in_relation_type(tmp_path):
-    infons = {"file": "ann", "type": "Relation", "relation type": "bind"}
-    path = write(tmp_path, collection(ANNOTATIONS, [{**RELATIONS[0], "infons": infons}]), "own.json")
-    ((document,), report) = read(read_bioc, path)
-    assert facts_of(document) == [("BRAF", "bind", "MEK")]
-    assert counts_of(report) == {"infon of relations": 2}
-
-
 def test_relations_of_biored_and_pubtator_3(tmp_path):
     ids = ({"identifier": "673"}, {"identifier": "5604;5605"}, {"identifier": "673"}, {"identifier": "MESH:D008545"})
     annotations = [{**one, "infons": {**one["infons"], **more}} for one, more in zip(ANNOTATIONS, ids)]
