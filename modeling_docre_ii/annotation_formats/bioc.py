@@ -8,7 +8,7 @@ from typing import Any
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span
 from .pubtator import split_identifiers
-from .source_files import fail, list_files, read_json
+from .source_files import ENDINGS, fail, list_files, read_json
 from .xml_elements import Element, read_xml
 
 
@@ -64,7 +64,7 @@ def read_bioc(path: str, report: Report, identifier: str = "identifier") -> Iter
         [`DocumentError`]: a file is malformed. The message names file, document, annotation and field, and in XML the
             line.
     """
-    for file in list_files(path, (".xml", ".json", ".xml.gz", ".json.gz")):
+    for file in list_files(path, ENDINGS["bioc"]):
         is_json = file.name.removesuffix(".gz").endswith(".json")
         documents = list(_json_documents(file) if is_json else _xml_documents(file))
         if not documents:

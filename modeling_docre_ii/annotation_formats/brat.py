@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span
-from .source_files import fail, list_files, open_text
+from .source_files import ENDINGS, fail, list_files, open_text
 
 
 # What a line begins with, and what an import counts and leaves out.
@@ -42,7 +42,7 @@ def read_brat(path: str, report: Report) -> Iterator[AnnotatedText]:
         [`DocumentError`]: a line is malformed. The message names file, line and field.
     """
     is_folder = Path(path).is_dir()
-    files = list_files(path, (".ann",))
+    files = list_files(path, ENDINGS["brat"])
     if is_folder:
         texts = {file.with_suffix("") for file in list_files(path, (".txt",))}
         report.skip("text", " without an .ann file", len(texts - {file.with_suffix("") for file in files}))

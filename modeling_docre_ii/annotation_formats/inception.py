@@ -7,7 +7,7 @@ from typing import Any
 from ..quoting import quote
 from ..utils.suggestions import did_you_mean
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span, utf16_positions
-from .source_files import fail, list_files, read_json
+from .source_files import ENDINGS, fail, list_files, read_json
 
 
 _ANNOTATION = "uima.tcas.Annotation"
@@ -52,7 +52,7 @@ def read_inception(path: str, report: Report, layers: Sequence[str] = ()) -> Ite
             structure and feature.
     """
     chosen = dict(layer.partition(":")[::2] for layer in layers)
-    for file in list_files(path, (".json",)):
+    for file in list_files(path, ENDINGS["inception"]):
         content = read_json(file)
         structures = content.get("%FEATURE_STRUCTURES") if isinstance(content, Mapping) else None
         types = content.get("%TYPES") if isinstance(content, Mapping) else None

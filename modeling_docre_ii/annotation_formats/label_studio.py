@@ -6,7 +6,7 @@ from typing import Any
 
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span, utf16_positions
-from .source_files import fail, list_files, read_json
+from .source_files import ENDINGS, fail, list_files, read_json
 
 
 _DIRECTIONS = ("right", "left", "bi")
@@ -39,7 +39,7 @@ def read_label_studio(
     Raises:
         [`DocumentError`]: a task is malformed, or has several annotations. The message names file, task and field.
     """
-    for file in list_files(path, (".json",)):
+    for file in list_files(path, ENDINGS["label_studio"]):
         tasks = read_json(file)
         if isinstance(tasks, Mapping):
             tasks = [tasks]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report
-from .source_files import fail, list_files, open_text
+from .source_files import ENDINGS, fail, list_files, open_text
 
 
 UNGROUNDED = "-1"
@@ -243,8 +243,7 @@ def read_pubtator_texts(path: str, report: Report) -> Iterator[AnnotatedText]:
         [`DocumentError`]: as for [`read_pubtator`], or a relation names an identifier without a mention, or with
             mentions of several types.
     """
-    endings = (".txt", ".pubtator", ".PubTator")
-    for file in list_files(path, (*endings, *(f"{ending}.gz" for ending in endings))):
+    for file in list_files(path, ENDINGS["pubtator"]):
         for abstract in read_pubtator(str(file)):
             report.skip("further field", " of relations", abstract.num_further)
             yield _annotated(abstract, report)
