@@ -1,6 +1,6 @@
 """BioC, in XML and in JSON: passages with annotations and relations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,18 @@ from typing import Any
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span
 from .pubtator import split_identifiers
-from .source_files import fail, list_files, read_json
+from .source_files import ENDINGS, fail, list_files, read_json
 from .xml_elements import Element, read_xml
 
 
 # The infons of a relation that name its arguments by identifiers: those of BioRED and PubTator 3.
 _ARGUMENT_INFONS = (("entity1", "entity2"), ("role1", "role2"))
+
+# The infons with the label of a relation. Converters of brat write `type` = Relation beside `relation type`.
+_LABELS = ("relation type", "type", "relation")
+
+# The roles of head and tail. Nodes with other roles are in order.
+_ROLES = (("arg1", "arg2"), ("subject", "object"), ("source", "target"), ("head", "tail"))
 
 
 @dataclass
@@ -37,8 +43,11 @@ def read_bioc(path: str, report: Report, identifier: str = "identifier") -> Iter
     Reads files in BioC's XML or JSON.
 
     Annotations of one type with the same identifier are one entity. A relation names two annotations by its nodes, or
-    two identifiers by its infons (`entity1` and `entity2`, `role1` and `role2`, or two types of annotations, as in
-    CDR). Its label is the infon `type` or `relation`.
+    two identifiers by its infons: `entity1` and `entity2`, `role1` and `role2`, or two types of annotations, as in
+    CDR. An identifier may have its type with it, as `Gene|3906` or in a JSON object, as in PubTator 3.
+
+    Nodes whose roles say so (`Arg1` and `Arg2`, `subject` and `object`, `source` and `target`, `head` and `tail`) can
+    be in any order; otherwise the first is the head. The label is the infon `relation type`, `type` or `relation`.
 
     Args:
         path (`str`):
@@ -55,7 +64,7 @@ def read_bioc(path: str, report: Report, identifier: str = "identifier") -> Iter
         [`DocumentError`]: a file is malformed. The message names file, document, annotation and field, and in XML the
             line.
     """
-    for file in list_files(path, (".xml", ".json", ".xml.gz", ".json.gz")):
+    for file in list_files(path, ENDINGS["bioc"]):
         is_json = file.name.removesuffix(".gz").endswith(".json")
         documents = list(_json_documents(file) if is_json else _xml_documents(file))
         if not documents:
@@ -73,7 +82,7 @@ class _Document:
         self.types: dict[str, dict[str, None]] = {}
         self.num_annotations = 0
         self.left_out: set[str] = set()
-        self.left_out_identifiers: set[str] = set()
+        self.left_out_types: dict[str, dict[str, None]] = {}
         self.kinds: set[str] = set()
 
     def read(self) -> AnnotatedText:
@@ -118,7 +127,8 @@ class _Document:
             found = f"it consists of {len(annotation.locations)} pieces"
             self.report.refuse("discontinuous", place, found, "discontinuous annotation")
             self.left_out.add(name)
-            self.left_out_identifiers.update(identifiers)
+            for one in identifiers:
+                self.left_out_types.setdefault(one, {})[kind] = None
             return
         first, last = annotation.locations[0], annotation.locations[-1]
         span = self._span(place, first[0], last[0] + last[1], annotation.text)
@@ -151,7 +161,7 @@ class _Document:
 
     def _read_relation(self, relation: _Part, relations: set[str]) -> None:
         infons, place = dict(relation.infons), relation.place
-        label = infons.pop("type", None) or infons.pop("relation", None)
+        label = next((infons.pop(name) for name in _LABELS if infons.get(name)), None)
         if not isinstance(label, str) or not label.strip():
             self.report.refuse("unlabelled", place, "there is no infon 'type'", "relation", " without a type")
             return
@@ -164,8 +174,7 @@ class _Document:
         if identifiers is None and len(nodes) != 2:
             expected = "two nodes, or two identifiers in infons such as 'entity1' and 'entity2'"
             fail(place, f"{quote(label)} has {len(nodes)} nodes, expected {expected}")
-        names = {name for name, _ in identifiers or ()}
-        if self.left_out & set(nodes) or (self.left_out_identifiers - set(self.types)) & names:
+        if self.left_out & set(nodes) or any(self._is_left_out(*identifier) for identifier in identifiers or ()):
             self.report.skip("relation", " of what was left out")
             return
         if identifiers is None:
@@ -181,14 +190,30 @@ class _Document:
         for names in (*_ARGUMENT_INFONS, of_types):
             if len(names) == 2 and all(name in infons for name in names):
                 values = [infons.pop(name) for name in names]
-                values = [value.get("identifier") if isinstance(value, Mapping) else value for value in values]
-                return [(str(value), name if names == of_types else "") for name, value in zip(names, values)]
+                if names == of_types:
+                    return [(str(value), name) for name, value in zip(names, values)]
+                return [self._typed(value) for value in values]
         return None
 
+    def _typed(self, value: Any) -> tuple[str, str]:
+        """Returns an identifier and its type, `""` if it has none that annotations have."""
+        if isinstance(value, Mapping):
+            identifier, kind = str(value.get("identifier")), value.get("type")
+        else:
+            kind, bar, identifier = str(value).partition("|")
+            identifier = identifier if bar and kind in self.kinds else str(value)
+        return identifier, kind if isinstance(kind, str) and kind in self.kinds else ""
+
+    def _is_left_out(self, identifier: str, kind: str) -> bool:
+        """Returns whether all annotations of an identifier were left out."""
+        kept, left_out = (_of_type(types.get(identifier, ()), kind) for types in (self.types, self.left_out_types))
+        return not kept and bool(left_out)
+
     def _of_identifier(self, place: str, identifier: str, kind: str) -> tuple[Node, ...]:
-        found = [one for one in self.types.get(identifier, ()) if kind in ("", one)]
+        found = _of_type(self.types.get(identifier, ()), kind)
         if len(found) != 1:
             state = f"has annotations of several types, {quote(found, 60)}" if found else "has no annotation"
+            state += f" of type {quote(kind)}" if kind and not found else ""
             fail(place, f"it names the identifier {quote(identifier)}, which {state}")
         return ((found[0], identifier),)
 
@@ -196,6 +221,10 @@ class _Document:
         if name not in self.annotations:
             fail(place, f"there is no annotation {quote(name)}")
         return self.annotations[name]
+
+
+def _of_type(types: Iterable[str], kind: str) -> list[str]:
+    return [one for one in types if kind in ("", one)]
 
 
 def _xml_documents(file: Path) -> Iterator[_Part]:
@@ -233,7 +262,7 @@ def _xml_part(element: Element, place: str) -> _Part:
         part.annotations.append(annotation)
     for child in element.all("relation"):
         relation = _Part(at(child, "relation"), child.attributes.get("id", ""), _xml_infons(child))
-        relation.nodes = [node.attributes.get("refid", "") for node in child.all("node")]
+        relation.nodes = _ordered([node.attributes for node in child.all("node")])
         part.relations.append(relation)
     return part
 
@@ -281,9 +310,16 @@ def _json_part(given: Mapping[str, Any], place: str) -> _Part:
     for child in _items(given, "relations", place):
         where = f"{place}, relation {quote(child.get('id'))}"
         relation = _Part(where, str(child.get("id", "")), _json_infons(child, where))
-        relation.nodes = [str(node.get("refid")) for node in _items(child, "nodes", where)]
+        relation.nodes = _ordered(_items(child, "nodes", where))
         part.relations.append(relation)
     return part
+
+
+def _ordered(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns what the nodes of a relation name, the head first."""
+    roles = tuple(str(node.get("role")).strip().lower() for node in nodes)
+    names = [str(node.get("refid")) for node in nodes]
+    return names[::-1] if roles[::-1] in _ROLES else names
 
 
 def _passages(parts: list[_Part]) -> list[_Part]:

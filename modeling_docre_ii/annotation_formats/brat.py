@@ -1,5 +1,6 @@
 """brat's standoff format: a .txt file and an .ann file for each document."""
 
+import codecs
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span
-from .source_files import fail, list_files, open_text
+from .source_files import ENDINGS, fail, list_files, open_text
 
 
 # What a line begins with, and what an import counts and leaves out.
@@ -15,7 +16,8 @@ _ATTRIBUTES = {"A": "attribute", "M": "attribute", "#": "note"}
 
 _ID = re.compile(r"[TREAMN#]\d{1,18}\S{0,20}|\*")
 _SPANS = re.compile(r"\d{1,18} \d{1,18}(;\d{1,18} \d{1,18})*")
-_WHITE_SPACE = re.compile(r"\s")
+# A byte order mark is no character of the text, but some tools count it.
+_WHITE_SPACE = re.compile(r"[\s\ufeff]")
 _ARGUMENT = re.compile(r"([^\s:]+):([A-Z]\S*)")
 
 
@@ -30,7 +32,8 @@ def read_brat(path: str, report: Report) -> Iterator[AnnotatedText]:
         path (`str`):
             A folder, with the folders below it, or an `.ann` or `.txt` file.
         report ([`Report`]):
-            Counts the attributes, notes, events and texts without annotations, which are left out.
+            Counts the attributes, notes, events and texts without annotations, which are left out, and what names
+            them.
 
     Yields:
         [`AnnotatedText`]: a document, with its path in the folder as the title.
@@ -39,7 +42,7 @@ def read_brat(path: str, report: Report) -> Iterator[AnnotatedText]:
         [`DocumentError`]: a line is malformed. The message names file, line and field.
     """
     is_folder = Path(path).is_dir()
-    files = list_files(path, (".ann",))
+    files = list_files(path, ENDINGS["brat"])
     if is_folder:
         texts = {file.with_suffix("") for file in list_files(path, (".txt",))}
         report.skip("text", " without an .ann file", len(texts - {file.with_suffix("") for file in files}))
@@ -76,11 +79,14 @@ class _Document:
         if not text_file.is_file():
             fail(str(self.path), f"there is no {text_file.name} beside it, expected the text")
         with open_text(text_file, newline="") as stream:
-            self.text = AnnotatedText(self.title, str(text_file), stream.read())
+            text = stream.read()
         lines = list(self._lines())
-        if "\r\n" in self.text.text and not all(map(self._fits, lines)):
-            # Some versions of brat count a line end of Windows as one character.
-            self.text.text = self.text.text.replace("\r\n", "\n")
+        # Some versions of brat count a line end of Windows as one character, and some tools a byte order mark.
+        forms = [text, text.replace("\r\n", "\n")]
+        if text_file.read_bytes().startswith(codecs.BOM_UTF8):
+            forms += [f" {form}" for form in forms]
+        fitting = (form for form in forms if all(self._fits(line, form) for line in lines))
+        self.text = AnnotatedText(self.title, str(text_file), next(fitting, text))
         self.nodes: dict[str, tuple[Node, ...]] = {}
         self.types: dict[str, str] = {}
         if any(line.id[0] == "E" for line in lines):
@@ -127,7 +133,7 @@ class _Document:
         text, pieces = self.text.text, line.pieces
         for start, end in pieces:
             check_span(place, (start, end), len(text))
-        if not self._fits(line):
+        if not self._fits(line, text):
             found = " ".join(text[start:end] for start, end in pieces)
             fail(place, f"the text at {line.rest} is {quote(found, 60)}, expected {quote(line.text, 60)}")
         gaps = "".join(text[end:start] for (_, end), (start, _) in zip(pieces, pieces[1:]))
@@ -141,11 +147,11 @@ class _Document:
         self.nodes[line.id], self.types[line.id] = (node,), line.kind
         self.text.add_mention(place, (pieces[0][0], pieces[-1][1]), line.kind, (node,), self.report)
 
-    def _fits(self, line: _Line) -> bool:
+    def _fits(self, line: _Line, text: str) -> bool:
         """Returns whether a mention has its text at its offsets. brat writes a space for a line break."""
         if line.id[0] != "T" or line.text is None or not _SPANS.fullmatch(line.rest):
             return True
-        found = " ".join(self.text.text[start:end] for start, end in line.pieces)
+        found = " ".join(text[start:end] for start, end in line.pieces)
         return _WHITE_SPACE.sub(" ", found) == _WHITE_SPACE.sub(" ", line.text)
 
     def _read_relation(self, line: _Line) -> None:
@@ -172,6 +178,7 @@ class _Document:
         if len(targets) < 2:
             fail(line.place, f"the equivalence names {quote(line.rest)}, expected two or more mentions")
         kept = [target for target in targets if target not in self.left_out]
+        self.report.skip("equivalence", " of what was left out", len(kept) < 2)
         nodes = [self._mention(target, line.place)[0] for target in kept]
         self.text.links += zip(nodes, nodes[1:])
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..quoting import quote
 from ..utils.suggestions import did_you_mean
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span, utf16_positions
-from .source_files import fail, list_files, read_json
+from .source_files import ENDINGS, fail, list_files, read_json
 
 
 _ANNOTATION = "uima.tcas.Annotation"
@@ -18,6 +18,9 @@ _METADATA = "de.tudarmstadt.ukp.dkpro.core.api.metadata.type.DocumentMetaData"
 
 # Layers of words, sentences and syntax, and what INCEpTION keeps for itself.
 _BUILT_IN = ("uima.", "de.tudarmstadt.ukp.", "org.dkpro.")
+
+# The types of texts, and of features with several. Arrays have the name of their own or that of their elements.
+_TEXTS = ("uima.cas.String", "uima.cas.String[]", "uima.cas.StringArray")
 
 # The features of labels, if a layer has several texts, and the feature of a link to a knowledge base.
 _LABELS = ("value", "label")
@@ -36,7 +39,7 @@ def read_inception(path: str, report: Report, layers: Sequence[str] = ()) -> Ite
         path (`str`):
             A `.json` file, or a folder of such files, at any depth.
         report ([`Report`]):
-            Counts the layers that are left out.
+            Counts the layers that are left out, and the further labels of a span whose label has several values.
         layers (`Sequence[str]`, *optional*):
             The layers to read, as `NAME` or, if a layer has several texts, `NAME:FEATURE` with that of the label.
             Defaults to named entities, coreference, and all custom layers.
@@ -49,7 +52,7 @@ def read_inception(path: str, report: Report, layers: Sequence[str] = ()) -> Ite
             structure and feature.
     """
     chosen = dict(layer.partition(":")[::2] for layer in layers)
-    for file in list_files(path, (".json",)):
+    for file in list_files(path, ENDINGS["inception"]):
         content = read_json(file)
         structures = content.get("%FEATURE_STRUCTURES") if isinstance(content, Mapping) else None
         types = content.get("%TYPES") if isinstance(content, Mapping) else None
@@ -152,8 +155,8 @@ class _Document:
             fail(self._name(structure.get("%ID"), structure), f"{quote(feature)} is {quote(target)}, expected an id")
         return target
 
-    def _label(self, place: str, structure: Mapping[str, Any], noun: str) -> str | None:
-        """Finds the label of a span or relation. A layer without texts is its own label."""
+    def _labels(self, place: str, structure: Mapping[str, Any], noun: str) -> list[str]:
+        """Finds the labels of a span or relation, usually one. A layer without texts is its own label."""
         layer = structure["%TYPE"]
         feature = self.chosen.get(layer, "")
         declared = {
@@ -163,7 +166,7 @@ class _Document:
         }
         if feature and feature not in declared:
             fail(place, f"the layer has no feature {feature!r}{did_you_mean(feature, declared)}")
-        texts = [name for name, kind in declared.items() if kind == "uima.cas.String" and name != _IDENTIFIER]
+        texts = [name for name, kind in declared.items() if kind in _TEXTS and name != _IDENTIFIER]
         feature = feature or next((name for name in _LABELS if name in texts), "")
         if not feature and len(texts) > 1:
             fail(
@@ -171,30 +174,36 @@ class _Document:
                 f"the layer has the texts {quote(texts, 60)}: name that of the label, `layer` LAYER:FEATURE",
             )
         if not feature and not texts:
-            return layer.rpartition(".")[2]
-        label = structure.get(feature or texts[0])
-        if isinstance(label, str) and label.strip():
-            return label
-        self.report.refuse(
-            "unlabelled", place, f"{quote(feature or texts[0])} is {quote(label)}", noun, " without a label"
-        )
-        return None
+            return [layer.rpartition(".")[2]]
+        feature = feature or texts[0]
+        label = structure.get(feature)
+        target = self._target(structure, f"@{feature}")
+        if target is not None:
+            label = self.structures.get(target, {}).get("%ELEMENTS")
+        given = label if isinstance(label, list) else [label]
+        labels = [one for one in given if isinstance(one, str) and one.strip()]
+        if labels and len(labels) == len(given):
+            return labels
+        self.report.refuse("unlabelled", place, f"{quote(feature)} is {quote(label)}", noun, " without a label")
+        return []
 
     def _read_span(self, key: Any, structure: Mapping[str, Any]) -> None:
         place = self._name(key, structure)
         for feature in structure:
             target = self._target(structure, feature) if feature.startswith("@") else None
             elements = self.structures.get(target, {})
-            if elements.get("%ELEMENTS") and elements["%TYPE"].endswith("[]"):
+            if elements.get("%ELEMENTS") and _holds_structures(elements["%TYPE"]):
                 self.report.refuse("events", place, f"it has roles, {quote(feature[1:])}", "role feature", " of spans")
         if structure.get("@sofa", self.sofa) != self.sofa:
             self.report.skip("annotation", " of other texts")
             self.left_out.add(key)
             return
-        label = self._label(place, structure, "span")
-        if label is None:
+        labels = self._labels(place, structure, "span")
+        if not labels:
             self.left_out.add(key)
             return
+        label = labels[0]
+        self.report.skip("further label", " of a span", len(labels) - 1)
         node: Node = (str(key),)
         self.nodes[key], self.labels[node] = (node,), label
         self._add(place, structure, label, node)
@@ -221,8 +230,7 @@ class _Document:
         for feature, end in zip(("Governor", "Dependent"), ends):
             if end not in self.nodes:
                 fail(place, f"{feature!r} is {quote(end)}, expected a span of a layer that is read")
-        label = self._label(place, structure, "relation")
-        if label is not None:
+        for label in self._labels(place, structure, "relation"):
             self.text.relations.append(Relation(place, label, self.nodes[ends[0]], self.nodes[ends[1]]))
 
     def _read_chain(self, key: Any, structure: Mapping[str, Any]) -> None:
@@ -250,6 +258,12 @@ class _Document:
             if span not in self.by_span:
                 self._add(self._name(link_key, link), link, self.labels[labelled[0]], labelled[0])
         self.text.links += zip(labelled, labelled[1:])
+
+
+def _holds_structures(array: str) -> bool:
+    """Returns whether an array holds feature structures, not texts or numbers."""
+    is_built_in = array.startswith("uima.cas.")
+    return array in ("uima.cas.FSArray", "uima.cas.TOP[]") or (array.endswith("[]") and not is_built_in)
 
 
 __all__ = ["read_inception"]

@@ -1,12 +1,12 @@
 """Label Studio, in JSON: tasks with labelled regions of a text and relations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report, check_span, utf16_positions
-from .source_files import fail, list_files, read_json
+from .source_files import ENDINGS, fail, list_files, read_json
 
 
 _DIRECTIONS = ("right", "left", "bi")
@@ -25,9 +25,11 @@ def read_label_studio(
         path (`str`):
             A `.json` file with a task or a list of tasks, or a folder of such files.
         report ([`Report`]):
-            Counts predictions, cancelled annotations, tasks without an annotation, and results of other types.
+            Counts predictions, cancelled annotations, tasks without an annotation, results of other types, and regions
+            of other texts.
         text_field (`str`, *optional*):
-            The key of the text in `data`. Defaults to the only string that has the regions at their offsets.
+            The key of the text in `data`. Defaults to the string that has the regions at their offsets, or the one
+            that their `to_name` names. It must be given if regions have several `to_name`.
         latest (`bool`, *optional*, defaults to `False`):
             Whether to read the annotation that was updated last, if a task has several and none is the ground truth.
 
@@ -37,7 +39,7 @@ def read_label_studio(
     Raises:
         [`DocumentError`]: a task is malformed, or has several annotations. The message names file, task and field.
     """
-    for file in list_files(path, (".json",)):
+    for file in list_files(path, ENDINGS["label_studio"]):
         tasks = read_json(file)
         if isinstance(tasks, Mapping):
             tasks = [tasks]
@@ -131,33 +133,65 @@ class _Task:
         return f"{self.place}, region {quote(result.get('id'))}"
 
     def _find_text(self, text_field: str | None) -> str:
-        if text_field is not None:
-            if not isinstance(self.data.get(text_field), str):
-                fail(self.place, f"'data' has no text {text_field!r}, its keys are {quote(list(self.data))}")
-            return self.data[text_field]
+        """Finds the text to read, and leaves out the regions of others."""
         texts = {key: value for key, value in self.data.items() if isinstance(value, str)}
-        if len(texts) > 1:
-            matches = {key: self._num_matches(value) for key, value in texts.items()}
-            # All of them, if no region tells them apart.
-            texts = {key: value for key, value in texts.items() if matches[key] == max(matches.values())}
-        if len(texts) > 1 and "text" in texts:
-            return texts["text"]
-        if len(texts) != 1:
+        names = dict.fromkeys(_to_name(region) for region in self.regions)
+        if text_field is not None:
+            if text_field not in texts:
+                fail(self.place, f"'data' has no text {text_field!r}, its keys are {quote(list(self.data))}")
+            self._leave_out_others(text_field, {name: self._key_of(name, texts) for name in names})
+            return texts[text_field]
+        if len(names) > 1:
+            found = f"the regions are of {len(names)} texts, {quote(list(names))} (their `to_name`)"
+            fail(self.place, f"{found}: set `text_field` to the key in 'data' of the one to import")
+        name = next(iter(names), "text")
+        key = self._key_of(name, texts)
+        if key is None:
             found = f"{len(texts)} texts, {quote(list(texts))}"
             fail(self.place, f"'data' has {found}: set `text_field` to the key of the one that was annotated")
-        return next(iter(texts.values()))
+        return texts[key]
 
-    def _num_matches(self, text: str) -> int:
-        """Counts the regions that have their text at their offsets, however these are counted."""
-        return max(self._matching(text, range(len(text) + 1)), self._matching(text, utf16_positions(text)))
+    def _key_of(self, name: str, texts: Mapping[str, str]) -> str | None:
+        """
+        Finds the text that regions belong to.
 
-    def _matching(self, text: str, positions: list[int] | range) -> int:
-        return sum(_matches(region.get("value"), text, positions) for region in self.regions)
+        Exports do not have the labeling configuration, which says it. The texts of the regions do, and where they do
+        not tell, the name is usually the key.
+        """
+        regions = [region for region in self.regions if _to_name(region) == name]
+        if name in texts and not any(_has_text(region) for region in regions):
+            return name
+        matches = {key: _num_matches(regions, text) for key, text in texts.items()}
+        best = [key for key, count in matches.items() if count == max(matches.values())]
+        return name if name in best else best[0] if len(best) == 1 else None
+
+    def _leave_out_others(self, text_field: str, key_of_name: Mapping[str, str | None]) -> None:
+        # With a single name that could be of several texts, the user knows.
+        unknown = [name for name, key in key_of_name.items() if key is None and len(key_of_name) > 1]
+        if unknown:
+            fail(
+                self.place,
+                f"it is unclear which text of 'data' the regions with the `to_name` {quote(unknown[0])} belong to: "
+                "change the `to_name` to the key of the text",
+            )
+        others = [one for one in self.regions if key_of_name[_to_name(one)] not in (text_field, None)]
+        self.regions = [one for one in self.regions if key_of_name[_to_name(one)] in (text_field, None)]
+        self.report.skip("region", " of other texts", len(others))
+        self.left_out.update(one["id"] for one in others if isinstance(one.get("id"), str))
 
     def _offsets(self, text: str) -> list[int] | range:
         """Finds out how offsets are counted: in characters by newer versions, in UTF-16 by older ones."""
         characters, in_utf16 = range(len(text) + 1), utf16_positions(text)
-        return in_utf16 if self._matching(text, in_utf16) > self._matching(text, characters) else characters
+        num_characters, num_utf16 = (_matching(self.regions, text, one) for one in (characters, in_utf16))
+        if num_characters == num_utf16 == len(self.regions) and any(
+            in_utf16[offset] != offset for region in self.regions for offset in _span(region)
+        ):
+            fail(
+                self.place,
+                "the text has characters that are two in UTF-16, and no region tells whether offsets count them as "
+                "one or two: export the regions with their texts",
+            )
+        return in_utf16 if num_utf16 > num_characters else characters
 
     def _read_region(self, region: Mapping[str, Any]) -> None:
         place, value, name = self._name(region), region.get("value"), region.get("id")
@@ -165,7 +199,7 @@ class _Task:
             fail(place, f"'value' is {quote(value)}, expected a JSON object with start, end and labels, and an 'id'")
         positions = self.positions
         start, end = check_span(place, (value.get("start"), value.get("end")), len(positions) - 1)
-        if not _matches(value, self.text.text, positions):
+        if not _matches(region, self.text.text, positions):
             found, expected = self.text.text[positions[start] : positions[end]], value.get("text")
             fail(place, f"the text from {start} to {end} is {quote(found, 60)}, expected {quote(expected, 60)}")
         labels = value.get("labels") or []
@@ -206,17 +240,40 @@ class _Task:
                 self.text.relations.append(Relation(place, label, *reversed(pair)))
 
 
-def _matches(value: Any, text: str, positions: list[int] | range) -> bool:
+def _to_name(region: Mapping[str, Any]) -> str:
+    name = region.get("to_name")
+    return name if isinstance(name, str) else ""
+
+
+def _has_text(region: Mapping[str, Any]) -> bool:
+    value = region.get("value")
+    return isinstance(value, Mapping) and value.get("text") is not None
+
+
+def _span(region: Mapping[str, Any]) -> tuple[Any, Any]:
+    value = region.get("value")
+    return (value.get("start"), value.get("end")) if isinstance(value, Mapping) else (None, None)
+
+
+def _num_matches(regions: Sequence[Mapping[str, Any]], text: str) -> int:
+    """Counts the regions that have their text at their offsets, however these are counted."""
+    return max(_matching(regions, text, range(len(text) + 1)), _matching(regions, text, utf16_positions(text)))
+
+
+def _matching(regions: Sequence[Mapping[str, Any]], text: str, positions: list[int] | range) -> int:
+    return sum(_matches(region, text, positions) for region in regions)
+
+
+def _matches(region: Mapping[str, Any], text: str, positions: list[int] | range) -> bool:
     """Returns whether a region has its text at its offsets. Not all versions export the text."""
-    start, end = (value.get("start"), value.get("end")) if isinstance(value, Mapping) else (None, None)
+    start, end = _span(region)
     if type(start) is not int or type(end) is not int or not 0 <= start < end < len(positions):
         return False
     if -1 in (positions[start], positions[end]):
         return False
-    expected = value.get("text")
     # Label Studio writes a line break as a backslash and an n.
     found = text[positions[start] : positions[end]]
-    return expected is None or _without_breaks(found) == _without_breaks(str(expected))
+    return not _has_text(region) or _without_breaks(found) == _without_breaks(str(region["value"]["text"]))
 
 
 def _without_breaks(text: str) -> str:

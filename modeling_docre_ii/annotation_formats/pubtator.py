@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..quoting import quote
 from .annotated_text import AnnotatedText, Node, Relation, Report
-from .source_files import fail, list_files, open_text
+from .source_files import ENDINGS, fail, list_files, open_text
 
 
 UNGROUNDED = "-1"
@@ -14,8 +14,10 @@ UNGROUNDED = "-1"
 # Values of identifiers that say that there is none.
 _NO_IDENTIFIER = ("", "-", UNGROUNDED)
 
-# Variants are written with bars, `p|SUB|V|600|E`, and tmVar adds what it knows: `tmVar:c|SUB|G|1691|A;HGVS:c.1691G>A`.
-_VARIANT = re.compile(r"(tmVar:)?[a-z]?\|[A-Z]+\|")
+# Variants are written with bars, `p|SUB|V|600|E` or `p|FS,FSX|G|46|`, and tmVar adds what it knows:
+# `tmVar:p|Allele|V|158;VariantGroup:0;CorrespondingGene:1312`.
+_VARIANT = re.compile(r"tmVar:|[a-z]\|[A-Za-z][^|]*\||\|[A-Z]+\|")
+
 # Messages and titles repeat the name of a document.
 _LONGEST_NAME = 80
 
@@ -79,7 +81,8 @@ def read_pubtator(path: str, types: Sequence[str] | None = None, relation: str |
     ids [names]` and relation lines `PMID relation head tail`, both separated by tabs, and an empty line after them.
 
     Without `types`, the file may be of any tool: documents can have any name, a mention no identifier, and a relation
-    one more field (BioRED's novelty). Identifiers may also be separated by semicolons and commas.
+    one more field (BioRED's novelty). Identifiers may also be separated by semicolons and commas, and the text of a
+    mention may begin or end with white space.
 
     Args:
         path (`str`):
@@ -192,7 +195,7 @@ def read_annotation(
         fail(place, f"{place_in}: [{start}, {end}), expected {expected}")
     if text[start:end] != mention:
         fail(place, f"{place_in}: the text from {start} to {end} is {quote(text[start:end], 80)}")
-    if mention != mention.strip():
+    if types is not None and mention != mention.strip():
         fail(place, f"{place_in}: expected no white space at its start and end")
     if types is not None and mention_type not in types:
         fail(place, f"{place_in}: type {quote(mention_type)}, expected {' or '.join(types)}")
@@ -210,7 +213,8 @@ def split_identifiers(value: str) -> list[str]:
 
     Args:
         value (`str`):
-            Identifiers, separated by bars, semicolons or commas. A variant (`p|SUB|V|600|E`) is one identifier.
+            Identifiers, separated by bars, semicolons or commas. A variant (`p|SUB|V|600|E`, `tmVar:...`) is one
+            identifier.
 
     Returns:
         `list[str]`: the identifiers. There is none if the value is empty, `-` or `-1`.
@@ -239,8 +243,7 @@ def read_pubtator_texts(path: str, report: Report) -> Iterator[AnnotatedText]:
         [`DocumentError`]: as for [`read_pubtator`], or a relation names an identifier without a mention, or with
             mentions of several types.
     """
-    endings = (".txt", ".pubtator", ".PubTator")
-    for file in list_files(path, (*endings, *(f"{ending}.gz" for ending in endings))):
+    for file in list_files(path, ENDINGS["pubtator"]):
         for abstract in read_pubtator(str(file)):
             report.skip("further field", " of relations", abstract.num_further)
             yield _annotated(abstract, report)

@@ -15,6 +15,15 @@ from ..utils.json_text import parse_json
 from ..utils.suggestions import did_you_mean_path
 
 
+# How the files of a format end, which are read if the user names a folder.
+ENDINGS = {
+    "brat": (".ann",),
+    "label_studio": (".json",),
+    "inception": (".json",),
+    "bioc": (".xml", ".json", ".xml.gz", ".json.gz"),
+    "pubtator": (".txt", ".pubtator", ".PubTator", ".txt.gz", ".pubtator.gz", ".PubTator.gz"),
+}
+
 # A gzipped file may unpack to 100 times its size, or to 64 MiB if that is more. Corpora unpack to 3 to 15 times.
 _MOST_UNPACKED = 100
 _LEAST_UNPACKED = 64 * 2**20
@@ -115,4 +124,4 @@ class _BoundedGzipFile(gzip.GzipFile):
         return b"".join(iter(lambda: self.read1(1 << 20), b"")) if size is None or size < 0 else self.read1(size)
 
 
-__all__ = ["fail", "list_files", "open_text", "read_json"]
+__all__ = ["ENDINGS", "fail", "list_files", "open_text", "read_json"]

@@ -14,7 +14,7 @@ from ..annotation_formats.brat import read_brat
 from ..annotation_formats.inception import read_inception
 from ..annotation_formats.label_studio import read_label_studio
 from ..annotation_formats.pubtator import read_pubtator_texts
-from ..annotation_formats.source_files import fail, read_json
+from ..annotation_formats.source_files import ENDINGS, fail, read_json
 from ..documents import DocumentError
 from ..quoting import quote
 from ..utils.atomic_write import atomic_write
@@ -62,6 +62,7 @@ def main(argv: list[str], prog: str = "docre-ii import") -> None:
             raise ValueError(f"`output` is {args.output!r}, expected a name that ends in {_LINES}")
         report = Report(args.leave_out)
         relations_file = Path(args.relations_file or Path(args.output).with_name("relations.json"))
+        check_not_read(args, relations_file)
         known = read_known_relations(relations_file)
         documents = convert(read_texts(args, report), args.coreference, report)
         print(write_corpus(args.output, documents, relations_file, known))
@@ -122,6 +123,30 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         help="Infon with the identifiers of an annotation, such as MESH. Default: %(default)s.",
     )
     return parser
+
+
+def check_not_read(args: argparse.Namespace, relations_file: Path) -> None:
+    """
+    Checks that no output replaces an export, or becomes one of the next import.
+
+    Args:
+        args (`argparse.Namespace`):
+            The arguments.
+        relations_file (`Path`):
+            The file of the relations, which may be named by the output.
+
+    Raises:
+        `ValueError`: one does.
+    """
+    source = Path(args.path).resolve()
+    for name, path in (("output", Path(args.output)), ("relations_file", relations_file)):
+        if path.resolve() == source and not source.is_dir():
+            raise ValueError(f"`{name}` is {str(path)!r}, which is the file that is read: name another file")
+        if source in path.resolve().parents and path.name.endswith(ENDINGS[args.format]):
+            raise ValueError(
+                f"`{name}` is {str(path)!r}, in a folder whose {path.suffix} files are read, so that the next import "
+                "would read it: name a file elsewhere"
+            )
 
 
 def read_texts(args: argparse.Namespace, report: Report) -> Iterator[AnnotatedText]:

@@ -113,6 +113,35 @@ def test_line_ends_of_windows_count_as_one_or_two_characters(tmp_path, width):
     assert [names[0].split() for _, names in entities_of(document)] == [["Ada"], ["Charles", "Babbage"]]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("counted", [0, 1])
+def test_a_byte_order_mark_counts_as_a_character_or_not(tmp_path, counted, end):
+    start = counted + 8
+    ann = f"T1\tPER {counted} {counted + 3}\tAda\nT2\tPER {start} {start + 7}\tCharles\nR1\tmet Arg1:T1 Arg2:T2\n"
+    ((document,), report) = read(read_brat, write(tmp_path, ann, f"\ufeffAda met{end}Charles."))
+    assert facts_of(document) == [("Ada", "met", "Charles")] and counts_of(report) == {}
+    assert document["text"].split() == ["Ada", "met", "Charles."]
+
+
+def test_a_mention_may_begin_with_the_byte_order_mark(tmp_path):
+    ((document,), _) = read(read_brat, write(tmp_path, "T1\tPER 0 4\t\ufeffAda\n", "\ufeffAda met Charles."))
+    assert entities_of(document) == [("PER", ["Ada"])]
+
+
+def test_offsets_that_are_off_by_one_are_an_error_without_a_byte_order_mark(tmp_path):
+    assert "T1: the text at 1 4 is 'da ', expected 'Ada'" in error_of(tmp_path, "T1\tPER 1 4\tAda\n", "Ada met.")
+    error = error_of(tmp_path, "T1\tPER 2 5\tAda\n", "\ufeffAda met.")
+    assert "T1: the text at 2 5 is 'a m', expected 'Ada'" in error
+
+
+def test_an_equivalence_of_what_was_left_out_is_counted(tmp_path):
+    ann = ANN + "T8\tProduct 111 115;149 155\thalf phones\n*\tEquiv T8 T3\n*\tEquiv T8 T2 T5\n"
+    ((document,), report) = read(read_brat, write(tmp_path, ann), leave_out=["discontinuous"])
+    assert document == read(read_brat, write(tmp_path))[0][0]
+    counts = counts_of(report)
+    assert counts["discontinuous mention"] == counts["equivalence of what was left out"] == 1
+
+
 EVENT = "T7\tMerge-org 7 13\tformed\nE1\tMerge-org:T7 Org1:T1 Org2:T2\nA9\tNegation E1\nR9\tCause Arg1:E1 Arg2:T3\n"
 PIECES = "T8\tProduct 111 115;149 155\thalf phones\nR9\tMakes Arg1:T1 Arg2:T8\n"
 THREE = "R9\tDeal A:T1 B:T2 C:T3\n"

@@ -175,7 +175,62 @@ def test_what_has_no_label_is_refused_or_left_out(tmp_path):
     assert counts["span without a label"] == 1 and counts["relation of what was left out"] == 2
 
 
-def test_roles_are_refused_or_left_out(tmp_path):
+STRING_ARRAYS = ("uima.cas.String[]", "uima.cas.StringArray")
+
+
+def with_arrays(kind, place, relation):
+    """A document whose places and relations have labels in arrays, as multi-value features do."""
+    types = {
+        **TYPES,
+        **layer("custom.Place", feature("kinds", kind)),
+        **layer("custom.Relation", *ENDS, feature("labels", kind)),
+    }
+    structures = [
+        *STRUCTURES[:5],
+        structure(12, "custom.Place", 30, 36, at_kinds=80),
+        structure(20, "custom.Relation", at_Governor=10, at_Dependent=12, at_labels=81),
+        {"%ID": 80, "%TYPE": kind, **({} if place is None else {"%ELEMENTS": place})},
+        {"%ID": 81, "%TYPE": kind, "%ELEMENTS": relation},
+    ]
+    return structures, types
+
+
+@pytest.mark.parametrize("kind", STRING_ARRAYS)
+def test_labels_in_features_with_several_values(tmp_path, kind):
+    ((document,), report) = read(read_inception, write(tmp_path, *with_arrays(kind, ["City"], ["lived in"])))
+    assert entities_of(document)[2] == ("City", ["London"]) and counts_of(report) == {}
+    assert facts_of(document) == [("Ada", "lived in", "London")]
+
+    path = write(tmp_path, *with_arrays(kind, ["City", "Capital", "Port"], ["lived in", "died in"]))
+    for layers in ((), ["custom.Place:kinds", "custom.Relation:labels", f"{DKPRO}.ner.type.NamedEntity"]):
+        ((document,), report) = read(read_inception, path, layers)
+        assert entities_of(document)[2] == ("City", ["London"])
+        assert facts_of(document) == [("Ada", "lived in", "London"), ("Ada", "died in", "London")]
+        assert counts_of(report) == {"further label of a span": 2}
+
+
+@pytest.mark.parametrize(
+    ("place", "relation", "message"),
+    [
+        ([], ["in"], "'Place' 12: 'kinds' is []"),
+        (None, ["in"], "'Place' 12: 'kinds' is None"),
+        (["City", None], ["in"], "'Place' 12: 'kinds' is ['City', None]"),
+        (["City"], [" "], "'Relation' 20: 'labels' is [' ']"),
+    ],
+)
+def test_arrays_without_a_label_are_refused_or_left_out(tmp_path, place, relation, message):
+    path = write(tmp_path, *with_arrays(STRING_ARRAYS[1], place, relation))
+    with pytest.raises(DocumentError) as error:
+        read(read_inception, path)
+    assert str(error.value).startswith(
+        f"{path}: {message}, which a document cannot hold: set `leave_out` to unlabelled"
+    )
+    ((document,), report) = read(read_inception, path, leave_out=["unlabelled"])
+    assert document["labels"] == [] and sum(counts_of(report).values()) == (2 if relation == ["in"] else 1)
+
+
+@pytest.mark.parametrize("array", ["custom.Role[]", "uima.cas.FSArray", "uima.cas.TOP[]"])
+def test_roles_are_refused_or_left_out(tmp_path, array):
     types = {
         **TYPES,
         **layer("custom.Role", feature("role"), feature("target", "uima.tcas.Annotation"), above="uima.cas.TOP"),
@@ -183,7 +238,7 @@ def test_roles_are_refused_or_left_out(tmp_path):
     }
     roles = [
         structure(70, "custom.Meeting", 7, 10, value="meeting", at_who=71),
-        {"%ID": 71, "%TYPE": "custom.Role[]", "%ELEMENTS": [72]},
+        {"%ID": 71, "%TYPE": array, "%ELEMENTS": [72]},
         {"%ID": 72, "%TYPE": "custom.Role", "role": "guest", "@target": 11},
     ]
     path = write(tmp_path, [*STRUCTURES, *roles], types)
@@ -241,6 +296,8 @@ def test_what_cassis_writes(tmp_path):
     for name, kind in (("Governor", "uima.tcas.Annotation"), ("Dependent", "uima.tcas.Annotation")):
         types.create_feature(relation, name, kind)
     types.create_feature(relation, "value", "uima.cas.String")
+    place = types.create_type("webanno.custom.Place", supertypeName="uima.tcas.Annotation")
+    types.create_feature(place, "kinds", "uima.cas.StringArray")
     cas = cassis.Cas(types)
     cas.sofa_string = TEXT
     entity = types.get_type(f"{DKPRO}.ner.type.NamedEntity")
@@ -252,10 +309,12 @@ def test_what_cassis_writes(tmp_path):
     pronoun = link(begin=TEXT.index("him"), end=TEXT.index("him") + 3)
     first = link(begin=babbage.begin, end=babbage.end, next=pronoun)
     met = relation(begin=babbage.begin, end=babbage.end, Governor=ada, Dependent=babbage, value="met")
-    cas.add_all([ada, babbage, first, pronoun, chain(first=first), met])
+    kinds = types.get_type("uima.cas.StringArray")(elements=["City"])
+    london = place(begin=TEXT.index("London"), end=TEXT.index("London") + 6, kinds=kinds)
+    cas.add_all([ada, babbage, first, pronoun, chain(first=first), met, london])
     cas.to_json(tmp_path / "ada.json")
     ((document,), _) = read(read_inception, tmp_path)
 
     assert (document["title"], document["text"]) == ("ada", TEXT)
-    assert entities_of(document) == [("PER", ["Ada"]), ("PER", ["Charles Babbage", "him"])]
+    assert entities_of(document) == [("PER", ["Ada"]), ("PER", ["Charles Babbage", "him"]), ("City", ["London"])]
     assert facts_of(document) == [("Ada", "met", "Charles Babbage")]

@@ -170,6 +170,99 @@ def test_the_text_is_the_string_that_has_the_regions_or_the_one_named(tmp_path):
         read(read_label_studio, path, "c")
 
 
+def region_of(to_name, name, start, end, label, text=None):
+    """A region of a text that is not the only one. Some exports have no texts of regions."""
+    one = {**region(name, start, end, text, label), "to_name": to_name}
+    return one if text is not None else {**one, "value": {"start": start, "end": end, "labels": [label]}}
+
+
+TWO_TEXTS = {"title": "Ada Lovelace", "text": "Bob met Ada in London."}
+
+
+@pytest.mark.parametrize(("to_name", "name"), [("title", "Ada Lovelace"), ("text", "Bob met Ada ")])
+def test_regions_without_texts_belong_to_the_text_that_they_name(tmp_path, to_name, name):
+    task = changed(data=TWO_TEXTS, annotations=[{"result": [region_of(to_name, "a", 0, 12, "X")]}])
+    ((document,), report) = read(read_label_studio, write(tmp_path, task))
+    assert document["text"] == TWO_TEXTS[to_name]
+    assert entities_of(document) == [("X", [name.strip()])]
+
+    outside = changed(data=TWO_TEXTS, annotations=[{"result": [region_of("title", "a", 0, 13, "X")]}])
+    with pytest.raises(DocumentError, match=r"region 'a': the span is \[0, 13\], expected .* <= 12, the length"):
+        read(read_label_studio, write(tmp_path, outside))
+    unknown = changed(data=TWO_TEXTS, annotations=[{"result": [region_of("t", "a", 0, 12, "X")]}])
+    with pytest.raises(DocumentError, match=r"'data' has 2 texts, \['title', 'text'\]: set `text_field`"):
+        read(read_label_studio, write(tmp_path, unknown))
+
+
+@pytest.mark.parametrize(
+    ("names", "texts"),
+    [
+        (("title", "text"), (None, None, None)),
+        (("title", "text"), ("Ada", "Bob", "Ada")),
+        # The names of the configuration differ from the keys. Their regions tell which is which.
+        (("t1", "t2"), ("Ada", "Bob", "Ada")),
+    ],
+)
+def test_a_task_with_regions_in_several_texts_needs_the_one_to_read(tmp_path, names, texts):
+    result = [
+        region_of(names[0], "a", 0, 3, "PER", texts[0]),
+        region_of(names[1], "b", 0, 3, "PER", texts[1]),
+        region_of(names[1], "c", 8, 11, "PER", texts[2]),
+        relation("b", "c", "met"),
+        relation("a", "b", "met"),
+    ]
+    path = write(tmp_path, changed(data=TWO_TEXTS, annotations=[{"result": result}]))
+    with pytest.raises(DocumentError) as error:
+        read(read_label_studio, path)
+    assert str(error.value) == (
+        f"{path}, task 7: the regions are of 2 texts, {list(names)} (their `to_name`): set `text_field` to the key in "
+        "'data' of the one to import"
+    )
+    ((document,), report) = read(read_label_studio, path, "text")
+    assert entities_of(document) == [("PER", ["Bob"]), ("PER", ["Ada"])] and document["text"] == TWO_TEXTS["text"]
+    assert facts_of(document) == [("Bob", "met", "Ada")]
+    assert counts_of(report)["region of other texts"] == counts_of(report)["relation of what was left out"] == 1
+    ((document,), report) = read(read_label_studio, path, "title")
+    assert entities_of(document) == [("PER", ["Ada"])] and counts_of(report)["region of other texts"] == 2
+
+
+def test_regions_that_could_be_of_several_texts_are_an_error(tmp_path):
+    result = [region_of("t1", "a", 0, 3, "PER"), region_of("t2", "b", 0, 3, "PER")]
+    path = write(tmp_path, changed(data=TWO_TEXTS, annotations=[{"result": result}]))
+    with pytest.raises(DocumentError) as error:
+        read(read_label_studio, path, "text")
+    assert str(error.value) == (
+        f"{path}, task 7: it is unclear which text of 'data' the regions with the `to_name` 't1' belong to: change "
+        "the `to_name` to the key of the text"
+    )
+
+
+def test_offsets_that_could_be_of_either_kind_are_an_error(tmp_path):
+    text = "Ada 🎓 met Bob in Paris."
+
+    def path(*spans):
+        result = [region_of("text", str(start), start, end, "PER", given) for start, end, given in spans]
+        return write(tmp_path, changed(data={"text": text}, annotations=[{"result": result}]))
+
+    with pytest.raises(DocumentError) as error:
+        read(read_label_studio, path((0, 3, None), (11, 14, None)))
+    assert str(error.value) == (
+        f"{tmp_path / 'export.json'}, task 7: the text has characters that are two in UTF-16, and no region tells "
+        "whether offsets count them as one or two: export the regions with their texts"
+    )
+    with pytest.raises(DocumentError, match="no region tells whether"):
+        read(read_label_studio, path((0, 3, "Ada"), (11, 14, None)))
+    # Before the emoji there is no difference, one text tells, and so does an offset inside the emoji.
+    for spans, expected in (
+        ([(0, 3, None)], ["Ada"]),
+        ([(11, 14, "Bob"), (18, 23, None)], ["Bob", "Paris"]),
+        ([(10, 13, "Bob"), (17, 22, None)], ["Bob", "Paris"]),
+        ([(5, 9, None)], ["met"]),
+    ):
+        ((document,), _) = read(read_label_studio, path(*spans))
+        assert [name for _, (name,) in entities_of(document)] == expected
+
+
 UNLABELLED = [
     (region("z", 46, 51, "Nobel"), "region without a label", "region 'z': the region has no label"),
     (

@@ -50,6 +50,19 @@ def test_types_identifiers_and_relations_of_other_tools(tmp_path):
     assert counts_of(report) == {"mention without an identifier": 2, "further field of relations": 1}
 
 
+VARIANTS = (
+    "c|DEL|1,2|A",
+    "|SUB|V|600|E",
+    "p|FS,FSX|G|46|",
+    "p|FS|K|239||21",
+    "p|Allele|V|158",
+    "c|Copy number|",
+    "tmVar:p|Allele|V|158;VariantGroup:0;CorrespondingGene:1312",
+    "tmVar:c|DEL|993+1_993+2|;HGVS:c.993+1_993+2del",
+    "tmVar:rs113488022;RS#:113488022",
+)
+
+
 @pytest.mark.parametrize(
     ("value", "identifiers"),
     [
@@ -58,11 +71,35 @@ def test_types_identifiers_and_relations_of_other_tools(tmp_path):
         ("-1", []),
         ("", []),
         ("-", []),
-        ("c|DEL|1,2|A", ["c|DEL|1,2|A"]),
+        ("MESH:D1,MESH:D2", ["MESH:D1", "MESH:D2"]),
+        *((variant, [variant]) for variant in VARIANTS),
     ],
 )
 def test_identifiers_are_split(value, identifiers):
     assert split_identifiers(value) == identifiers
+
+
+def test_white_space_at_the_ends_of_a_mention_is_cut_off_and_counted(tmp_path):
+    path = tmp_path / "one.txt"
+    # The space at 17 is that between title and abstract.
+    path.write_text(
+        "1|t|A melanoma of age\n1|a|It comes.\n"
+        "1\t1\t11\t melanoma \tDisease\tD1\n"
+        "1\t14\t18\tage \tDisease\tD2\n"
+        "1\t17\t20\t It\tDisease\tD3\n"
+    )
+    ((document,), report) = read(read_pubtator_texts, path)
+
+    expected = [("melanoma", "D1"), ("age", "D2"), ("It", "D3")]
+    assert entities_of(document) == [("Disease", [name], identifier) for name, identifier in expected]
+    assert counts_of(report) == {"mention, white space at the ends cut off": 3}
+    with pytest.raises(
+        DocumentError, match="line 3: abstract 1, mention ' melanoma ': expected no white space at its"
+    ):
+        list(read_pubtator(str(path), ("Disease",)))
+    path.write_text("1|t|A melanoma\n1|a|It comes.\n1\t1\t2\t \tDisease\tD1\n")
+    with pytest.raises(DocumentError, match=r"line 3: the span \[1, 2\] is ' ', expected at least one word"):
+        read(read_pubtator_texts, path)
 
 
 def check_against_the_builder(path):

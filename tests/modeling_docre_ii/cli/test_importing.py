@@ -138,6 +138,49 @@ def test_errors_are_one_line(folder, tmp_path):
     assert not output.exists()
 
 
+BIOC = """\
+<collection><document><id>1</id><passage><offset>0</offset><text>BRAF binds MEK.</text>
+<annotation id="1"><infon key="type">Gene</infon><location offset="0" length="4"/></annotation>
+<annotation id="2"><infon key="type">Gene</infon><location offset="11" length="3"/></annotation>
+<relation id="R"><infon key="type">bind</infon><node refid="1" role=""/><node refid="2" role=""/></relation>
+</passage></document></collection>
+"""
+
+
+@pytest.mark.parametrize("below", [".", "corpus"])
+def test_no_output_becomes_an_export_of_the_next_import(tmp_path, below):
+    exports = tmp_path / "exports"
+    (exports / below).mkdir(parents=True)
+    (exports / "own.xml").write_text(BIOC)
+    output, relations = exports / below / "train.jsonl", exports / below / "relations.json"
+    assert error_of("bioc", exports, "--output", output) == (
+        f"docre-ii import: `relations_file` is '{relations}', in a folder whose .json files are read, so that the "
+        "next import would read it: name a file elsewhere"
+    )
+    assert [path.name for path in exports.rglob("*") if path.is_file()] == ["own.xml"]
+    for _ in range(2):
+        run("bioc", exports, "--output", output, "--relations_file", tmp_path / "relations.json")
+        assert len(output.read_text().splitlines()) == 1
+
+
+def test_outputs_beside_exports_with_other_endings_are_fine(folder):
+    for _ in range(2):
+        run("brat", folder, "--output", folder / "train.jsonl")
+    assert (folder / "relations.json").is_file()
+
+
+def test_no_output_replaces_the_export(tmp_path):
+    export = tmp_path / "export.jsonl"
+    export.write_text(SAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    assert error_of("pubtator", export, "--output", tmp_path / "." / "export.jsonl") == (
+        f"docre-ii import: `output` is '{export}', which is the file that is read: name another file"
+    )
+    assert "`relations_file` is " in error_of(
+        "pubtator", export, "--output", tmp_path / "train.jsonl", "--relations_file", export
+    )
+    assert export.read_text(encoding="utf-8") == SAMPLE.read_text(encoding="utf-8")
+
+
 def test_the_example_becomes_the_documents_beside_it(tmp_path):
     example = Path(__file__).parents[3] / "examples" / "own_corpus"
     run("brat", example / "brat", "--output", tmp_path / "dev.jsonl")
