@@ -199,7 +199,7 @@ def test_stages_that_cannot_be_trained_are_refused(small_run, tmp_path):
     with pytest.raises(SystemExit, match="has an inference module: set `stages: \\[2\\]`"):
         run_docre.main([*again, "1"])
     again[again.index(str(folder))] = str(folder / "stage_1")
-    with pytest.raises(SystemExit, match="`num_iterations` of at least 1"):
+    with pytest.raises(SystemExit, match="`model_kwargs` has `num_iterations` 0"):
         run_docre.main([*again, "2", "--model_kwargs", '{"num_iterations": 0}'])
     with pytest.raises(SystemExit, match="not a checkpoint of this base module"):
         run_docre.main([*again, "2", "--model_kwargs", '{"pair_encoder": "grouped_bilinear", "pair_block_size": 8}'])
