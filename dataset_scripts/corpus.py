@@ -182,8 +182,8 @@ def make_builder(
     corpus = KNOWN_CORPORA[dataset_name]
     if relations_file is not None and not corpus.is_in_docred_form:
         raise ValueError(
-            f"`relations_file` is for your own corpus in DocRED's form, and the files of {dataset_name!r} have another: "
-            "remove `dataset_name`"
+            f"`relations_file` is for your own corpus in DocRED's form, and the files of {dataset_name!r} have "
+            "another: remove `dataset_name`"
         )
     options = {option: value for option, value in builder_options.items() if value is not None}
     for option in options:
@@ -192,7 +192,8 @@ def make_builder(
     if relations_file is not None:
         if dataset_config_name is not None:
             raise ValueError(
-                "`dataset_config_name`: your own corpus, with a `relations_file`, does not use it, remove this argument"
+                "`dataset_config_name`: your own corpus, with a `relations_file`, does not use it, remove this "
+                "argument"
             )
         return DocRED(relations=_read_relations(relations_file), **paths)
     if dataset_config_name is not None:
