@@ -67,6 +67,16 @@ class Corpus:
         """`set[tuple[str, str, str]]` or `None`: named facts of the training split."""
         return named_facts(self.documents("train")) if "train" in self.splits else None
 
+    @property
+    def has_uncounted(self) -> bool:
+        """`bool`: whether a document lists its uncounted pairs, even if there are none."""
+        return any(
+            pairs is not None
+            for rows in self.splits.values()
+            if "uncounted" in rows.column_names
+            for pairs in rows["uncounted"]
+        )
+
     @cached_property
     def entity_types(self) -> list[str] | None:
         """`list[str]` or `None`: the types of the training documents, most frequent first."""

@@ -103,7 +103,7 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     if args.do_train and metric:
         # A typing error would otherwise end the run at its first evaluation.
         check_names("`metric_for_best_model`", [_without_iteration(metric)], _METRICS)
-    if args.do_train and "filtered" in metric and not _has_filter(corpus):
+    if args.do_train and "filtered" in metric and not corpus.has_uncounted:
         raise ValueError(f"`metric_for_best_model` is {metric!r}, for which CDR needs a `mesh_tree_file`")
     if args.do_predict and not {"validation", "test"} & set(corpus.splits):
         raise ValueError("no test documents were given, but `do_predict` needs them: set `test_file`")
@@ -126,16 +126,6 @@ def check_labels(corpus: Corpus, split: str) -> None:
         raise ValueError(f"no {split} documents were given, but the run needs them: set `{split}_file`")
     if not any(row.get("labels") for row in corpus.splits[split]):
         raise ValueError(f"none of the {split} documents has a label")
-
-
-def _has_filter(corpus: Corpus) -> bool:
-    """Returns whether some document lists its uncounted pairs, even if it has none."""
-    return any(
-        pairs is not None
-        for rows in corpus.splits.values()
-        if "uncounted" in rows.column_names
-        for pairs in rows["uncounted"]
-    )
 
 
 def _without_iteration(metric: str) -> str:

@@ -123,6 +123,22 @@ def test_corpus_of_abstracts_knows_its_candidates_and_what_does_not_count():
     assert any(document["uncounted"] for document in documents)
 
 
+def test_corpus_in_docred_form_has_uncounted_pairs_if_a_document_lists_them(tmp_path):
+    """The column is there with or without them. CDR has it with a `mesh_tree_file`."""
+    documents = [{**document, "labels": []} for document in read(SAMPLE / "dev.json")[:2]]
+    found = []
+    for uncounted in (None, [], [{"h": 1, "t": 0}]):
+        path = tmp_path / "own.json"
+        path.write_text(json.dumps([documents[0], documents[1] | {"uncounted": uncounted}]), encoding="utf-8")
+        found.append(load_corpus("re_docred", files={"validation": [str(path)]}).has_uncounted)
+    assert found == [False, True, True]
+    files = {"validation": [CDR_SAMPLE]}
+    assert [load_corpus("cdr", files=files, mesh_tree_file=tree).has_uncounted for tree in (None, MESH_SAMPLE)] == [
+        False,
+        True,
+    ]
+
+
 def test_facts_of_the_training_documents_are_computed_once():
     corpus = load_corpus("re_docred", files=FILES)
     assert corpus.train_facts == named_facts(read(SAMPLE / "train.json"))

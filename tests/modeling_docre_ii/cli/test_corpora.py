@@ -3,14 +3,12 @@
 import json
 import logging
 import re
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from dataset_scripts.corpus import Corpus
-from dataset_scripts.corpus_builder import uncounted_feature
 from modeling_docre_ii import DocREIITrainingArguments
 from modeling_docre_ii.cli.arguments import DataArguments
 from modeling_docre_ii.cli.corpora import check_labels, check_splits, read_corpus
@@ -119,17 +117,6 @@ def test_run_without_its_documents_is_refused(tmp_path, corpus, settings, messag
 )
 def test_run_with_its_documents_is_made(tmp_path, corpus, settings):
     check_splits(corpus_of(**corpus), DocREIITrainingArguments(output_dir=str(tmp_path), **settings))
-
-
-@pytest.mark.parametrize(("uncounted", "is_filtered"), [([None, None], False), ([None, []], True)])
-def test_filtered_scores_need_a_document_with_uncounted_pairs(tmp_path, uncounted, is_filtered):
-    """A corpus in DocRED's form has the column, with or without pairs in it."""
-    corpus = corpus_of(train=[FACT])
-    rows = Dataset.from_dict({"uncounted": uncounted}, Features({"uncounted": uncounted_feature()}))
-    corpus.splits["validation"] = rows
-    args = DocREIITrainingArguments(output_dir=str(tmp_path), do_train=True, metric_for_best_model="filtered_f1")
-    with nullcontext() if is_filtered else pytest.raises(ValueError, match="for which CDR needs a `mesh_tree_file`"):
-        check_splits(corpus, args)
 
 
 def test_labels_of_a_split_are_checked():
