@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import datasets
-
-from dataset_scripts.corpus_builder import CorpusBuilder
+from dataset_scripts.corpus_builder import CorpusBuilder, uncounted_feature
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from dataset_scripts.preprocessed import read_preprocessed
 from modeling_docre_ii.documents import NO_RELATION
@@ -44,10 +42,8 @@ class BiomedicalBuilder(CorpusBuilder):
 
     def _features(self) -> dict[str, Any]:
         features = super()._features()
-        mention = features["vertexSet"].feature.feature | {"kb_id": datasets.Value("string")}
-        features["vertexSet"] = datasets.List(datasets.List(mention))
         if self.has_uncounted:
-            features["uncounted"] = datasets.List({"h": datasets.Value("int32"), "t": datasets.Value("int32")})
+            features["uncounted"] = uncounted_feature()
         return features
 
     def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -67,6 +67,16 @@ class Corpus:
         """`set[tuple[str, str, str]]` or `None`: named facts of the training split."""
         return named_facts(self.documents("train")) if "train" in self.splits else None
 
+    @property
+    def has_uncounted(self) -> bool:
+        """`bool`: whether a document lists its uncounted pairs, even if there are none."""
+        return any(
+            pairs is not None
+            for rows in self.splits.values()
+            if "uncounted" in rows.column_names
+            for pairs in rows["uncounted"]
+        )
+
     @cached_property
     def entity_types(self) -> list[str] | None:
         """`list[str]` or `None`: the types of the training documents, most frequent first."""
@@ -114,7 +124,8 @@ def load_corpus(
         data_dir (`str`, *optional*):
             Folder with the files of a corpus under their published names.
         relations_file (`str`, *optional*):
-            JSON object, relation id -> readable name. With files, the relations of your own corpus in DocRED's form.
+            JSON object, relation id -> readable name. With files, the relations of your own corpus in DocRED's form:
+            `dataset_name` must then be its default, or another corpus in that form.
         distant_file (`list[str]`, *optional*):
             Distantly supervised documents in DocRED's form, for [`Corpus.distant_facts`].
         unlabeled_file (`list[str]`, *optional*):
@@ -177,14 +188,24 @@ def make_builder(
         `ValueError`: the corpus or its configuration is unknown, or the corpus does not have one of the options.
     """
     paths = {"data_files": dict(files) if files else None, "data_dir": data_dir}
-    if relations_file is not None:
-        return DocRED(relations=_read_relations(relations_file), **paths)
     check_names("`dataset_name`", [dataset_name], KNOWN_CORPORA)
     corpus = KNOWN_CORPORA[dataset_name]
+    if relations_file is not None and not corpus.is_in_docred_form:
+        raise ValueError(
+            f"`relations_file` is for your own corpus in DocRED's form, and the files of {dataset_name!r} have "
+            "another: remove `dataset_name`"
+        )
     options = {option: value for option, value in builder_options.items() if value is not None}
     for option in options:
         if option not in corpus.builder.BUILDER_CONFIG_CLASS.__dataclass_fields__:
             raise ValueError(f"`{option}`: the corpus {dataset_name!r} does not use it, remove this argument")
+    if relations_file is not None:
+        if dataset_config_name is not None:
+            raise ValueError(
+                "`dataset_config_name`: your own corpus, with a `relations_file`, does not use it, remove this "
+                "argument"
+            )
+        return DocRED(relations=_read_relations(relations_file), **paths)
     if dataset_config_name is not None:
         known = corpus.builder.builder_configs if corpus.config_name is None else [corpus.config_name]
         check_names("`dataset_config_name`", [dataset_config_name], known)

@@ -65,6 +65,11 @@ class CorpusConfig(datasets.BuilderConfig):
         return super().create_config_id(identity, custom_features=custom_features)
 
 
+def uncounted_feature() -> datasets.List:
+    """Returns the feature of `uncounted`: pairs of entities, or `None`."""
+    return datasets.List({"h": datasets.Value("int32"), "t": datasets.Value("int32")})
+
+
 class CorpusBuilder(datasets.GeneratorBasedBuilder):
     """
     Reads a corpus from local files into documents in DocRED's form.
@@ -101,6 +106,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             "sent_id": datasets.Value("int32"),
             "pos": datasets.List(datasets.Value("int32")),
             "type": datasets.Value("string"),
+            "kb_id": datasets.Value("string"),
         }
         label = {
             "h": datasets.Value("int32"),
@@ -211,11 +217,12 @@ def _to_example(document: Mapping[str, Any], features: Mapping[str, Any]) -> dic
         "title": document["title"],
         "sents": document["sents"],
         "vertexSet": [
-            [{field: mention[field] for field in fields} for mention in mentions] for mentions in document["vertexSet"]
+            [{field: mention.get(field) for field in fields} for mention in mentions]
+            for mentions in document["vertexSet"]
         ],
         "labels": [
             {"h": label["h"], "t": label["t"], "r": label["r"], "evidence": label.get("evidence") or []}
             for label in document.get("labels") or ()
         ],
     }
-    return example | {name: document[name] for name in features if name not in example}
+    return example | {name: document.get(name) for name in features if name not in example}

@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig
+from dataset_scripts.corpus_builder import CorpusBuilder, CorpusConfig, uncounted_feature
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii.annotation_formats.source_files import open_text
 from modeling_docre_ii.documents import NO_RELATION, DocumentError
@@ -45,7 +45,8 @@ class DocREDConfig(CorpusConfig):
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
         # The base class ignores the order of a dict, but the order of the relations defines their class ids.
-        identity = dict(config_kwargs)
+        # Documents in a cache of earlier versions have no `kb_id` and no `uncounted`.
+        identity = config_kwargs | {"optional fields": ["kb_id", "uncounted"]}
         if self.relations is not None:
             check_relations("relations", self.relations)
             identity["relations"] = list(self.relations.items())
@@ -62,11 +63,13 @@ class DocRED(CorpusBuilder):
     directory. The cache depends on the content of the files when the builder is made.
 
     Every document is checked. In `validation` and `test`, which are scored by title, a repeated title is an error; in
-    `train` it is a warning. Documents without labels (DocRED's test file) have empty `labels`. The keys `global_pos`
-    and `index` of Re-DocRED's mentions repeat `pos` and `sent_id`, and are dropped.
+    `train` it is a warning. Documents without labels (DocRED's test file) have empty `labels`. The optional `kb_id` of
+    mentions and `uncounted` of documents are `None` where a file has none. Other keys are dropped, such as
+    `global_pos` and `index` of Re-DocRED's mentions, which repeat `pos` and `sent_id`.
 
     Your own corpus needs only `relations`, no configuration name. Its documents can also be plain texts: `title`,
-    `text`, `entities` (each with a `type` and `mentions`, [start, end) in characters) and `labels`.
+    `text`, `entities` (each with a `type` and `mentions`, [start, end) in characters) and `labels`. Only their tokens
+    are kept, not the white space and the characters.
 
     Example:
 
@@ -116,6 +119,9 @@ class DocRED(CorpusBuilder):
         """`dict[str, str]`: relation id -> readable name, in class order, `"Na"` first."""
         relations = DOCRED_RELATIONS if self.config.relations is None else self.config.relations
         return {NO_RELATION: DOCRED_RELATIONS[NO_RELATION]} | dict(relations)
+
+    def _features(self) -> dict[str, Any]:
+        return super()._features() | {"uncounted": uncounted_feature()}
 
     def _read_documents(self, path: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if path.removesuffix(".gz").endswith(".jsonl"):

@@ -38,6 +38,11 @@ class KnownCorpus:
     caution: str
     language: str = "en"
 
+    @property
+    def is_in_docred_form(self) -> bool:
+        """`bool`: whether its files are in DocRED's form, like those of your own corpus."""
+        return issubclass(self.builder, DocRED)
+
 
 _WIKIPEDIA = "introductions of English Wikipedia articles"
 _PUBMED = "English titles and abstracts of PubMed"

@@ -101,7 +101,7 @@ def document_of(given: Any) -> Any:
     Args:
         given (`Mapping`):
             A document in DocRED's form, or a mapping with `title`, `text`, `entities` as [`document_from_text`] takes
-            them and, for training, `labels`.
+            them and, for training, `labels` and `uncounted`.
 
     Returns:
         `dict`: the document, not checked.
@@ -116,7 +116,8 @@ def document_of(given: Any) -> Any:
     check_text(title, text, entities)
     document = document_from_text(title, text, entities)
     _warn_of_cut_words(title, text, entities)
-    return document | {"labels": given.get("labels")}
+    uncounted = given.get("uncounted")
+    return document | {"labels": given.get("labels")} | ({} if uncounted is None else {"uncounted": uncounted})
 
 
 def sentence_spans(text: str, sentences: Sequence[Sequence[str]]) -> list[Span]:

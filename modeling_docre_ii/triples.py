@@ -33,8 +33,13 @@ def describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[s
             for mention in mentions
         ],
     }
-    identifiers = [mention["kb_id"] for mention in mentions if mention.get("kb_id") is not None]
-    return described | {"kb_id": identifiers[0]} if identifiers else described
+    identifier = kb_id_of(mentions)
+    return described if identifier is None else described | {"kb_id": identifier}
+
+
+def kb_id_of(mentions: Iterable[Mapping[str, Any]]) -> str | None:
+    """Returns the first `kb_id` of mentions in DocRED's form, `None` without any."""
+    return next((mention["kb_id"] for mention in mentions if mention.get("kb_id") is not None), None)
 
 
 def named_triples(

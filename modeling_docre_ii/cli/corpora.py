@@ -136,7 +136,7 @@ def _check_metric(metric: str, corpus: Corpus, num_iterations: int) -> None:
     iterations = iteration_names(1 + num_iterations) if num_iterations else []
     known = [f"{iteration}_{score}" for iteration in iterations for score in SCORES_OF_ITERATIONS]
     check_names("`metric_for_best_model`", [name], [*_METRICS, *known])
-    if "filtered" in name and not any("uncounted" in rows.column_names for rows in corpus.splits.values()):
+    if "filtered" in name and not corpus.has_uncounted:
         raise ValueError(f"{argument}, for which CDR needs a `mesh_tree_file`")
     if "ign_distant" in name and corpus.distant_facts is None:
         raise ValueError(f"{argument}, which needs a `distant_file`")

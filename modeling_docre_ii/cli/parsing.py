@@ -180,10 +180,7 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
             if action.container.title == "training" and action.dest not in _USUAL_TRAINING_ARGUMENTS:
                 action.help = argparse.SUPPRESS
     if argv and not argv[0].startswith("-"):
-        values, command_line = read_configuration(argv[0]), argv[1:]
-        before, after = (parser.parse_args(as_arguments(values) + rest) for rest in ([], command_line))
-        overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
-        argv = as_arguments(without_stale_statements(values, overridden)) + command_line
+        argv = _configured(parser, read_configuration(argv[0]), argv[1:])
     given = parser.parse_args(argv)
     if given.output_dir is None and given.triples_dir is not None and not (given.do_train or given.do_eval):
         # An extraction writes nothing but triples.
@@ -307,9 +304,16 @@ def parse_some_arguments(
     if argv and not argv[0].startswith("-"):
         known = {field.name for kind in classes for field in fields(kind)}
         values = {name: value for name, value in read_configuration(argv[0]).items() if name in known}
-        argv = as_arguments(values) + argv[1:]
+        argv = _configured(parser, values, argv[1:])
     parser.parse_args(argv)  # suggests a name for an unknown argument
     return parser.parse_args_into_dataclasses(argv)
+
+
+def _configured(parser: ArgumentParser, values: dict[str, Any], command_line: list[str]) -> list[str]:
+    """Returns the values of a configuration file as arguments, before those of the command line."""
+    before, after = (parser.parse_args(as_arguments(values) + rest) for rest in ([], command_line))
+    overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
+    return as_arguments(without_stale_statements(values, overridden)) + command_line
 
 
 def short_usage(prog: str) -> str:

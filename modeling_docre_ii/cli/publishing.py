@@ -31,10 +31,15 @@ def without_stale_statements(values: dict[str, Any], overridden: Collection[str]
             Names of the arguments that have another value on the command line.
 
     Returns:
-        `dict[str, Any]`: `values` without `hub_base_model` and `hub_license` for another model, and without
-        `hub_dataset` and `hub_language` for another corpus.
+        `dict[str, Any]`: `values` without `hub_base_model` and `hub_license` for another model, without `hub_dataset`
+        and `hub_language` for another corpus, and without the name of a published corpus in another form than
+        DocRED's if the command line gives the relations of the user's own.
     """
-    return {name: value for name, value in values.items() if _DESCRIBED.get(name, set()).isdisjoint(overridden)}
+    kept = {name: value for name, value in values.items() if _DESCRIBED.get(name, set()).isdisjoint(overridden)}
+    corpus = KNOWN_CORPORA.get(kept.get("dataset_name", ""))
+    if "relations_file" in overridden and corpus is not None and not corpus.is_in_docred_form:
+        del kept["dataset_name"]
+    return kept
 
 
 def reserve_repository(args: DocREIITrainingArguments) -> None:

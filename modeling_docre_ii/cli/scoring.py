@@ -109,7 +109,7 @@ def _print_fact_scores(corpus: Corpus, documents: list[dict[str, Any]], data_arg
         others = read_submission(data_args.compare_with)
         with _naming(data_args.compare_with):
             systems = [
-                count_facts(predictions, documents, corpus.train_facts, unknown_titles=unknown_titles)
+                count_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, unknown_titles)
                 for predictions in (files[0], others)
             ]
         _print_comparison(paths[0], data_args.compare_with, systems, len(documents))

@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn
 
 # A metric of `evaluate` needs this file, so it imports only files of this folder.
-from .matching import Fact, PredictionError, quote
+from .matching import Fact, PredictionError, labels_of, quote
 
 
 # A span of characters that are not white space, [start, end).
@@ -92,8 +92,8 @@ def read_gold(document: Mapping[str, Any]) -> Extraction:
         [`Extraction`]
 
     Raises:
-        [`PredictionError`]: A field is missing or malformed, or a label is on an entity that the document does not
-            have.
+        [`PredictionError`]: A field is missing or malformed, a label is on an entity that the document does not have,
+            or its relation is no string.
     """
     place = place_of(document)
     if document.get("text"):
@@ -104,7 +104,7 @@ def read_gold(document: Mapping[str, Any]) -> Extraction:
         text = "".join("".join(token.split()) for sentence in sentences for token in sentence)
         entities = _read_vertices(document)
     facts = set()
-    for number, label in enumerate(document.get("labels") or ()):
+    for number, label in enumerate(labels_of(document)):
         if not (0 <= label["h"] < len(entities) and 0 <= label["t"] < len(entities)):
             _fail(f"{place}, label {number}", label, f"entities below {len(entities)}")
         facts.add((label["h"], label["t"], label["r"]))

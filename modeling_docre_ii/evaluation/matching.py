@@ -16,6 +16,9 @@ PREDICTION_FIELDS = {
     "r": (str, "a relation id, a string"),
 }
 
+# The relation of a label. `check_document` expects the same, but a metric of `evaluate` needs it in this folder.
+EXPECTED_RELATION = "a relation id, a string (a class id of a `datasets` row is translated by `ClassLabel.int2str`)"
+
 UNKNOWN_TITLES = ("error", "wrong")
 
 
@@ -101,6 +104,33 @@ def check_titles(titles: Iterable[str]) -> None:
         seen.add(title)
 
 
+def labels_of(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """
+    Returns the labels of a gold document, whose relations must be strings.
+
+    In a row of a `datasets` builder they are class ids, which no prediction would match.
+
+    Args:
+        document (`dict`):
+            A document in DocRED's form, or a plain text. Only `title` and `labels` are read.
+
+    Returns:
+        `Sequence[dict]`: its `labels`, none if they are missing.
+
+    Raises:
+        [`PredictionError`]: The relation of a label is no string. The message names the document and the label.
+    """
+    labels = document.get("labels") or ()
+    for number, label in enumerate(labels):
+        if not isinstance(label.get("r"), str):
+            found = f"is {quote(label['r'])}" if "r" in label else "is missing"
+            raise PredictionError(
+                f"document {quote(document.get('title'), 80)}, label {number}: 'r' {found}, expected "
+                f"{EXPECTED_RELATION}"
+            )
+    return labels
+
+
 def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]]]:
     """
     Returns the facts of a document, and the labels of each.
@@ -113,10 +143,10 @@ def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]
         `dict`: (head, tail, relation) -> its labels, more than one where a label is repeated.
 
     Raises:
-        [`PredictionError`]: A label is on an entity that the document does not have.
+        [`PredictionError`]: A label is on an entity that the document does not have, or its relation is no string.
     """
     facts: dict[Fact, list[Mapping[str, Any]]] = {}
-    for label in document.get("labels") or ():
+    for label in labels_of(document):
         facts.setdefault((label["h"], label["t"], label["r"]), []).append(label)
     for fact in facts:
         _check_entities(document, fact, "labeled")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from .matching import PredictionError, quote
+from .matching import PredictionError, labels_of, quote
 
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ class DocumentInputs(Metric):
 
     def add_batch(self, *, predictions: Iterable[Any], references: Iterable[Mapping[str, Any]]) -> None:
         """Adds documents: what is predicted for each, and a reference for each."""
+        gold = [declared_fields(self.features["references"], document) for document in references]
+        for document in gold:
+            # `evaluate` would refuse a relation that is no string as well, but not say where it is.
+            labels_of(document)
         super().add_batch(
             predictions=[declared_fields(self.features["predictions"], predicted) for predicted in predictions],
-            references=[declared_fields(self.features["references"], document) for document in references],
+            references=gold,
         )
 
     def add(self, *, prediction: Any, reference: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..documents import check_document, is_plain_text
 from ..text_documents import check_text
+from ..triples import kb_id_of
 from ..utils.detokenization import detokenize, join_by_spaces
 
 
@@ -22,8 +23,9 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
             Whether to put a space between all tokens instead.
 
     Returns:
-        `dict`: `title`, `text`, `entities`, each with `type` and `mentions`, a list of [start, end), and the `labels`
-        of the document. A mention of nothing but white space is left out.
+        `dict`: `title`, `text`, `entities`, each with `type`, `mentions`, a list of [start, end), and the first
+        `kb_id` of its mentions if they have one, and the `labels` and, if there are any, `uncounted` pairs of the
+        document. A mention of nothing but white space is left out.
 
     Raises:
         [`DocumentError`]: the document is malformed.
@@ -43,13 +45,16 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
             name = text[start:end]
             if name.strip():
                 spans.append([end - len(name.lstrip()), start + len(name.rstrip())])
-        entities.append({"type": mentions[0]["type"], "mentions": spans})
-    return {
+        identifier = kb_id_of(mentions)
+        described = {} if identifier is None else {"kb_id": identifier}
+        entities.append({"type": mentions[0]["type"], "mentions": spans, **described})
+    plain = {
         "title": document["title"],
         "text": text,
         "entities": entities,
         "labels": list(document.get("labels") or ()),
     }
+    return plain if document.get("uncounted") is None else plain | {"uncounted": list(document["uncounted"])}
 
 
 __all__ = ["plain_text_of"]

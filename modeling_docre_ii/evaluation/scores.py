@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .matching import Fact, PredictionError, gold_facts, match_predictions, quote
+from .matching import Fact, PredictionError, gold_facts, labels_of, match_predictions, quote
 
 
 DOCRED_CITATION = """\
@@ -38,11 +38,14 @@ def named_facts(documents: Iterable[Mapping[str, Any]]) -> set[NamedFact]:
 
     Returns:
         `set[tuple[str, str, str]]`: (name of a head mention, name of a tail mention, relation).
+
+    Raises:
+        [`PredictionError`]: The relation of a label is no string.
     """
     return {
         named
         for document in documents
-        for label in document.get("labels") or []
+        for label in labels_of(document)
         for named in _names_of(document["vertexSet"], label["h"], label["t"], label["r"])
     }
 
@@ -132,8 +135,8 @@ def count_facts(
 
     Raises:
         [`PredictionError`]: Two documents have the same title, a prediction is not in submission form or, with
-            `"error"`, on an unknown title, a prediction or label is on an unknown entity, or only some mentions have a
-            `sent_id`.
+            `"error"`, on an unknown title, a prediction or label is on an unknown entity, the relation of a label is
+            no string, or only some mentions have a `sent_id`.
         `ValueError`: `unknown_titles` is neither `"error"` nor `"wrong"`.
     """
     documents = list(documents)

@@ -22,6 +22,7 @@ def paired_bootstrap(
     seed: int = 42,
     train_facts: set[NamedFact] | None = None,
     unknown_titles: str = "error",
+    distant_facts: set[NamedFact] | None = None,
 ) -> dict[str, float]:
     r"""
     Compares two systems on the same documents by a paired bootstrap.
@@ -56,6 +57,8 @@ def paired_bootstrap(
             Facts of the training set from [`named_facts`], for the score `"ign_f1"`.
         unknown_titles (`str`, *optional*, defaults to `"error"`):
             What to do with a prediction on a title that no document has: `"error"` or `"wrong"`, see [`count_facts`].
+        distant_facts (`set[tuple[str, str, str]]`, *optional*):
+            Facts of the distantly supervised training set, for the score `"ign_distant_f1"`.
 
     Returns:
         `dict[str, float]`: `score` and `other_score` on the documents and their `difference`, in percent; `low` and
@@ -67,7 +70,15 @@ def paired_bootstrap(
         [`PredictionError`]: As [`count_facts`].
     """
     return paired_bootstrap_of_runs(
-        [predictions], [other_predictions], documents, score, num_resamples, seed, train_facts, unknown_titles
+        [predictions],
+        [other_predictions],
+        documents,
+        score,
+        num_resamples,
+        seed,
+        train_facts,
+        unknown_titles,
+        distant_facts,
     )
 
 
@@ -80,6 +91,7 @@ def paired_bootstrap_of_runs(
     seed: int = 42,
     train_facts: set[NamedFact] | None = None,
     unknown_titles: str = "error",
+    distant_facts: set[NamedFact] | None = None,
 ) -> dict[str, float]:
     r"""
     Compares two systems, each trained several times, by a paired bootstrap.
@@ -96,7 +108,7 @@ def paired_bootstrap_of_runs(
             The predictions of each run of one system.
         other_runs (`Sequence[Iterable[dict]]`):
             The same of the other system, as many.
-        documents, score, num_resamples, seed, train_facts, unknown_titles: As for [`paired_bootstrap`].
+        documents, score, num_resamples, seed, train_facts, unknown_titles, distant_facts: As for [`paired_bootstrap`].
 
     Returns:
         `dict[str, float]`: as [`paired_bootstrap`], with mean scores.
@@ -107,7 +119,7 @@ def paired_bootstrap_of_runs(
     """
 
     def count(system: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, np.ndarray]]:
-        return [count_facts(facts, documents, train_facts, unknown_titles=unknown_titles) for facts in system]
+        return [count_facts(facts, documents, train_facts, distant_facts, unknown_titles) for facts in system]
 
     return paired_bootstrap_of_counts(count(runs), count(other_runs), len(documents), score, num_resamples, seed)
 

@@ -161,6 +161,7 @@ def summarize_row(
             runs[seeds[0]].documents,
             gain.score,
             train_facts=runs[seeds[0]].train_facts,
+            distant_facts=runs[seeds[0]].distant_facts,
         )
     return RowResult(name, list(runs), values, summarize_runs(by_run), tested)
 

@@ -152,8 +152,8 @@ def build_graph(
     """
     Builds the knowledge graph of documents and their triples.
 
-    Entities are merged over documents by the `kb_id` of their mentions, else by normalized name (see
-    [`normalized_name`]) and type. The name and the type are those of the first mention.
+    Entities are merged over documents by the `kb_id` of their mentions, with their type if it is a number, else by
+    normalized name (see [`normalized_name`]) and type. The name and the type are those of the first mention.
 
     Args:
         documents (`Iterable[dict]`):

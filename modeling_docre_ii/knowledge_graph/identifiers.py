@@ -8,8 +8,9 @@ from ..entity_linking import normalized_name
 
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-# How the identifiers of entities without an id in a knowledge base begin.
-_NAMED = "name:"
+# How the identifiers of entities begin that have no id in a knowledge base, or a number that does not say which.
+_NAMED, _NUMBERED = "name:", "number:"
+_NUMBER = re.compile("[0-9]+")
 _WIKIDATA_ITEM = re.compile("Q[1-9][0-9]*")
 _WIKIDATA_PROPERTY = re.compile("P[1-9][0-9]*")
 
@@ -29,14 +30,17 @@ def node_id(name: str, kind: str, kb_id: str | None) -> str:
             Its identifier in a knowledge base.
 
     Returns:
-        `str`: the `kb_id`, such as `"Q90"`. Without one, type and normalized name, such as `"name:LOC:new%20york"`.
-            All but letters, digits, other printable characters outside of ASCII, and `-._~:` is percent-encoded, so
-            that the identifier is valid in XML, in an IRI and in CSV.
+        `str`: the `kb_id`, such as `"Q90"`. For a number, type and `kb_id`, such as `"number:Gene:10090"`: genes and
+            species of NCBI have the same numbers. Without a `kb_id`, type and normalized name, such as
+            `"name:LOC:new%20york"`. All but letters, digits, other printable characters outside of ASCII, and `-._~:`
+            is percent-encoded, so that the identifier is valid in XML, in an IRI and in CSV.
     """
     if kb_id:
+        if _NUMBER.fullmatch(kb_id):
+            return f"{_NUMBERED}{percent_encode(kind)}:{kb_id}"
         encoded = percent_encode(kb_id, safe=":")
         # A knowledge base may have a "name:" of its own.
-        return encoded.replace(":", "%3A", 1) if encoded.startswith(_NAMED) else encoded
+        return encoded.replace(":", "%3A", 1) if encoded.startswith((_NAMED, _NUMBERED)) else encoded
     return f"{_NAMED}{percent_encode(kind)}:{percent_encode(normalized_name(name, kind), safe=':')}"
 
 

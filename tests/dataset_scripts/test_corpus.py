@@ -123,6 +123,22 @@ def test_corpus_of_abstracts_knows_its_candidates_and_what_does_not_count():
     assert any(document["uncounted"] for document in documents)
 
 
+def test_corpus_in_docred_form_has_uncounted_pairs_if_a_document_lists_them(tmp_path):
+    """The column is there with or without them. CDR has it with a `mesh_tree_file`."""
+    documents = [{**document, "labels": []} for document in read(SAMPLE / "dev.json")[:2]]
+    found = []
+    for uncounted in (None, [], [{"h": 1, "t": 0}]):
+        path = tmp_path / "own.json"
+        path.write_text(json.dumps([documents[0], documents[1] | {"uncounted": uncounted}]), encoding="utf-8")
+        found.append(load_corpus("re_docred", files={"validation": [str(path)]}).has_uncounted)
+    assert found == [False, True, True]
+    files = {"validation": [CDR_SAMPLE]}
+    assert [load_corpus("cdr", files=files, mesh_tree_file=tree).has_uncounted for tree in (None, MESH_SAMPLE)] == [
+        False,
+        True,
+    ]
+
+
 def test_facts_of_the_training_documents_are_computed_once():
     corpus = load_corpus("re_docred", files=FILES)
     assert corpus.train_facts == named_facts(read(SAMPLE / "train.json"))
@@ -169,6 +185,41 @@ def test_arguments_that_do_not_go_together_are_named(arguments, message):
     with pytest.raises(ValueError) as error:
         make_builder(files={"train": [CDR_SAMPLE]}, **arguments)
     assert message in str(error.value)
+
+
+@pytest.fixture
+def relations_file(tmp_path):
+    path = tmp_path / "relations.json"
+    path.write_text('{"P17": "country"}', encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"mesh_tree_file": MESH_SAMPLE},
+            "`mesh_tree_file`: the corpus 'docred' does not use it, remove this argument",
+        ),
+        ({"dataset_name": "re_docred", "train_pmids_file": MESH_SAMPLE}, "`train_pmids_file`: the corpus 're_docred'"),
+        ({"dataset_name": "cdr", "mesh_tree_file": MESH_SAMPLE}, "and the files of 'cdr' have another: remove `datas"),
+        ({"dataset_name": "gda"}, "`relations_file` is for your own corpus in DocRED's form"),
+        ({"dataset_name": "re_docre"}, "`dataset_name`: unknown name 're_docre', did you mean 're_docred'?"),
+        ({"dataset_config_name": "preprocessed"}, "`dataset_config_name`: your own corpus, with a `relations_file`"),
+    ],
+)
+def test_your_own_relations_take_no_options_of_other_corpora(relations_file, arguments, message):
+    with pytest.raises(ValueError) as error:
+        make_builder(files={"train": FILES["train"]}, relations_file=relations_file, **arguments)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["docred", "docred_distant", "re_docred"])
+def test_your_own_relations_may_go_with_a_corpus_in_the_same_form(relations_file, name):
+    """`quickstart.yaml` names Re-DocRED, and the documentation runs it with a `relations_file`."""
+    builder = make_builder(name, files={"train": FILES["train"]}, relations_file=relations_file)
+    assert builder.relation_names == {"Na": "no relation", "P17": "country"}
+    assert "RE-DocRED" not in builder.info.description.upper() and not builder.info.citation
 
 
 def test_file_of_another_corpus_is_named():

@@ -7,7 +7,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from dataset_scripts.docred import DocRED
+from dataset_scripts.corpus_builder import CorpusConfig
+from dataset_scripts.docred import DocRED, DocREDConfig
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii.documents import DocumentError
 
@@ -51,11 +52,17 @@ def without_redundant_keys(document):
     return {**document, "vertexSet": entities}
 
 
+def with_optional_fields(document):
+    """The published files have no identifiers and no uncounted pairs."""
+    entities = [[{**mention, "kb_id": None} for mention in entity] for entity in document["vertexSet"]]
+    return {**document, "vertexSet": entities, "uncounted": None}
+
+
 def test_the_dataset_holds_what_the_files_hold(tmp_path):
     corpus = load(tmp_path, {"train": [TRAIN], "validation": [DEV]})
     assert {split: rows.num_rows for split, rows in corpus.items()} == {"train": 80, "validation": 20}
     for rows, path in ((corpus["train"], TRAIN), (corpus["validation"], DEV)):
-        documents = [without_redundant_keys(document) for document in read(path)]
+        documents = [with_optional_fields(without_redundant_keys(document)) for document in read(path)]
         assert [as_published(row, rows.features) for row in rows] == documents
     first = corpus["train"][0]
     assert (first["title"], len(first["vertexSet"]), len(first["labels"])) == ("Li Jiancheng", 17, 29)
@@ -291,6 +298,33 @@ def test_plain_texts_are_read_as_documents(tmp_path):
         assert [(fact["h"], fact["t"], fact["r"]) for fact in facts] == [
             (label["h"], label["t"], label["r"]) for label in text["labels"]
         ]
+
+
+def test_identifiers_and_uncounted_pairs_are_kept(tmp_path):
+    plain = {
+        "title": "plain",
+        "text": "Ulm is in Germany.",
+        "entities": [{"type": "LOC", "mentions": [[0, 3]], "kb_id": "Q3012"}, {"type": "LOC", "mentions": [[10, 17]]}],
+        "labels": [{"h": 0, "t": 1, "r": "P17"}],
+        "uncounted": [{"h": 1, "t": 0}],
+    }
+    ulm = {"name": "Ulm", "sent_id": 0, "pos": [0, 1], "type": "LOC", "kb_id": "Q3012"}
+    in_tokens = {"title": "tokens", "sents": [["Ulm", "."]], "vertexSet": [[ulm], [{**ulm, "kb_id": None}]]}
+    documents = [plain, in_tokens, in_tokens | {"title": "none", "uncounted": []}]
+    rows = load(tmp_path, {"test": [write(tmp_path / "own.json", documents)]})["test"]
+
+    identifiers = [[[mention["kb_id"] for mention in mentions] for mentions in row["vertexSet"]] for row in rows]
+    assert identifiers == [[["Q3012"], [None]]] * 3
+    # A document that lists no pairs says something else than one without a list.
+    assert rows["uncounted"] == [[{"h": 1, "t": 0}], None, []]
+
+
+def test_a_cache_of_documents_without_identifiers_is_not_read(tmp_path, monkeypatch):
+    """An earlier version wrote other columns for the same files."""
+    new = build(tmp_path, {"test": DEV})
+    monkeypatch.setattr(DocREDConfig, "create_config_id", CorpusConfig.create_config_id)
+    old = build(tmp_path, {"test": DEV})
+    assert new.cache_dir != old.cache_dir
 
 
 def test_plain_texts_and_documents_go_into_one_file(tmp_path):

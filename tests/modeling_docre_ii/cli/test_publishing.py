@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dataset_scripts.known_corpora import KNOWN_CORPORA
-from modeling_docre_ii.cli.parsing import parse_arguments
+from modeling_docre_ii.cli.parsing import parse_arguments, parse_data_arguments
 from modeling_docre_ii.cli.publishing import card_kwargs, describe_corpus
 from modeling_docre_ii.hub.model_card import make_model_card
 from modeling_docre_ii.hub.training_record import TrainingRecord
@@ -130,6 +130,27 @@ def test_a_statement_about_a_replaced_model_or_corpus_is_dropped(tmp_path, comma
         "language": told["language"] is not None,
     }
     assert {name for name, is_there in found.items() if is_there} == set(kept.split())
+
+
+@pytest.mark.parametrize("parse", [lambda argv: parse_arguments(argv).data, parse_data_arguments])
+@pytest.mark.parametrize(
+    ("configuration", "command_line", "name"),
+    [
+        ("cdr_minilm", ["--relations_file", "OWN"], "docred"),
+        ("gda_scibert", ["--relations_file=OWN"], "docred"),
+        ("cdr_minilm", ["--seed", "3"], "cdr"),
+        ("cdr_minilm", ["--relations_file", "OWN", "--dataset_name", "gda"], "gda"),
+        ("quickstart", ["--relations_file", "OWN"], "re_docred"),
+    ],
+)
+def test_the_corpus_of_a_configuration_is_replaced_by_your_own(tmp_path, parse, configuration, command_line, name):
+    """Configurations of abstracts are starting points for other corpora: docs/faq.md."""
+    own = tmp_path / "relations.json"
+    own.write_text("{}", encoding="utf-8")
+    if parse is parse_data_arguments:
+        command_line = [word for word in command_line if word not in ("--seed", "3")]
+    command_line = [word.replace("OWN", str(own)) for word in command_line]
+    assert parse([str(ROOT / "configuration" / f"{configuration}.yaml"), *command_line]).dataset_name == name
 
 
 def test_quickstart_with_another_encoder_claims_neither_minilm_nor_its_license():

@@ -11,6 +11,7 @@ from dataset_scripts.cdr import CDR
 from modeling_docre_ii import write_submission
 from modeling_docre_ii.cli.scoring import main
 from modeling_docre_ii.evaluation.plain_texts import plain_text_of
+from modeling_docre_ii.evaluation.tables import SCORE_GROUPS
 
 
 def spaced_text_of(document):
@@ -80,6 +81,29 @@ def test_two_files_are_compared(scored, facts):
     fewer = fewer_f1(len(facts))
     row = table_row(printed.partition("1,000 resamples")[2], "filtered: without uncounted pairs")
     assert row[:3] == ["100.00", f"{fewer:.2f}", f"{100 - fewer:+.2f}"]
+
+
+def test_every_f1_of_a_file_is_compared(tmp_path, capsys):
+    """Also Ign F1 against the distant documents, which are other documents here than those of training."""
+    path, train = ROOT / "examples/re_docred_sample/dev.json", ROOT / "examples/re_docred_sample/train.json"
+    documents = json.loads(path.read_text(encoding="utf-8"))
+    facts = [
+        {"title": document["title"], "h_idx": label["h"], "t_idx": label["t"], "r": label["r"]}
+        for document in documents
+        for label in document["labels"]
+    ]
+    (tmp_path / "distant.json").write_text(json.dumps(documents[:5]), encoding="utf-8")
+    for name, predictions in (("all", facts), ("fewer", facts[::2])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(predictions), encoding="utf-8")
+    files = {"train": train, "distant": tmp_path / "distant.json", "validation": path}
+    words = ["--dataset_name", "re_docred", *(f"--{name}_file={file}" for name, file in files.items())]
+    main([*words, f"--score_files={tmp_path / 'fewer.json'}", f"--compare_with={tmp_path / 'all.json'}"])
+
+    scores, _, compared = capsys.readouterr().out.partition("1,000 resamples")
+    names = [name for name in SCORE_GROUPS.values() if f"\n{name}  " in scores]
+    assert {"all facts", SCORE_GROUPS["ign_"], SCORE_GROUPS["ign_distant_"], "Infer"} < set(names)
+    for name in names:
+        assert table_row(compared, name)[0] == table_row(scores, name)[0]
 
 
 def test_prediction_on_an_unknown_title_is_refused(scored, facts):

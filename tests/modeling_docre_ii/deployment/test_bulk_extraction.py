@@ -205,6 +205,20 @@ def test_evidence_of_plain_texts_is_in_their_characters(model, processor, docume
     assert of_other and all(evidence and spans is None for *_, evidence, spans, _ in of_other)
 
 
+def test_identifiers_of_files_are_in_the_triples(model, processor, checkpoint, documents, tmp_path):
+    path = write_lines(tmp_path / "corpus.jsonl", [TEXT, documents[0]])
+    data = parse_arguments(command_line(checkpoint, path, tmp_path / "triples")).data
+    predicting = copy.deepcopy(model)
+    with torch.no_grad():
+        predicting.inference_module.classifier.bias[0] -= 10.0
+    extract_to_parquet(predicting, processor, read_corpus(data).splits["test"], tmp_path / "triples")
+    rows = [row for path in (tmp_path / "triples").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+
+    sides = {(row[f"{side}_name"], row[f"{side}_kb_id"]) for row in rows[:1] for side in ("head", "tail")}
+    assert rows[0]["title"] == TEXT["title"] and sides == {("Lark Force", "Q1"), ("Rabaul", None)}
+    assert {row["head_kb_id"] for row in rows if row["title"] != TEXT["title"]} == {None}
+
+
 def test_folder_has_evidence_of_one_source(model, processor, documents, expected, tmp_path):
     extract_to_parquet(model, processor, documents, tmp_path, 4, evidence="none")
     assert {row[-3] for row in rows_of(tmp_path)} == {()}

@@ -87,6 +87,12 @@ def test_what_cannot_be_scored_is_an_error(sample_documents, fact, message):
         DocREDMetric().compute(predictions=[[fact]], references=sample_documents["dev"][:1])
 
 
+def test_a_reference_with_class_ids_is_named(sample_documents):
+    document = {**sample_documents["dev"][0], "title": "A", "labels": [{"h": 0, "t": 1, "r": 1}]}
+    with pytest.raises(PredictionError, match=r"^document 'A', label 0: 'r' is 1, expected .*ClassLabel.int2str"):
+        DocREDMetric().compute(predictions=[[]], references=[document])
+
+
 SCRIPT = """
 import json, sys
 import evaluate

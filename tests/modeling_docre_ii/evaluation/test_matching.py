@@ -2,7 +2,8 @@
 
 import pytest
 
-from modeling_docre_ii import PredictionError
+from modeling_docre_ii import DocumentError, PredictionError, check_document, named_facts, score_facts
+from modeling_docre_ii.evaluation.extractions import read_gold
 from modeling_docre_ii.evaluation.matching import gold_facts, ignored_pairs, match_predictions
 
 
@@ -71,6 +72,30 @@ def test_gold_facts_have_all_their_labels():
 def test_a_label_on_an_unknown_entity_is_an_error():
     with pytest.raises(PredictionError, match="document 'A': labeled .0, 3, 'P1'., but it has 3 entities"):
         gold_facts(document_of("A", 3, (0, 3, "P1", [])))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [gold_facts, lambda document: named_facts([document]), read_gold, lambda document: score_facts([], [document])],
+    ids=["gold_facts", "named_facts", "read_gold", "score_facts"],
+)
+def test_a_class_id_in_place_of_a_relation_is_an_error(function):
+    """A row of a builder has class ids, which match no prediction: its F1 would be 0."""
+    document = document_of("A", 2, (0, 1, "P1", []), (1, 0, 1, []))
+    mention = {"name": "x", "sent_id": 0, "pos": [0, 1], "type": "X"}
+    document = {**document, "sents": [["x"]], "vertexSet": [[mention]] * 2}
+    with pytest.raises(PredictionError, match=r"^document 'A', label 1: 'r' is 1, expected a rel.*ClassLabel.int2str"):
+        function(document)
+
+
+def test_the_hint_at_class_ids_is_that_of_the_document_checks():
+    mention = {"name": "x", "sent_id": 0, "pos": [0, 1], "type": "X"}
+    document = document_of("A", 0, (0, 1, 1, [])) | {"sents": [["x"]], "vertexSet": [[mention], [mention]]}
+    with pytest.raises(DocumentError) as of_the_check:
+        check_document(document)
+    with pytest.raises(PredictionError) as of_the_scores:
+        gold_facts(document)
+    assert str(of_the_check.value) == str(of_the_scores.value)
 
 
 def test_ignored_pairs_are_those_of_the_documents():

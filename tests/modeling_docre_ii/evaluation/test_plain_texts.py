@@ -38,6 +38,22 @@ def test_white_space_is_no_mention():
     }
 
 
+def test_identifiers_and_uncounted_pairs_stay():
+    """An entity of a text has one identifier: the first, as in triples."""
+    entities = [
+        {"type": "PER", "mentions": [[0, 3]], "kb_id": "Q7259"},
+        {"type": "LOC", "mentions": [[10, 16], [18, 20]]},
+    ]
+    document = document_from_text("T", "Ada is in London. It", entities)
+    document |= {"labels": [{"h": 0, "t": 1, "r": "P551"}], "uncounted": [{"h": 1, "t": 0}]}
+    expected = {name: document[name] for name in ("title", "labels", "uncounted")}
+
+    assert plain_text_of(document) == {**expected, "text": "Ada is in London. It", "entities": entities}
+    for mention, identifier in zip(document["vertexSet"][1], (None, "Q84")):
+        mention["kb_id"] = identifier
+    assert [entity.get("kb_id") for entity in plain_text_of(document)["entities"]] == ["Q7259", "Q84"]
+
+
 def test_plain_texts_stay_and_are_checked():
     plain = {"title": "T", "text": "Ada", "entities": [{"type": "PER", "mentions": [[0, 3]]}]}
 

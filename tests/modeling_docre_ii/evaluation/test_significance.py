@@ -76,6 +76,15 @@ def test_bootstrap_scores_the_drawn_documents(sample_documents, systems, score):
     assert found["low"] < found["difference"] < found["high"]
 
 
+def test_bootstrap_ignores_the_facts_of_distant_documents(sample_documents, systems):
+    """Against both sets at once, each Ign F1 is that of its own."""
+    gold, facts = sample_documents["dev"], named_facts(sample_documents["dev"][:8])
+    alone = paired_bootstrap(*systems, gold, "ign_f1", num_resamples=40, train_facts=facts)
+    settings = {"num_resamples": 40, "train_facts": named_facts(sample_documents["train"]), "distant_facts": facts}
+    assert paired_bootstrap(*systems, gold, "ign_distant_f1", **settings) == alone
+    assert paired_bootstrap(*systems, gold, "ign_f1", **settings)["score"] != alone["score"]
+
+
 @pytest.mark.parametrize("score", ["f1", "infer_f1"])
 def test_mean_of_several_runs_is_compared_on_the_same_documents(sample_documents, score):
     gold = sample_documents["dev"]

@@ -78,6 +78,12 @@ def test_identifiers_do_not_collide():
         entity("x", "LOC", kb_id="name%3ATIME:12:30"),
         entity("x", "LOC", kb_id="MESH:D1"),
         entity("d1", "MESH"),
+        entity("x", "Gene", kb_id="10090"),
+        entity("10090", "Gene"),
+        entity("x", "LOC", kb_id="Gene:10090"),
+        entity("x", "LOC", kb_id="number:Gene:10090"),
+        entity("x", "LOC", kb_id="number%3AGene:10090"),
+        entity("x", "Ge:ne", kb_id="10090"),
         entity("a/b", "DATE"),
         entity("a%2Fb", "DATE"),
     ]
@@ -96,6 +102,22 @@ def test_a_knowledge_base_decides_against_names_and_types():
     assert set(graph.nodes) == {"Q90", "Q830149"}
     # One of each: the first in alphabetical order.
     assert graph.nodes["Q90"][1:5] == ("Lutetia", "LOC", "Q90", ("Lutetia", "Paris"))
+
+
+def test_a_number_of_two_knowledge_bases_is_two_nodes():
+    """10090 is a gene of NCBI Gene, and the mouse of NCBI Taxonomy."""
+    gene, again = entity("UST", "Gene", "10090"), entity("uronyl 2-sulfotransferase", "Gene", "10090")
+    mouse, disease = entity("mice", "Species", "10090"), entity("melanoma", "Disease", "MESH:D008545")
+    graph = graph_of(
+        [("a", [triple(one, "P17", disease) for one in (gene, mouse)]), ("b", [triple(again, "P17", disease)])]
+    )
+
+    assert {node.name: (node.type, node.kb_id, node.num_documents) for node in graph.nodes.values()} == {
+        "UST": ("Gene", "10090", 2),
+        "mice": ("Species", "10090", 1),
+        "melanoma": ("Disease", "MESH:D008545", 2),
+    }
+    assert set(graph.nodes) == {"number:Gene:10090", "number:Species:10090", "MESH:D008545"}
 
 
 def test_two_entities_of_a_document_that_are_one_node_give_a_loop():
