@@ -6,10 +6,9 @@ from pathlib import Path
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# The models are tiny, and two processes share the cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
 
 from modeling_docre_ii.utils import cpu_bf16  # noqa: E402
 
@@ -24,6 +23,16 @@ def pytest_xdist_auto_num_workers(config):
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword:
         return 0
     return min(MOST_PROCESSES, os.cpu_count() or 1)
+
+
+# Tiny matrices are faster on one thread, and processes that tests fork can hang on several.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Goes back to one thread, after a test of a run, which uses all cores."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,10 @@ class DocREIITrainingArguments(TrainingArguments):
         # Without `use_cpu`, transformers refuses `bf16` on a machine without an accelerator.
         self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()
+        if self.n_gpu > 1:
+            # transformers would split batches by `DataParallel`, which cannot gather documents of different sizes.
+            logger.warning(f"one of {self.n_gpu} GPUs is used: to train on all, start with `accelerate launch`")
+            self._n_gpu: int = 1
         # torch checks most of these as well, but only once training or evaluation starts.
         check_at_least(
             1,

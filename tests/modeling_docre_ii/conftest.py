@@ -22,12 +22,6 @@ from tests.encoder_families import FAMILIES
 from tests.worker_processes import run_worker
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Tiny matrices are faster on one thread."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def encoder_config():
     """Makes the configuration of a tiny encoder of a family."""

@@ -1,6 +1,9 @@
 import json
+from functools import cached_property
 
 import pytest
+import torch
+from transformers import TrainingArguments
 
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.training.precision import Precision
@@ -50,6 +53,21 @@ def test_accelerate_launch_can_ask_for_bf16(make_args, set_bf16_trial, monkeypat
 
     assert (args.mixed_precision, args.bf16) == (used, used == "bf16")
     assert args.requested_precision == BF16
+
+
+def test_a_process_uses_one_gpu(make_args, monkeypatch, caplog):
+    """The `DataParallel` of transformers cannot gather documents of different sizes."""
+
+    def find_devices(args):
+        args._n_gpu = 3
+        return torch.device("cpu")
+
+    devices = cached_property(find_devices)
+    devices.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", devices)
+    args = make_args(per_device_train_batch_size=2)
+    assert (args.n_gpu, args.train_batch_size) == (1, 2)
+    assert "one of 3 GPUs is used: to train on all, start with `accelerate launch`" in caplog.text
 
 
 def test_bf16_is_not_tried_where_it_is_not_asked_for(make_args, monkeypatch, caplog):
