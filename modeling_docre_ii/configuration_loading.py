@@ -38,9 +38,12 @@ def load_encoder_config(name_or_path: str, **changes: Any) -> PreTrainedConfig:
 
     Raises:
         `OSError`: there is no such encoder.
-        `ValueError`: `changes` names something the encoder's configuration does not have.
+        `ValueError`: it is a DocRE-II checkpoint, or `changes` names something the encoder's configuration does not
+            have.
     """
     config, unused = load_config(name_or_path, return_unused_kwargs=True, **changes)
+    if config.model_type == "docre_ii":
+        raise ValueError(f"{name_or_path!r} is a DocRE-II checkpoint, not a text encoder: use `from_pretrained`")
     if unused:
         raise ValueError(f"{config.model_type!r} encoders have no setting {sorted(unused)}")
     # An encoder may be saved in half precision, but is trained in float32.

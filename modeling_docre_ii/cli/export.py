@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import AutoProcessor
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
@@ -91,11 +92,19 @@ def export_checkpoint(checkpoint: str, folder: str) -> str:
 
     Returns:
         `str`: what was written, for the user.
+
+    Raises:
+        `ValueError`: the folder holds a checkpoint.
     """
+    if any((Path(folder) / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
+        raise ValueError(
+            f"`output_dir`: {folder!r} holds a checkpoint, whose configuration and mention model an export would "
+            "replace: choose another folder"
+        )
     model = DocREIIForRelationExtraction.from_pretrained(checkpoint, dtype=torch.float32)
+    mention_model = find_mention_model(*checkpoint_of(model))
     export_onnx(model, AutoProcessor.from_pretrained(checkpoint), folder)
     shutil.rmtree(Path(folder) / MENTION_MODEL_FOLDER, ignore_errors=True)  # of another checkpoint
-    mention_model = find_mention_model(*checkpoint_of(model))
     if mention_model is None:
         return "exported model"
     save_mention_model(mention_model, folder)

@@ -130,6 +130,19 @@ class ExportedModel:
         )
 
 
+def load_exported_config(folder: str | os.PathLike) -> DocREIIConfig:
+    """
+    Loads the configuration of an exported model.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            Its folder, by which a pipeline finds the mention model in it.
+    """
+    config = DocREIIConfig.from_pretrained(folder)
+    config._name_or_path = os.fspath(folder)
+    return config
+
+
 class _Encoder:
     """The exported encoder, as [`encode_documents`] calls an encoder that runs sdpa."""
 

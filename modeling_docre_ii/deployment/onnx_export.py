@@ -118,7 +118,7 @@ def export_onnx(model: DocREIIForRelationExtraction, processor: DocREIIProcessor
         raise ValueError(f"the model is in {model.dtype}: load it with `dtype=torch.float32` to export it")
     check_weights(model)
     model.eval()
-    folder = Path(folder)
+    folder = Path(os.path.realpath(folder))
     inputs = _example(model)
     encoder = EncoderGraph(model)
     with torch.no_grad():

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..configuration_docre_ii import DocREIIConfig
-from .exported_model import ENCODER_FILE, RELATIONS_FILE, ExportedModel, Graph, digest_of, require, require_files
+from .exported_model import (
+    ENCODER_FILE,
+    RELATIONS_FILE,
+    ExportedModel,
+    Graph,
+    digest_of,
+    load_exported_config,
+    require,
+    require_files,
+)
 
 
 if TYPE_CHECKING:
@@ -56,7 +64,7 @@ class DocREIIONNXModel(ExportedModel):
             _graph(InferenceSession(Path(folder) / name, **session_options)) for name in (ENCODER_FILE, RELATIONS_FILE)
         )
         digest = digest_of("onnxruntime", Path(folder).glob("*.onnx*"))
-        return cls(encoder, relations, DocREIIConfig.from_pretrained(folder), digest)
+        return cls(encoder, relations, load_exported_config(folder), digest)
 
 
 def _graph(session: "InferenceSession") -> Graph:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..configuration_docre_ii import DocREIIConfig
 from .exported_model import (
     ENCODER_FILE,
     INT8_ENCODER_FILES,
@@ -15,6 +14,7 @@ from .exported_model import (
     ExportedModel,
     Graph,
     digest_of,
+    load_exported_config,
     require,
     require_files,
 )
@@ -74,7 +74,7 @@ class DocREIIOpenVINOModel(ExportedModel):
         core, properties = Core(), {"INFERENCE_PRECISION_HINT": "f32"} | properties
         encoder, relations = (_graph(core.compile_model(folder / name, "CPU", properties)) for name in names)
         files = [path for name in names for path in folder.glob(f"{Path(name).stem}.*")]
-        return cls(encoder, relations, DocREIIConfig.from_pretrained(folder), digest_of("openvino", files))
+        return cls(encoder, relations, load_exported_config(folder), digest_of("openvino", files))
 
 
 def _graph(compiled: "CompiledModel") -> Graph:

@@ -1,5 +1,6 @@
 """What stays off the Hub when an output folder is pushed."""
 
+import re
 from pathlib import Path
 
 from ..utils.atomic_write import atomic_write
@@ -39,6 +40,8 @@ def keep_off_the_hub(output_dir: Path, triples_dir: str | None = None) -> None:
     names = list(EXCLUDED)
     if triples_dir is not None and (folder := Path(triples_dir).resolve()).is_relative_to(output_dir.resolve()):
         inside = folder.relative_to(output_dir.resolve())
+        # Git takes these characters for patterns.
+        inside = Path(re.sub(r"([\\*?\[\]])", r"\\\1", inside.as_posix()))
         # Shards, with the `.partial` files that a killed process may leave, and hidden files.
         names += [f"/{(inside / pattern).as_posix()}" for pattern in ("triples-*.parquet*", ".triples-*")]
     with atomic_write(path) as partial:

@@ -179,6 +179,8 @@ def build_graph(
     >>> write_graph(graph, "graph.graphml")
     ```
     """
+    if isinstance(documents, Mapping):
+        raise ValueError("expected a list of documents, got a single one: pass `[document]` and `[triples]`")
     builder = GraphBuilder(min_score, min_documents)
     for index, (document, of_document) in enumerate(zip_longest(documents, triples, fillvalue=_MISSING)):
         if document is _MISSING or of_document is _MISSING:

@@ -1,6 +1,6 @@
 """Checks the triples that a knowledge graph is built from."""
 
-import math
+import numbers
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -39,7 +39,7 @@ def check_triple(triple: Any, place: str) -> None:
     if not triple["relation"]:
         _fail("relation", "", "the id of a relation", place)
     score = triple.get("score", _MISSING)
-    if not isinstance(score, (int, float)) or isinstance(score, bool) or not 0 <= score <= 1 or math.isnan(score):
+    if not isinstance(score, numbers.Real) or isinstance(score, bool) or not 0 <= float(score) <= 1:
         _fail("score", score, "a number from 0 to 1", place)
     evidence = triple.get("evidence", _MISSING)
     if not isinstance(evidence, (list, tuple)) or not all(map(_is_index, evidence)):

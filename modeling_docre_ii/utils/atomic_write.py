@@ -99,7 +99,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     Writes a folder under another name and renames it once it is complete.
 
     If the block raises, there is no new folder, and an old one stays. An old folder is replaced by two renames: a
-    process that is killed between them leaves it under the name `NAME.PID.replaced`.
+    process that is killed between them leaves it under the name `NAME.PID.replaced`. Links are followed.
 
     Args:
         path (`str` or `os.PathLike`):
@@ -111,7 +111,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         [`FileWriteError`]: a file cannot be written, for example because the disk is full.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     partial, replaced = (path.with_name(f"{path.name}.{os.getpid()}.{kind}") for kind in ("partial", "replaced"))
     try:
         with named_in_errors(path):

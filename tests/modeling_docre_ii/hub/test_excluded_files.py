@@ -55,3 +55,12 @@ def test_triples_beside_the_model_stay_off_the_hub(tmp_path, monkeypatch, triple
         assert is_ignored(f"{found or ''}{name}", gitignore) == (found is not None)
     for name in ("model.safetensors", "modeling_docre_ii.py", "README.md"):
         assert not is_ignored(name, gitignore)
+
+
+@pytest.mark.parametrize("name", ["triples[1]", "a*b", "what?", "back\\slash", ".hidden"])
+def test_a_folder_of_triples_is_no_pattern(tmp_path, name):
+    keep_off_the_hub(tmp_path, str(tmp_path / name))
+    gitignore = (tmp_path / ".gitignore").read_text(encoding="utf-8")
+    lines = [line for line in gitignore.splitlines() if "triples-" in line]
+    escaped = "".join(f"\\{character}" if character in "[]*?\\" else character for character in name)
+    assert lines == [f"/{escaped}/triples-*.parquet*", f"/{escaped}/.triples-*"]

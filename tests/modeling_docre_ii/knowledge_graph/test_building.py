@@ -190,6 +190,8 @@ def test_lists_of_different_lengths_are_refused():
         build_graph(["One.", "Two."], [[]])
     with pytest.raises(ValueError, match="there are only 1 documents"):
         build_graph(["One."], [[], []])
+    with pytest.raises(ValueError, match="expected a list of documents, got a single one"):
+        build_graph({"text": "One.", "entities": []}, [])
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,19 @@ def test_a_folder_appears_with_all_its_files_and_replaces_the_old_one(tmp_path):
     assert os.listdir(path.parent) == ["folder"]
 
 
+def test_a_link_to_a_folder_stays_a_link(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with atomic_folder(tmp_path / "link") as partial:
+        (partial / "file").write_text("new")
+    monkeypatch.chdir(tmp_path / "real")
+    with atomic_folder(".") as partial:
+        (partial / "file").write_text("newer")
+
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"] and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "file").read_text() == "newer"
+
+
 @pytest.mark.parametrize("was_there", [False, True])
 def test_an_error_leaves_the_folder_that_was_there(tmp_path, was_there):
     if was_there:

@@ -1,0 +1,43 @@
+"""`docre-ii export`: the mention model goes with the model, and no checkpoint is overwritten."""
+
+import json
+
+import pytest
+
+from modeling_docre_ii.cli import main
+from tests.hub_model import save_checkpoint
+from tests.tagger import save_tagger
+
+
+TEXT = "Ada Lovelace was born in London. Charles Babbage was English."
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    save_tagger(tmp_path / "checkpoint" / "mention_model")
+    return save_checkpoint(tmp_path / "checkpoint")
+
+
+def extract(model, folder, *arguments):
+    """Returns what the command finds in the text."""
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    output = folder / "triples.jsonl"
+    main(["extract", str(folder / "text.txt"), "--model", str(model), "--output", str(output), *arguments])
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_an_exported_model_finds_entities_as_its_checkpoint_does(checkpoint, tmp_path):
+    exported = tmp_path / "exported"
+    main(["export", "--checkpoint", checkpoint, "--output_dir", str(exported)])
+    expected = extract(checkpoint, tmp_path)
+    assert [entity["type"] for entity in expected["entities"]] == ["PER", "LOC", "PER", "LOC"]
+    for backend in ("onnx", "openvino"):
+        assert extract(exported, tmp_path, "--backend", backend)["entities"] == expected["entities"]
+
+
+def test_a_checkpoint_is_not_replaced_by_its_export(checkpoint, tmp_path):
+    files = {path: path.read_bytes() for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit, match="`output_dir`: .*checkpoint' holds a checkpoint, whose configuration and"):
+        main(["export", "--checkpoint", checkpoint, "--output_dir", checkpoint])
+    assert {path: path.read_bytes() for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()} == files
