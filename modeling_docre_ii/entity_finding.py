@@ -236,12 +236,15 @@ def save_mention_model(extractor: Any, folder: str | os.PathLike) -> None:
 
 
 def _has_file(name: str, folder: str, revision: str) -> bool:
-    options = {"subfolder": folder, "revision": revision, "_raise_exceptions_for_missing_entries": False}
-    try:
-        return cached_file(name, CONFIG_NAME, **options) is not None
-    except OSError as error:
-        logger.warning(f"whether {name!r} has a mention model is unknown: {str(error).splitlines()[0]}")
-        return False
+    found = cached_file(
+        name,
+        CONFIG_NAME,
+        subfolder=folder,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return found is not None
 
 
 def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

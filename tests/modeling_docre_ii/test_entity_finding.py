@@ -6,7 +6,7 @@ import pytest
 from transformers.utils import logging
 
 from modeling_docre_ii import DocumentError
-from modeling_docre_ii.entity_finding import EntityFinder, find_mention_model, join_clusters, vote_types
+from modeling_docre_ii.entity_finding import EntityFinder, join_clusters, vote_types
 from tests.hub_model import make_model, make_processor, sample_documents
 
 
@@ -281,10 +281,3 @@ def test_a_relation_model_finds_no_mentions(tmp_path):
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(OSError, match="no-such-model"):
         EntityFinder("no-such-model")
-
-
-def test_mention_model_that_cannot_be_looked_up_is_named(warnings_of):
-    found = []
-    (warning,) = warnings_of(lambda: found.append(find_mention_model("org/nowhere", "main")))
-    assert found == [None]
-    assert warning.startswith("whether 'org/nowhere' has a mention model is unknown: We couldn't connect to")
