@@ -39,7 +39,8 @@ def check_triple(triple: Any, place: str) -> None:
     if not triple["relation"]:
         _fail("relation", "", "the id of a relation", place)
     score = triple.get("score", _MISSING)
-    if not isinstance(score, numbers.Real) or isinstance(score, bool) or not 0 <= float(score) <= 1:
+    is_number = isinstance(score, numbers.Real) and not isinstance(score, bool)
+    if not (is_number and 0 <= score <= 1):
         _fail("score", score, "a number from 0 to 1", place)
     evidence = triple.get("evidence", _MISSING)
     if not isinstance(evidence, (list, tuple)) or not all(map(_is_index, evidence)):
