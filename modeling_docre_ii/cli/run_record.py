@@ -231,7 +231,7 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
         if args.should_save:
             remove_training(folder)
     found, left = RunRecord.read(folder), _traces(folder)
-    if found is not None and not found.is_finished and found.identity.get("mention_model") is not None:
+    if found is not None and not found.is_finished:
         # The mention model is trained last, so an unfinished run has none yet.
         found.identity["mention_model"] = record.identity["mention_model"]
     differences = [] if found is None else record.differences(found)

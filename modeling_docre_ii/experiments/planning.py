@@ -228,7 +228,7 @@ def _planned(
     if effective.get("cross_fit_folds") == 1:
         del effective["cross_fit_folds"]
     if (effective.get("stage_2") or {}).get("freeze_base") is False and not effective.get("freeze_base"):
-        # Tables say so for configurations that freeze the base. The others train it on anyway.
+        # Tables say so for configurations that freeze the base. The others train it anyway.
         effective["stage_2"] = {name: value for name, value in effective["stage_2"].items() if name != "freeze_base"}
     identity = [stages, effective, None if start is None else start.folder.parent.name]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]

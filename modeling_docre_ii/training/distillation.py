@@ -148,12 +148,12 @@ def write_teacher_probabilities(
         for probability in mean_probabilities(teachers, batch):
             probabilities[str(len(probabilities))] = probability.half()
     metadata = {f"title_{place}": str(document["title"]) for place, document in enumerate(documents)}
-    metadata |= {f"digest_{place}": digest_of(document) for place, document in enumerate(documents)}
+    metadata |= {f"digest_{place}": document_digest(document) for place, document in enumerate(documents)}
     with atomic_write(Path(path)) as partial_file:
         save_file(probabilities, partial_file, metadata=metadata)
 
 
-def digest_of(document: Mapping[str, Any]) -> str:
+def document_digest(document: Mapping[str, Any]) -> str:
     """
     Returns a digest of what a teacher reads of a document.
 
@@ -212,7 +212,7 @@ class DistilledDocuments(EncodedDocuments):
     def _check(self, place: int) -> None:
         number, document = place - self.num_labeled, self.source[place]
         title, written = document["title"], self._written.get(f"title_{number}")
-        is_same = self._written.get(f"digest_{number}") == digest_of(document)
+        is_same = self._written.get(f"digest_{number}") == document_digest(document)
         if written != title or not is_same:
             there = "it ends before" if written is None else f"it has {quote(written)} there"
             if written == title:
@@ -242,4 +242,4 @@ class DistilledDocuments(EncodedDocuments):
         return feature | {"teacher_probabilities": torch.full(shape, _HAS_LABELS)}
 
 
-__all__ = ["DistilledDocuments", "Teacher", "digest_of", "mean_probabilities", "write_teacher_probabilities"]
+__all__ = ["DistilledDocuments", "Teacher", "document_digest", "mean_probabilities", "write_teacher_probabilities"]

@@ -107,6 +107,7 @@ def test_mention_model_of_an_unfinished_run_can_be_changed(open_with, tmp_path):
     for changed in (None, {"num_train_epochs": 2}):
         record = open_with("--mention_model", json.dumps(changed), *RESUMED)
         assert (record.finished_stages, record.identity["mention_model"]) == ([1], changed)
+        record.write(tmp_path / "out")
 
     record.finish(tmp_path / "out")
     with pytest.raises(ValueError, match="`mention_model` is .*num_train_epochs.* there and null here"):

@@ -15,7 +15,7 @@ from modeling_docre_ii.losses import distillation_loss, mean_threshold_loss
 from modeling_docre_ii.training.distillation import (
     DistilledDocuments,
     Teacher,
-    digest_of,
+    document_digest,
     mean_probabilities,
     write_teacher_probabilities,
 )
@@ -193,7 +193,7 @@ def teacher_file(path, rows, first):
         for place in range(first, len(rows))
     }
     metadata = {f"title_{place}": source_of(place + first)["title"] for place in range(len(tensors))}
-    metadata |= {f"digest_{place}": digest_of(source_of(place + first)) for place in range(len(tensors))}
+    metadata |= {f"digest_{place}": document_digest(source_of(place + first)) for place in range(len(tensors))}
     save_file(tensors, path, metadata=metadata)
     return tensors
 
