@@ -6,6 +6,10 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 
+# The arguments of `from_pretrained` that say where a file lies.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+
 def load_error(name_or_path: str, error: OSError) -> OSError:
     """Returns an error that names the model. Those of transformers do not, offline."""
     if os.path.isdir(name_or_path):

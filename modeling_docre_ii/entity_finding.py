@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from transformers import TokenClassificationPipeline
-from transformers.utils import CONFIG_NAME, cached_file, logging
+from transformers.utils import CONFIG_NAME, logging
 
 from .configuration_docre_ii import DocREIIConfig
 from .configuration_loading import load_config
@@ -215,12 +217,13 @@ def find_mention_model(name: str, revision: str, device: Any = None) -> TokenCla
             Where the mention model runs.
 
     Returns:
-        [`TokenClassificationExtractor`], or `None` if the model's folder or repository has no `mention_model`.
+        [`TokenClassificationExtractor`], or `None` if the model's folder or repository has no `mention_model`. Where
+        the Hub cannot be asked and the cache does not say, a warning names the model.
     """
     if os.path.isdir(name):
         if not os.path.isfile(os.path.join(name, MENTION_MODEL_FOLDER, CONFIG_NAME)):
             return None
-    elif not name or not _has_file(name, MENTION_MODEL_FOLDER, revision):
+    elif not name or not _is_on_hub(name, f"{MENTION_MODEL_FOLDER}/{CONFIG_NAME}", revision):
         return None
     return TokenClassificationExtractor.from_pretrained(
         name, subfolder=MENTION_MODEL_FOLDER, revision=revision, device=device
@@ -235,16 +238,18 @@ def save_mention_model(extractor: Any, folder: str | os.PathLike) -> None:
         extractor.windows.tokenizer.save_pretrained(place)
 
 
-def _has_file(name: str, folder: str, revision: str) -> bool:
-    found = cached_file(
-        name,
-        CONFIG_NAME,
-        subfolder=folder,
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return found is not None
+def _is_on_hub(name: str, file: str, revision: str) -> bool:
+    """Whether a repository has a file. Warns if nobody can tell, such as offline."""
+    try:
+        if try_to_load_from_cache(name, file, revision=revision) is _CACHED_NO_EXIST:
+            return False
+        hf_hub_download(name, file, revision=revision)
+    except (OSError, HFValidationError, EntryNotFoundError) as error:
+        is_unknown = isinstance(error, LocalEntryNotFoundError) or not isinstance(error, EntryNotFoundError)
+        if is_unknown:
+            logger.warning(f"whether {name!r} has a mention model is unknown: {str(error).splitlines()[0]}")
+        return False
+    return True
 
 
 def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

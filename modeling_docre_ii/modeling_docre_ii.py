@@ -8,7 +8,7 @@ from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
 from .configuration_docre_ii import DocREIIConfig, check_fields
-from .configuration_loading import load_config, load_encoder_config
+from .configuration_loading import HUB_ARGUMENTS, load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .evidence import evidence_loss, sentence_shares, should_output_evidence
@@ -250,8 +250,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             name_or_path (`str`):
                 A checkpoint of the first stage (`num_iterations=0`), on the Hub or in a local folder.
             config_kwargs:
-                Fields of [`DocREIIConfig`] for the inference module, such as `num_inference_layers`. Those of the base
-                module must be those of the checkpoint.
+                Fields of [`DocREIIConfig`] for the inference module, such as `num_inference_layers`, and arguments of
+                `from_pretrained`, such as `revision`. Fields of the base module must be those of the checkpoint.
 
         Raises:
             `OSError`: there is no such checkpoint.
@@ -260,7 +260,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         config_kwargs = {"num_iterations": 3} | config_kwargs
         if not config_kwargs["num_iterations"]:
             raise ValueError("the inference module needs a `num_iterations` of at least 1")
-        model_type = load_config(name_or_path).model_type
+        on_hub = {name: value for name, value in config_kwargs.items() if name in HUB_ARGUMENTS}
+        model_type = load_config(name_or_path, **on_hub).model_type
         if model_type != cls.config_class.model_type:
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module, but a {model_type!r} model")
         try:

@@ -289,6 +289,13 @@ def test_second_stage_iterates_three_times_by_default(stage_1):
     assert model.inference_module is not None
 
 
+def test_base_module_is_found_in_a_subfolder(stage_1):
+    folder = Path(stage_1[1])
+    model = DocREIIForRelationExtraction.from_base_pretrained(folder.parent, subfolder=folder.name, **INFERENCE)
+    expected = load_file(folder / "model.safetensors")
+    assert all(torch.equal(model.state_dict()[name], weights) for name, weights in expected.items())
+
+
 def test_new_inference_module_is_the_same_with_the_same_seed(stage_1):
     first, second, other = (with_inference_module(stage_1[1], seed).state_dict() for seed in (0, 0, 1))
 
