@@ -36,7 +36,7 @@ class FactExplanation(NamedTuple):
     Explanation of one fact.
 
     Args:
-        iteration (`int`): The first iteration that predicted it, 0 for the base module.
+        iteration (`int`): The first that predicted it, 0 for the base module; the last if none did.
         support (`list[Support]`): The pairs attended to most in that iteration.
     """
 
@@ -97,11 +97,13 @@ def explain_facts(
     margins = [
         logits[document] - logits[document][..., :1] for logits in (outputs.base_logits, *outputs.iteration_logits)
     ]
-    # Computed once per iteration: a document can have thousands of facts.
+    # Computed once for all facts: a document can have thousands.
     related = [(margin > 0).any(-1) for margin in margins]
+    rows = tuple(torch.tensor(facts, dtype=torch.long, device=margins[0].device).view(-1, 3).T)
+    found = torch.stack([margin[rows] > 0 for margin in margins], dim=1).tolist()
     explanations = []
-    for head, tail, relation in facts:
-        first = next((k for k, margin in enumerate(margins) if margin[head, tail, relation] > 0), len(margins) - 1)
+    for (head, tail, _), is_found in zip(facts, found):
+        first = is_found.index(True) if True in is_found else len(margins) - 1
         iteration = max(first, 1)
         weights = attention_to_pairs(outputs.cross_attentions[iteration - 1][document], head, tail)
         weights = weights * related[iteration - 1]
@@ -126,7 +128,9 @@ def describe_explanation(triple: Mapping[str, Any]) -> str:
     if "iteration" not in triple:
         raise ValueError("the triple has no explanation: call the pipeline with `explain=True`")
     head, tail = triple["head"]["name"], triple["tail"]["name"]
-    if triple["iteration"]:
+    if triple["score"] <= 0.5:
+        origin, looked = "below the model's threshold", f"; iteration {max(triple['iteration'], 1)} looked at"
+    elif triple["iteration"]:
         origin, looked = f"found in iteration {triple['iteration']}", ", which looked at"
     else:
         origin, looked = "found by the base module", "; iteration 1 looked at"

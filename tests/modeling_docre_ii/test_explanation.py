@@ -233,6 +233,8 @@ def test_explained_triple_is_written_for_people():
         "        0.25  Altomonte  --father, country of citizenship-->  Martino",
     ]
     assert "(found by the base module; iteration 1 looked at)" in describe_explanation(triple | {"iteration": 0})
+    unsure = describe_explanation(triple | {"score": 0.3})
+    assert "(below the model's threshold; iteration 2 looked at)" in unsure
     assert "(found in iteration 2)" in describe_explanation(triple | {"support": []})
     assert "(found by the base module)" in describe_explanation(triple | {"iteration": 0, "support": []})
 
