@@ -17,6 +17,9 @@ ENTITIES_HELP = (
     "`mention_extractor` that finds them (docs/raw_text.md)"
 )
 
+# What an error expects of a name.
+ENCODABLE = "text that UTF-8 can encode, without lone surrogates"
+
 # Titles and names are quoted up to this length in messages.
 _LONGEST_NAME = 80
 
@@ -273,6 +276,33 @@ def _noun(name: str, count: int) -> str:
     plural, *rest = name.split("_")
     singular = plural[:-3] + "y" if plural.endswith("ies") else plural[:-1]
     return " ".join([singular if count == 1 else plural, *rest])
+
+
+def check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:
+    """
+    Checks the relations of a model.
+
+    Args:
+        relations (`dict[str, str]` or `list[str]`):
+            The relations in the order of the model's classes, as [`DocREIIProcessor`] takes them.
+
+    Returns:
+        `list[str]`: the classes of the model, the no-relation class first.
+
+    Raises:
+        `ValueError`: they are no distinct strings that UTF-8 can encode, or there are none.
+    """
+    given = list(relations) if isinstance(relations, (Mapping, list, tuple)) else []
+    classes = given if NO_RELATION in given else [NO_RELATION, *given]
+    is_named = all(isinstance(relation, str) for relation in classes)
+    if not is_named or len(classes) < 2 or len(set(classes)) != len(classes) or classes[0] != NO_RELATION:
+        raise ValueError(
+            f"`relations` must be a list or a mapping of distinct relation ids, at least one, with {NO_RELATION!r} "
+            f"first if at all, got {quote(relations)}"
+        )
+    for relation in filter(lone_surrogate, classes):
+        raise ValueError(f"`relations`: found {quote(relation)}, expected {ENCODABLE}")
+    return classes
 
 
 def count_documents(documents: Iterable[Mapping[str, Any]]) -> CorpusCounts:

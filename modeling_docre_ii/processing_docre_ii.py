@@ -1,5 +1,7 @@
 """Processor of DocRE-II: makes model inputs of documents, and triples of outputs."""
 
+import difflib
+import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -10,7 +12,7 @@ from transformers import AutoTokenizer, BatchEncoding, BatchFeature, PreTrainedT
 from .configuration_loading import load_error
 from .data_collator import DataCollatorForRelationExtraction
 from .decoding import MAX_LABELS_PER_PAIR, PredictedFact, check_finite, check_selection, predicted_facts
-from .documents import NO_RELATION, DocumentError, check_document, name_of
+from .documents import ENCODABLE, DocumentError, check_document, check_relations, name_of
 from .entity_pairs import candidate_pairs, check_candidate_types, check_entity_types
 from .evidence import EVIDENCE_THRESHOLD, add_evidence
 from .explanation import Support, explain_facts
@@ -18,9 +20,6 @@ from .mention_marking import MENTION_ANCHORS, mark_mentions, sentences_of_tokens
 from .model_outputs import DocREIIOutput
 from .quoting import lone_surrogate, quote
 from .triples import describe_entity, named_triples
-
-
-_ENCODABLE = "text that UTF-8 can encode, without lone surrogates"
 
 
 class DocREIIProcessor(ProcessorMixin):
@@ -62,7 +61,7 @@ class DocREIIProcessor(ProcessorMixin):
 
     Raises:
         `ValueError`: the tokenizer is not a fast one or reads nothing in the marker, `relations` does not name
-            distinct classes, `candidate_types` does not list pairs of types, or `mention_anchor`,
+            distinct classes, `candidate_types` does not list pairs of types, or `mark_types`, `mention_anchor`,
             `max_labels_per_pair` or `evidence_threshold` is out of range.
 
     Example:
@@ -95,19 +94,21 @@ class DocREIIProcessor(ProcessorMixin):
             raise ValueError(
                 f"{type(tokenizer).__name__} is not a fast tokenizer, which is needed to find the tokens of markers"
             )
+        if not isinstance(mark_types, bool):
+            raise ValueError(f"`mark_types` must be True or False, got {mark_types!r}")
         if mention_anchor not in MENTION_ANCHORS:
             raise ValueError(f"`mention_anchor` must be one of {MENTION_ANCHORS}, got {mention_anchor!r}")
         if type(max_labels_per_pair) is not int or max_labels_per_pair < 1:
             raise ValueError(f"`max_labels_per_pair` must be an integer of at least 1, got {max_labels_per_pair!r}")
         if not isinstance(evidence_threshold, (int, float)) or not 0 < evidence_threshold < 1:
             raise ValueError(f"`evidence_threshold` must lie between 0 and 1, got {evidence_threshold!r}")
-        self.relations = _check_relations(relations)
+        self.relations = check_relations(relations)
         super().__init__(tokenizer)
         named = {**(relation_names or {}), **(relations if isinstance(relations, Mapping) else {})}
         self.relation_names = {relation: named[relation] for relation in self.relations if relation in named}
         for relation, name in self.relation_names.items():
             if not isinstance(name, str) or lone_surrogate(relation + name):
-                raise ValueError(f"the name of the relation {quote(relation)} is {quote(name)}, expected {_ENCODABLE}")
+                raise ValueError(f"the name of the relation {quote(relation)} is {quote(name)}, expected {ENCODABLE}")
         self.candidate_types = check_candidate_types(candidate_types)
         self.marker = marker
         self.mark_types = mark_types
@@ -155,6 +156,15 @@ class DocREIIProcessor(ProcessorMixin):
         except OSError as error:
             raise load_error(name_or_path, error).with_traceback(None) from None
         return cls(tokenizer, relations, mention_anchor=mention_anchor, **kwargs)
+
+    @classmethod
+    def from_args_and_dict(cls, args: list[Any], processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        settings = list(inspect.signature(cls.__init__).parameters)
+        for name in set(kwargs).difference(settings):
+            # Those of `from_pretrained` and the tokenizer are here as well, so that not every other name is wrong.
+            if near := difflib.get_close_matches(name, settings, n=1, cutoff=0.8):
+                raise TypeError(f"{cls.__name__} has no setting {name!r}: did you mean {near[0]!r}?")
+        return super().from_args_and_dict(args, processor_dict, **kwargs)
 
     @property
     def label_maps(self) -> dict[str, dict]:
@@ -427,21 +437,6 @@ class DocREIIProcessor(ProcessorMixin):
     def model_input_names(self) -> list[str]:
         """`list[str]`: the inputs of the model."""
         return ["input_ids", "attention_mask", "mention_positions", "mention_entities", "pair_mask", "sentence_ids"]
-
-
-def _check_relations(relations: Mapping[str, str] | Sequence[str] | None) -> list[str]:
-    """Returns the classes of the model, the no-relation class first."""
-    given = list(relations) if isinstance(relations, (Mapping, list, tuple)) else []
-    classes = given if NO_RELATION in given else [NO_RELATION, *given]
-    is_named = all(isinstance(relation, str) for relation in classes)
-    if not is_named or len(classes) < 2 or len(set(classes)) != len(classes) or classes[0] != NO_RELATION:
-        raise ValueError(
-            f"`relations` must be a list or a mapping of distinct relation ids, at least one, with {NO_RELATION!r} "
-            f"first if at all, got {quote(relations)}"
-        )
-    for relation in filter(lone_surrogate, classes):
-        raise ValueError(f"`relations`: found {quote(relation)}, expected {_ENCODABLE}")
-    return classes
 
 
 __all__ = ["DocREIIProcessor"]

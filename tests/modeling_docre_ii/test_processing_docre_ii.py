@@ -301,6 +301,21 @@ def test_saved_settings_are_plain_json(tokenizer, tmp_path):
     }
 
 
+@pytest.mark.parametrize("loader", [DocREIIProcessor, AutoProcessor])
+def test_settings_can_be_changed_on_loading_and_misspelt_ones_are_refused(tokenizer, tmp_path, loader):
+    DocREIIProcessor(tokenizer, RELATIONS).save_pretrained(tmp_path)
+    changed = loader.from_pretrained(tmp_path, mark_types=True, padding_side="left", trust_remote_code=False)
+    assert changed.mark_types and changed.tokenizer.padding_side == "left"
+    with pytest.raises(TypeError, match="DocREIIProcessor has no setting 'mark_type': did you mean 'mark_types'?"):
+        loader.from_pretrained(tmp_path, mark_type=True)
+
+
+@pytest.mark.parametrize("mark_types", ["false", None, 1])
+def test_marking_of_types_is_true_or_false(tokenizer, mark_types):
+    with pytest.raises(ValueError, match=f"`mark_types` must be True or False, got {mark_types!r}"):
+        DocREIIProcessor(tokenizer, RELATIONS, mark_types=mark_types)
+
+
 def test_unknown_anchor_is_refused(tokenizer):
     with pytest.raises(ValueError, match="`mention_anchor` must be one of .*, got 'entity'"):
         DocREIIProcessor(tokenizer, RELATIONS, mention_anchor="entity")
