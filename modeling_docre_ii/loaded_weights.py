@@ -79,3 +79,17 @@ def _named(names: Any, most: int = 3) -> str:
 
 
 __all__ = ["CheckedPreTrainedModel", "WeightsError", "check_weights"]
+
+
+def device_to_run_on(model: Any) -> torch.device | None:
+    """
+    Returns the `device` of a pipeline that runs a model where it is.
+
+    Args:
+        model (`PreTrainedModel` or [`ExportedModel`]):
+            The model.
+
+    Returns:
+        `torch.device`, or `None` for a model with a device map, for which `Pipeline` refuses one.
+    """
+    return None if getattr(model, "hf_device_map", None) else model.device

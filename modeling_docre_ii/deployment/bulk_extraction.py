@@ -13,8 +13,10 @@ from transformers.utils import logging
 from ..documents import DocumentError, check_document, is_raw_text
 from ..entity_linking import Linker
 from ..evidence import evidence_source
+from ..loaded_weights import device_to_run_on
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
+from ..quoting import quote
 from ..text_documents import check_given
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
 from ..utils.wording import counted
@@ -121,9 +123,9 @@ def extract_to_parquet(
         [`FolderInUseError`]: another extraction is writing into the folder.
         [`NonFiniteLogitsError`]: the model gives NaN or infinite logits. The message names the document.
         `OSError`: a file cannot be read or written. The message names it.
-        `ValueError`: there are no documents or only one, the processor is of another model, a number is out of range,
-            there is no such evidence, only one of `process_index` and `num_processes` is given, or `bf16` with an
-            exported model.
+        `ValueError`: there are no documents, only one, or a generator of them, the processor is of another model, a
+            number is out of range, there is no such evidence, only one of `process_index` and `num_processes` is
+            given, or `bf16` with an exported model.
 
     Example:
 
@@ -146,23 +148,26 @@ def extract_to_parquet(
         raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
     if isinstance(documents, (Mapping, str)):
         raise ValueError(f"expected a list of documents or a `datasets.Dataset`, found one {type(documents).__name__}")
+    if not hasattr(documents, "__len__"):
+        raise ValueError(
+            f"expected a list of documents or a `datasets.Dataset`, found {quote(documents)}: "
+            "`datasets.Dataset.from_generator` writes documents to the disk that are read one by one"
+        )
     if not len(documents):
         raise ValueError("there are no documents to extract triples from")
     if bf16 and isinstance(model, ExportedModel):
         raise ValueError("`bf16` has no effect on an exported model: its graphs have their own precision")
-    # The pipeline finds the device of a model with a device map itself, and raises if one is given.
-    device = None if getattr(model, "hf_device_map", None) else model.device
     extractor = DocumentRelationExtractionPipeline(
         model=model,
         processor=processor,
-        device=device,
+        device=device_to_run_on(model),
         mention_extractor=mention_extractor,
         linker=linker,
         type_map=type_map,
     )
     folder, source = Path(folder), evidence_source(evidence, model.config)
     trial = None
-    if bf16 and model.device.type == "cpu":
+    if bf16 and extractor.device.type == "cpu":
         # All processes of a launch must take part, so this comes before the folder is read.
         trial = try_bf16_in_all_processes() if is_launched else try_bf16()
     entities = digest_of_finder(extractor.entity_finder) if has_raw_texts(documents) else None
@@ -183,7 +188,7 @@ def extract_to_parquet(
             for shard in [shard for shard in mine if shard not in finished]:
                 indices = run.documents_of(shard)
                 read = _read(extractor, documents, indices)
-                with torch.autocast(model.device.type, torch.bfloat16, enabled=run.bf16):
+                with torch.autocast(extractor.device.type, torch.bfloat16, enabled=run.bf16):
                     triples = _predict(extractor, read, indices, batch_size, source)
                 finished[shard] = _write_shard(folder, run, shard, read, triples)
                 progress.update(len(indices))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from accelerate.utils.modeling import get_state_dict_offloaded_model
 from datasets import Dataset
 from transformers import PreTrainedModel
 
@@ -124,8 +125,8 @@ def digest_of_finder(finder: EntityFinder) -> str:
     """
     Returns a digest of what finds the entities of raw texts.
 
-    A token-classification model is known by its weights, its labels and its tokenizer; any other mention extractor and
-    the linker by their names alone.
+    A token-classification model is known by its weights, its labels and its tokenizer, a spaCy `Language` by its name,
+    version and components; any other mention extractor and the linker by their names alone.
 
     Args:
         finder ([`EntityFinder`]):
@@ -133,7 +134,10 @@ def digest_of_finder(finder: EntityFinder) -> str:
     """
     extractor, described = finder.extractor, [name_of_callable(finder.linker), finder.types.given]
     if not isinstance(extractor, TokenClassificationExtractor):
-        return _digest([name_of_callable(extractor), *described])
+        # spaCy's `meta` is data for people, of which these say what a pipeline computes.
+        meta = getattr(extractor, "meta", None) or {}
+        found_by = [meta.get(field) for field in ("lang", "name", "version", "components")]
+        return _digest([name_of_callable(extractor), *found_by, *described])
     windows = extractor.windows
     return _digest([extractor.labels, windows.max_length, *described], windows.tokenizer, extractor.model)
 
@@ -152,10 +156,17 @@ def _digest(settings: list[Any], tokenizer: Any = None, model: PreTrainedModel |
     if isinstance(model, ExportedModel):
         digest.update(model.digest.encode())
     elif model is not None:
-        for name, tensor in sorted(model.state_dict().items()):
+        for name, tensor in sorted(_weights_of(model).items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _weights_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    weights = model.state_dict()
+    if any(tensor.is_meta for tensor in weights.values()):  # a device map keeps them on the disk
+        weights |= get_state_dict_offloaded_model(model)
+    return weights
 
 
 def _without_provenance(config: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class DocREIIOpenVINOModel(ExportedModel):
         core, properties = Core(), {"INFERENCE_PRECISION_HINT": "f32"} | properties
         encoder, relations = (_graph(core.compile_model(folder / name, "CPU", properties)) for name in names)
         files = [path for name in names for path in folder.glob(f"{Path(name).stem}.*")]
-        return cls(encoder, relations, load_exported_config(folder), digest_of("openvino", files))
+        runtime = f"openvino, {properties['INFERENCE_PRECISION_HINT']}"
+        return cls(encoder, relations, load_exported_config(folder), digest_of(runtime, files))
 
 
 def _graph(compiled: "CompiledModel") -> Graph:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..loaded_weights import device_to_run_on
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..processing_docre_ii import DocREIIProcessor
@@ -165,7 +166,8 @@ def example_output(model: DocREIIForRelationExtraction, processor: DocREIIProces
         `str`: a line for each triple, the first ones if there are many; empty without any.
     """
     is_training = model.training
-    extractor = DocumentRelationExtractionPipeline(model=model.eval(), processor=processor, device=model.device)
+    device = device_to_run_on(model)
+    extractor = DocumentRelationExtractionPipeline(model=model.eval(), processor=processor, device=device)
     triples = extractor(example.document)
     model.train(is_training)
     lines = [

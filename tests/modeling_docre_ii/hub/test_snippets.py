@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
 from modeling_docre_ii.hub.model_card import make_model_card
-from modeling_docre_ii.hub.snippets import EXAMPLES, find_example, model_snippet, pipeline_snippet
+from modeling_docre_ii.hub.snippets import EXAMPLES, example_output, find_example, model_snippet, pipeline_snippet
 from modeling_docre_ii.hub.training_record import TrainingRecord
+from tests.hub_model import save_checkpoint
 
 
 ROOT = Path(__file__).parents[3]
@@ -111,3 +112,14 @@ def test_an_example_without_a_triple_is_said_to_have_none(docre_config, make_pro
     assert "The model finds no triple in this text" in card.text and "```text" not in card.text
     card = make_model_card(config, processor, TrainingRecord(), model_id="org/name")
     assert "finds no triple" not in card.text, "nobody has asked the model"
+
+
+def test_a_model_with_weights_on_the_disk_shows_the_same_triples(tmp_path):
+    saved = save_checkpoint(tmp_path / "model")
+    processor, example = DocREIIProcessor.from_pretrained(saved), find_example([])
+    device_map = {"docre_ii": "cpu", "inference_module": "disk", "contrastive_predictor": "cpu"}
+    offloaded = DocREIIForRelationExtraction.from_pretrained(
+        saved, device_map=device_map, offload_folder=tmp_path / "offloaded"
+    )
+    expected = example_output(DocREIIForRelationExtraction.from_pretrained(saved), processor, example)
+    assert expected and example_output(offloaded, processor, example) == expected
