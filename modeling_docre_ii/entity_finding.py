@@ -153,8 +153,9 @@ class EntityFinder:
         Maps the types of mentions, and joins those of one entity.
 
         Of mentions that a model found, those with the same name get the same type ([`vote_types`]).
-        Mentions that share a cluster are of one entity, and so are those that the linker joins. An entity has the most
-        frequent type of its mentions.
+        Mentions that share a cluster or a `kb_id` are of one entity, and so are those that the linker joins. An entity
+        has the most frequent type of its mentions, and the `kb_id` that the linker gave it, or else the most frequent
+        one of its mentions, if any.
 
         Args:
             text (`str`):
@@ -163,7 +164,8 @@ class EntityFinder:
                 Mentions and clusters.
 
         Returns:
-            `list[dict]`: the entities, each with `type` and `mentions`, as [`document_from_text`] takes them.
+            `list[dict]`: the entities, each with `type`, `mentions` and, if known, `kb_id`, as [`document_from_text`]
+            takes them.
 
         Raises:
             [`DocumentError`]: the linker returned something else. The message names it.
@@ -175,7 +177,12 @@ class EntityFinder:
             check_entities(text, entities)
         except DocumentError as error:
             raise DocumentError(f"the linker {name_of_callable(self.linker)!r}, {error}") from None
-        return join_clusters(entities, mentions, found.clusters) if found.clusters else entities
+        spans_of: dict[str, list[Span]] = {}
+        for mention in mentions:
+            if "kb_id" in mention:
+                spans_of.setdefault(mention["kb_id"], []).append((mention["start"], mention["end"]))
+        clusters = [*found.clusters, *spans_of.values()]
+        return _identified(join_clusters(entities, mentions, clusters), spans_of) if clusters else entities
 
     def _extract(self, texts: list[str]) -> list[Any]:
         if not texts:
@@ -302,14 +309,15 @@ def join_clusters(
             The clusters, in characters.
 
     Returns:
-        `list[dict]`: the entities, each with the most frequent type of its mentions, in the order of their first
-        mention.
+        `list[dict]`: the entities, each with the most frequent type of its mentions and the first `kb_id` of those
+        that it joins, if any, in the order of their first mention.
     """
     # A linker may have spans of its own.
     kinds = {(start, end): entity["type"] for entity in entities for start, end in entity["mentions"]}
     kinds |= {(mention["start"], mention["end"]): mention["type"] for mention in mentions}
     group_of = {tuple(span): index for index, entity in enumerate(entities) for span in entity["mentions"]}
     groups = [{tuple(span) for span in entity["mentions"]} for entity in entities]
+    identifiers = [entity.get("kb_id") for entity in entities]
     ending_at: dict[int, list[Span]] = {}
     for span in group_of:
         ending_at.setdefault(span[1], []).append(span)
@@ -321,15 +329,28 @@ def join_clusters(
         target = min(joined)
         new = {tuple(span) for span, mention in zip(cluster, found) if mention is None} - set(group_of)
         groups[target] |= new.union(*(groups[index] for index in joined))
+        identifiers[target] = next((identifiers[index] for index in sorted(joined) if identifiers[index]), None)
         for index in joined - {target}:
             groups[index] = set()
         group_of.update((span, target) for span in groups[target])
     joined_entities = [
         {"type": _most_frequent(kinds[span] for span in spans if span in kinds), "mentions": [*map(list, spans)]}
-        for spans in map(sorted, groups)
+        | ({"kb_id": identifier} if identifier else {})
+        for spans, identifier in zip(map(sorted, groups), identifiers)
         if spans
     ]
     return sorted(joined_entities, key=lambda entity: entity["mentions"])
+
+
+def _identified(entities: Iterable[Mapping[str, Any]], spans_of: Mapping[str, Iterable[Span]]) -> list[dict[str, Any]]:
+    """Gives entities without a `kb_id` the most frequent one of their mentions."""
+    identifier_of = {span: identifier for identifier, spans in spans_of.items() for span in spans}
+    identified = []
+    for entity in entities:
+        given = [identifier_of[span] for span in map(tuple, entity["mentions"]) if span in identifier_of]
+        is_known = entity.get("kb_id") is not None or not given
+        identified.append(dict(entity) if is_known else {**entity, "kb_id": _most_frequent(given)})
+    return identified
 
 
 def _mention_of(span: Span, ending_at: Mapping[int, Sequence[Span]]) -> Span | None:

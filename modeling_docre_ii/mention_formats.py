@@ -19,6 +19,8 @@ _TYPES = ("type", "entity_group", "label")
 
 # spaCy's coreference component writes `doc.spans["coref_clusters_1"]`, fastcoref's `doc._.coref_clusters`.
 _SPACY_CLUSTERS, _FASTCOREF_CLUSTERS = "coref_clusters_", "coref_clusters"
+# The identifier of an entity that spaCy's linker knows to be in no knowledge base.
+_SPACY_UNKNOWN = "NIL"
 
 _ROW_HELP = "expected rows such as {'start': 0, 'end': 15, 'type': 'PER'}, [start, end) in characters"
 
@@ -31,7 +33,7 @@ class FoundMentions:
     Args:
         mentions (`list[dict]`):
             The mentions, each with `start` and `end` in characters, `end` not included, `type` and, if the tool gave
-            one, `score`.
+            them, `score` and `kb_id`.
         clusters (`list[list[tuple[int, int]]]`):
             Spans that mean the same, of mentions and of other words such as pronouns. Empty if there was no
             coreference model.
@@ -56,6 +58,8 @@ def read_mentions(found: Any, text: str, source: str, clusters: Any = None) -> F
             - a spaCy `Doc`: its `ents`, and its clusters in `doc.spans["coref_clusters_*"]` or
               `doc._.coref_clusters` (fastcoref's component);
             - a mapping with `mentions`, any of these, and `clusters`, as below.
+
+            Rows may have a `score` and a `kb_id`, the identifier of the entity in a knowledge base.
         text (`str`):
             The text.
         source (`str`):
@@ -79,7 +83,7 @@ def read_mentions(found: Any, text: str, source: str, clusters: Any = None) -> F
     if hasattr(found, "ents"):
         if found.text != text:
             raise DocumentError(f"{source}: the spaCy Doc has the text {quote(found.text)}, and not {quote(text)}")
-        rows = [{"start": span.start_char, "end": span.end_char, "type": span.label_} for span in found.ents]
+        rows = [row_of_spacy_span(span) for span in found.ents]
         clusters = found if clusters is None else clusters
     elif isinstance(found, (list, tuple)):
         rows = list(found)
@@ -89,6 +93,12 @@ def read_mentions(found: Any, text: str, source: str, clusters: Any = None) -> F
         [_read_row(row, text, f"{source}, mention {index}") for index, row in enumerate(rows)],
         [] if clusters is None else _read_clusters(clusters, text, source),
     )
+
+
+def row_of_spacy_span(span: Any) -> dict[str, Any]:
+    """Returns the row of a spaCy `Span`, with its `kb_id` if it was linked."""
+    linked = span.kb_id_ if span.kb_id_ not in ("", _SPACY_UNKNOWN) else None
+    return {"start": span.start_char, "end": span.end_char, "type": span.label_, "kb_id": linked}
 
 
 def _read_row(row: Any, text: str, place: str) -> dict[str, Any]:
@@ -104,12 +114,16 @@ def _read_row(row: Any, text: str, place: str) -> dict[str, Any]:
         raise DocumentError(f"{place}: found {quote(row)} without a type, {_ROW_HELP}")
     start, end = _read_span((start, end), text, place)
     mention = {"start": start, "end": end, "type": kind}
-    score = row.get("score")
-    if score is None:
-        return mention
-    if not isinstance(score, numbers.Real) or not math.isfinite(score):
-        raise DocumentError(f"{place}: 'score' is {quote(score)}, expected a finite number")
-    return mention | {"score": float(score)}
+    score, identifier = row.get("score"), row.get("kb_id")
+    if score is not None:
+        if not isinstance(score, numbers.Real) or not math.isfinite(score):
+            raise DocumentError(f"{place}: 'score' is {quote(score)}, expected a finite number")
+        mention["score"] = float(score)
+    if identifier is not None:
+        if not isinstance(identifier, str) or not identifier:
+            raise DocumentError(f"{place}: 'kb_id' is {quote(identifier)}, expected a string that is not empty")
+        mention["kb_id"] = identifier
+    return mention
 
 
 def _first_of(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

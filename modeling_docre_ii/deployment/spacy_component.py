@@ -11,6 +11,7 @@ from spacy.tokens import Doc, Span
 from transformers import pipeline
 
 from ..configuration_loading import load_config
+from ..mention_formats import row_of_spacy_span
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 
 
@@ -136,8 +137,7 @@ class RelationExtractor:
 
     def _as_text(self, doc: Doc) -> dict[str, Any]:
         spans = doc.ents if self.spans_key is None else doc.spans.get(self.spans_key, ())
-        rows = [{"start": span.start_char, "end": span.end_char, "type": span.label_} for span in spans]
-        return {"text": doc.text, "mentions": rows, "clusters": doc}
+        return {"text": doc.text, "mentions": [row_of_spacy_span(span) for span in spans], "clusters": doc}
 
     def to_bytes(self, exclude: Iterable[str] = ()) -> bytes:
         """Returns nothing: all settings are in the configuration of the pipeline."""

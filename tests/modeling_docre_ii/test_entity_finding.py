@@ -128,6 +128,40 @@ def test_clusters_that_share_a_mention_are_one_entity():
     ]
 
 
+def test_mentions_with_one_identifier_are_one_entity():
+    found = [mention(BABBAGE, "PER") | {"kb_id": "Q1"}, mention(LONDON, "LOC") | {"kb_id": "Q2"}]
+    found += [mention(HE, "PER") | {"kb_id": "Q1"}, mention(LONDON_AGAIN, "LOC"), mention(SURNAME, "ORG")]
+
+    assert find(lambda text: found) == [
+        {"type": "PER", "mentions": [BABBAGE, HE], "kb_id": "Q1"},
+        {"type": "LOC", "mentions": [LONDON, LONDON_AGAIN], "kb_id": "Q2"},
+        {"type": "ORG", "mentions": [SURNAME]},
+    ]
+
+
+def test_of_several_identifiers_the_most_frequent_one_counts():
+    names = [mention(LONDON, "LOC") | {"kb_id": "Q1"}, mention(LONDON_AGAIN, "LOC") | {"kb_id": "Q2"}]
+
+    assert find(lambda text: [*names, mention(HE, "LOC") | {"kb_id": "Q2"}]) == [
+        {"type": "LOC", "mentions": [LONDON, HE, LONDON_AGAIN], "kb_id": "Q2"}
+    ]
+
+
+def test_identifiers_of_the_linker_stay():
+    def linker(text, mentions):
+        return [
+            {"type": "PER", "mentions": [BABBAGE], "kb_id": "Q1"},
+            {"type": "PER", "mentions": [SURNAME], "kb_id": None},
+            {"type": "LOC", "mentions": [LONDON], "kb_id": "Q2"},
+        ]
+
+    found = {"mentions": [mention(LONDON, "LOC") | {"kb_id": "Q9"}], "clusters": [[SURNAME, HE, BABBAGE]]}
+    assert find(lambda text: found, linker=linker) == [
+        {"type": "PER", "mentions": [BABBAGE, SURNAME, HE], "kb_id": "Q1"},
+        {"type": "LOC", "mentions": [LONDON], "kb_id": "Q2"},
+    ]
+
+
 def test_the_longest_mention_at_the_end_of_a_span_is_meant():
     mentions = [mention([8, 15], "MISC"), mention(BABBAGE, "PER")]
     entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]

@@ -23,8 +23,8 @@ class Underscore(SimpleNamespace):
     """`doc._`: attributes of extensions."""
 
 
-def spacy_span(start, end, label=""):
-    return SimpleNamespace(start_char=start, end_char=end, label_=label)
+def spacy_span(start, end, label="", kb_id=""):
+    return SimpleNamespace(start_char=start, end_char=end, label_=label, kb_id_=kb_id)
 
 
 def spacy_doc(text=TEXT, spans=None, **extensions):
@@ -74,6 +74,16 @@ def test_rows_of_every_tool_are_the_same_mentions(rows):
 
 def test_scores_are_kept():
     assert read([{**BABBAGE, "score": np.float32(0.5)}]).mentions == [{**BABBAGE, "score": 0.5}]
+
+
+def test_identifiers_are_kept():
+    assert read([{**BABBAGE, "kb_id": "Q46633"}, {**LONDON, "kb_id": None}]).mentions == [
+        {**BABBAGE, "kb_id": "Q46633"},
+        LONDON,
+    ]
+    doc = spacy_doc()
+    doc.ents = (spacy_span(0, 15, "PER", "Q46633"), spacy_span(28, 34, "LOC", "NIL"))
+    assert read(doc).mentions == [{**BABBAGE, "kb_id": "Q46633"}, LONDON]
 
 
 def test_numpy_offsets_become_integers():
@@ -137,6 +147,8 @@ def test_nothing_found():
         ([{"start": 15, "end": 16, "type": "PER"}], r"mention 0: the span \[15, 16\] is ' ', white space"),
         ([{**BABBAGE, "score": "high"}], "mention 0: 'score' is 'high', expected a finite number"),
         ([{**BABBAGE, "score": float("nan")}], "mention 0: 'score' is nan"),
+        ([{**BABBAGE, "kb_id": 46633}], "mention 0: 'kb_id' is 46633, expected a string that is not empty"),
+        ([{**BABBAGE, "kb_id": ""}], "mention 0: 'kb_id' is '', expected"),
         ([{"entity": "B-PER", "index": 1, "start": 0, "end": 7}], "the label of one token: .*aggregation_strategy"),
         (spacy_doc(text="Another text"), "the spaCy Doc has the text 'Another text', and not 'Charles "),
     ],

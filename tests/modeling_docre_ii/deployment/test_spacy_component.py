@@ -124,6 +124,18 @@ def test_clusters_of_a_coreference_model_join_mentions(make_nlp, checkpoint):
         Doc.remove_extension("coref_clusters")
 
 
+def test_linked_entities_are_known_by_their_identifier(make_nlp, checkpoint):
+    nlp = make_nlp(with_ruler=False)
+    doc = nlp.make_doc(TEXT)
+    doc.ents = [
+        doc.char_span(0, 10, "ORG", kb_id="Q1"),
+        doc.char_span(53, 59, "LOC"),
+        doc.char_span(37, 39, "ORG", kb_id="Q1"),
+    ]
+    entities = [{"type": "ORG", "mentions": [[0, 10], [37, 39]]}, {"type": "LOC", "mentions": [[53, 59]]}]
+    assert described(nlp(doc)) == expected(by_hand(checkpoint, entities))
+
+
 def test_pipe_reads_several_documents_at_once(make_nlp):
     nlp = make_nlp(batch_size=2)
     texts = [TEXT, "", " ", TEXT[:60], "No entity is here."] * 2
