@@ -93,3 +93,17 @@ def device_to_run_on(model: Any) -> torch.device | None:
         `torch.device`, or `None` for a model with a device map, for which `Pipeline` refuses one.
     """
     return None if getattr(model, "hf_device_map", None) else model.device
+
+
+def is_on_device(model: Any, device: Any) -> bool:
+    """
+    Returns whether the device map of a model puts all of it on a device.
+
+    Args:
+        model (`PreTrainedModel` or [`ExportedModel`]):
+            The model. Without a device map it is on none.
+        device (`str`, `torch.device` or `int`):
+            The device, -1 for the CPU.
+    """
+    devices = (getattr(model, "hf_device_map", None) or {}).values()
+    return set(map(str, devices)) == {"cpu" if device == -1 else str(device)}

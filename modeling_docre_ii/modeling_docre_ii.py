@@ -415,7 +415,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
     def _iterate(
         self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
     ) -> InferenceOutput | None:
-        if self.inference_module is None:
+        if self.inference_module is None or not self.config.num_iterations:
             return None
         output_attentions = output_attentions and self.config.cross_attention == "extended"
         return self.inference_module(features, base_logits, pairs, output_attentions)

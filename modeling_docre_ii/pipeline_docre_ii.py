@@ -18,7 +18,7 @@ from .entity_finding import EntityFinder, checkpoint_of, find_mention_model, sav
 from .entity_linking import Linker
 from .evidence import evidence_source
 from .explanation import check_can_explain
-from .loaded_weights import check_weights
+from .loaded_weights import check_weights, is_on_device
 from .quoting import quote
 from .text_documents import (
     check_documents,
@@ -117,6 +117,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
         type_map: Mapping[str, str | None] | None = None,
         **kwargs: Any,
     ):
+        if is_on_device(kwargs.get("model"), kwargs.get("device")):
+            del kwargs["device"]  # with which `Pipeline` refuses a device map
         super().__init__(*args, **kwargs)
         if self.processor is None:
             raise ValueError("the pipeline needs the `processor` of its model: pass `processor=`")

@@ -211,6 +211,15 @@ def test_base_module_is_that_of_a_model_without_iterations(tiny_model, tiny_batc
     assert torch.equal(model(**tiny_batch).base_logits, base(**tiny_batch).logits)
 
 
+def test_inference_module_can_be_switched_off(tiny_model, tiny_batch):
+    model = tiny_model(num_iterations=2)
+    base_logits = model(**tiny_batch).base_logits
+    model.config.num_iterations = 0
+    output = model(**without_labels(tiny_batch))
+
+    assert torch.equal(output.logits, base_logits) and output.iteration_logits is None
+
+
 def test_one_pass_in_training_with_labels_only(tiny_model, tiny_batch):
     model = tiny_model(num_iterations=3, encoder_changes=NO_DROPOUT).train()
     output, unlabelled = model(**tiny_batch), model(**without_labels(tiny_batch))

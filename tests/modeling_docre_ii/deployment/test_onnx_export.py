@@ -195,13 +195,15 @@ def is_clear(model, processor, document):
     return all(is_sure(logits).all() for logits in (outputs.base_logits, *outputs.iteration_logits))
 
 
-def test_pipeline_of_an_export_has_a_name(runtime, default):
+def test_pipeline_of_an_export_has_a_name_and_runs_on_the_cpu(runtime, default):
     _, folder = default
     exported_model, processor = runtime.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
 
-    assert runtime.__name__ in repr(
-        pipeline("document-relation-extraction", model=exported_model, processor=processor)
-    )
+    for device in (None, "cpu", -1, torch.device("cpu")):
+        extractor = pipeline("document-relation-extraction", model=exported_model, processor=processor, device=device)
+        assert runtime.__name__ in repr(extractor) and extractor.device == torch.device("cpu")
+    with pytest.raises(ValueError, match="cannot be moved to a specific device"):
+        pipeline("document-relation-extraction", model=exported_model, processor=processor, device="cuda")
 
 
 def test_explanation_is_refused(runtime, default, short_documents):
