@@ -302,51 +302,6 @@ def test_attention_to_all_pairs_has_no_explanation(docre_config, processor, docu
         pipeline("document-relation-extraction", model=model, processor=processor)(documents[0], explain=True)
 
 
-@pytest.fixture
-def warnings_of(model, processor, caplog):
-    """Returns the warnings of a new pipeline that is called with documents, one call each."""
-
-    def call(*documents, processor=processor):
-        extractor = pipeline("document-relation-extraction", model=model, processor=processor)
-        logging.enable_propagation()
-        caplog.clear()
-        try:
-            for document in documents:
-                extractor(document)
-        finally:
-            logging.disable_propagation()
-        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-
-    return call
-
-
-def test_document_without_a_pair_of_entities_causes_one_warning(warnings_of):
-    alone = {"title": "Alone", "text": "Nothing here.", "entities": []}
-    (warning,) = warnings_of(alone, alone, [alone, TEXT | {"entities": TEXT["entities"][:1]}])
-
-    assert warning.startswith("document 'Alone' has no triples because it has no entities. The model relates")
-    assert "docs/raw_text.md" in warning
-    (warning,) = warnings_of(TEXT | {"entities": TEXT["entities"][:1]})
-    assert "it has 1 entity." in warning
-    assert warnings_of(TEXT) == []
-
-
-def test_entities_of_other_types_than_the_candidates_cause_a_warning(warnings_of, processor):
-    processor = DocREIIProcessor(processor.tokenizer, RELATIONS, candidate_types=[["Chemical", "Disease"]])
-    (warning,) = warnings_of(TEXT, processor=processor)
-
-    assert "its entities have the types ['LOC', 'ORG'], expected pairs (head, tail) of [['Chemical'," in warning
-
-
-def test_mentions_that_cut_a_word_cause_a_warning(warnings_of, monkeypatch):
-    monkeypatch.setattr("modeling_docre_ii.text_documents._warned", set())
-    cut = TEXT | {"title": "T", "entities": [*TEXT["entities"][:2], {"mentions": [[62, 72], [55, 60]], "type": "LOC"}]}
-    warnings = warnings_of(cut, cut)
-
-    assert len(warnings) == 1
-    assert warnings[0].startswith("document 'T', entity 2, mention 1: the span [55, 60] is 'abaul' and cuts the word")
-
-
 def test_the_mention_model_is_saved_and_loaded_with_the_pipeline(model, processor, tmp_path, monkeypatch):
     model.save_pretrained(tmp_path / "one")
     processor.save_pretrained(tmp_path / "one")
@@ -431,21 +386,6 @@ def test_list_is_checked_before_the_model_runs(extractor, monkeypatch):
         extractor([TEXT, MISPLACED])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"treshold": 0.3}, "the relation extraction pipeline has no argument 'treshold': did you mean 'threshold'?"),
-        ({"batchsize": 3}, "'batchsize': did you mean 'batch_size'?"),
-        ({"temperature": 3}, r"'temperature' \(arguments of a call: threshold, top_k, explain, evidence, batch_size"),
-    ],
-)
-def test_unknown_arguments_are_refused_with_a_suggestion(extractor, model, processor, arguments, message):
-    with pytest.raises(TypeError, match=message):
-        extractor(TEXT, **arguments)
-    with pytest.raises(TypeError, match=message):
-        pipeline("document-relation-extraction", model=model, processor=processor, **arguments)
-
-
 def test_long_list_has_a_progress_bar(extractor, documents, by_hand, monkeypatch, capsys):
     extractor(documents[:2])
     assert capsys.readouterr().err == ""
@@ -476,12 +416,6 @@ def test_stream_of_a_torch_dataset_has_its_length(extractor, documents, by_hand)
     stream = extractor(Documents())
     assert len(stream) == len(documents)
     assert list(stream) == by_hand
-
-
-@pytest.mark.parametrize("selection", [{"threshold": 1.5}, {"threshold": False}, {"top_k": True}, {"explain": "no"}])
-def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, selection):
-    with pytest.raises(ValueError, match=f"`{next(iter(selection))}` must be"):
-        extractor("no document", **selection)
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,24 @@ def test_types_that_the_model_does_not_know_cause_one_warning(checkpoint, caplog
     warnings = [record.getMessage() for record in caplog.records if "entity type" in record.getMessage()]
     expected = "the model does not know the entity type 'Team' of a given entity (it knows LOC, ORG)"
     assert warnings == [expected] * num_warnings
+
+
+@pytest.mark.parametrize("selection", [{"threshold": 1.5}, {"threshold": False}, {"top_k": True}, {"explain": "no"}])
+def test_selection_out_of_range_is_refused_before_anything_is_read(extractor, selection):
+    with pytest.raises(ValueError, match=f"`{next(iter(selection))}` must be"):
+        extractor("no document", **selection)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"treshold": 0.3}, "the relation extraction pipeline has no argument 'treshold': did you mean 'threshold'?"),
+        ({"batchsize": 3}, "'batchsize': did you mean 'batch_size'?"),
+        ({"temperature": 3}, r"'temperature' \(arguments of a call: threshold, top_k, explain, evidence, batch_size"),
+    ],
+)
+def test_unknown_arguments_are_refused_with_a_suggestion(extractor, checkpoint, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        extractor(TEXT, **arguments)
+    with pytest.raises(TypeError, match=message):
+        pipeline("document-relation-extraction", model=checkpoint, **arguments)
