@@ -14,7 +14,7 @@ from dataset_scripts.corpus_builder import CorpusBuilder
 from dataset_scripts.docred import DocRED, check_relations
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from dataset_scripts.known_corpora import KNOWN_CORPORA
-from modeling_docre_ii.documents import with_relation_ids
+from modeling_docre_ii.documents import NO_RELATION, with_relation_ids
 from modeling_docre_ii.evaluation.scores import NamedFact, named_facts
 from modeling_docre_ii.utils.json_text import parse_json
 from modeling_docre_ii.utils.suggestions import check_names
@@ -127,7 +127,8 @@ def load_corpus(
             JSON object, relation id -> readable name. With files, the relations of your own corpus in DocRED's form:
             `dataset_name` must then be its default, or another corpus in that form.
         distant_file (`list[str]`, *optional*):
-            Distantly supervised documents in DocRED's form, for [`Corpus.distant_facts`].
+            Distantly supervised documents in DocRED's form, with relations of the corpus, for
+            [`Corpus.distant_facts`].
         unlabeled_file (`list[str]`, *optional*):
             Documents without labels, of the same form as `files`, for the split `unlabeled`.
         max_documents (`dict[str, int]`, *optional*):
@@ -149,16 +150,18 @@ def load_corpus(
         builder.download_and_prepare()
         corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types, is_checked=True)
     else:
+        for option, value in builder_options.items():
+            if value is not None:
+                raise ValueError(f"`{option}` is for the files of a corpus, not for a dataset: remove this argument")
         splits = datasets.load_dataset(dataset_name, dataset_config_name)
         corpus = Corpus(splits, _relation_names_of(splits, relations_file))
     if distant_file:
-        builder = DocRED(config_name="docred_distant", data_files={"train": distant_file})
-        builder.download_and_prepare()
-        corpus.distant_facts = Corpus(builder.as_dataset(), builder.relation_names).train_facts
+        corpus.distant_facts = _distant_facts(distant_file, corpus)
     if unlabeled_file:
-        builder = make_builder(dataset_name, dataset_config_name, files={"test": unlabeled_file}, **options)
+        # Read as a training split, because titles may repeat in documents that are not scored.
+        builder = make_builder(dataset_name, dataset_config_name, files={"train": unlabeled_file}, **options)
         builder.download_and_prepare()
-        corpus.splits["unlabeled"] = builder.as_dataset()["test"]
+        corpus.splits["unlabeled"] = builder.as_dataset()["train"]
     for split, most in (max_documents or {}).items():
         if most is not None and split in corpus.splits:
             corpus.splits[split] = corpus.splits[split].select(range(min(most, len(corpus.splits[split]))))
@@ -221,10 +224,31 @@ def _read_relations(path: str) -> dict[str, str]:
     return relations
 
 
+def _distant_facts(files: Sequence[str], corpus: Corpus) -> set[NamedFact] | None:
+    relations = {relation: name for relation, name in corpus.relation_names.items() if relation != NO_RELATION}
+    named = (
+        {"config_name": "docred_distant"} if relations.keys() <= DOCRED_RELATIONS.keys() else {"relations": relations}
+    )
+    builder = DocRED(data_files={"train": list(files)}, **named)
+    builder.download_and_prepare()
+    return Corpus(builder.as_dataset(), builder.relation_names).train_facts
+
+
 def _relation_names_of(splits: DatasetDict, relations_file: str | None) -> dict[str, str]:
     """Names the classes of a dataset, which has only their ids."""
-    relation = next(iter(splits.values())).features["labels"].feature["r"]
-    if not isinstance(relation, datasets.ClassLabel):
-        raise ValueError(f"the column `labels` must hold relations `r` as a ClassLabel, got {relation}")
+    features = next(iter(splits.values())).features
+    labels = getattr(features.get("labels"), "feature", None)
+    relation = labels.get("r") if isinstance(labels, Mapping) else None
+    missing = [name for name in ("title", "sents", "vertexSet") if name not in features]
+    if missing or not isinstance(relation, datasets.ClassLabel):
+        raise ValueError(
+            f"the dataset has the columns {', '.join(features)}, expected those of docs/corpora.md: `title`, `sents`, "
+            "`vertexSet`, and `labels` with the relations `r` as a ClassLabel"
+        )
+    if relation.names[0] != NO_RELATION:
+        raise ValueError(
+            f"the relations `r` are a ClassLabel that begins with {relation.names[0]!r}, expected class 0 to be "
+            f"{NO_RELATION!r}, no relation"
+        )
     readable = DOCRED_RELATIONS | (_read_relations(relations_file) if relations_file else {})
     return {name: readable.get(name, name) for name in relation.names}

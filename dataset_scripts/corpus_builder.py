@@ -1,13 +1,18 @@
 """The base class of all builders: files, checks, counts, document features."""
 
+import glob
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import datasets
+from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.exceptions import DatasetGenerationError
 
+from modeling_docre_ii import __version__
 from modeling_docre_ii.documents import CorpusCounts, DocumentError, check_document, count_documents, name_of
 from modeling_docre_ii.text_documents import document_of
 
@@ -62,6 +67,8 @@ class CorpusConfig(datasets.BuilderConfig):
         for split, paths in self.files_of_split().items():
             identity[f"content of {split}"] = [_digest(path) for path in paths]
         identity["content of other files"] = [_digest(path) for path in self.other_files()]
+        # Other code may make other documents of the same files.
+        identity["made by"] = [__version__, version("syntok")]
         return super().create_config_id(identity, custom_features=custom_features)
 
 
@@ -85,6 +92,9 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     # Where the last document was read, for errors.
     _place = ""
     _write_error: OSError | None = None
+
+    def __init__(self, *args: Any, data_files: Any = None, **kwargs: Any):
+        super().__init__(*args, data_files=_as_themselves(data_files), **kwargs)
 
     @property
     def candidate_types(self) -> list[list[str]] | None:
@@ -190,6 +200,18 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
                 yield f"{path}:{place}", _to_example(document, features)
                 counts += count_documents([document])
         logger.info(f"{self.config.name}, {split}: {counts}")
+
+
+def _as_themselves(data_files: Any) -> Any:
+    """Escapes the paths of files that `datasets` would take for patterns, such as `dev [1].json`."""
+    if isinstance(data_files, (str, os.PathLike)):
+        path = os.fspath(data_files)
+        return glob.escape(path) if os.path.exists(path) else path
+    if isinstance(data_files, dict) and not isinstance(data_files, DataFilesDict):
+        return {split: _as_themselves(files) for split, files in data_files.items()}
+    if isinstance(data_files, (list, tuple)) and not isinstance(data_files, DataFilesList):
+        return [_as_themselves(path) for path in data_files]
+    return data_files
 
 
 def _digest(path: str) -> str:

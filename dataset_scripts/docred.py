@@ -45,8 +45,7 @@ class DocREDConfig(CorpusConfig):
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: datasets.Features | None = None) -> str:
         # The base class ignores the order of a dict, but the order of the relations defines their class ids.
-        # Documents in a cache of earlier versions have no `kb_id` and no `uncounted`.
-        identity = config_kwargs | {"optional fields": ["kb_id", "uncounted"]}
+        identity = dict(config_kwargs)
         if self.relations is not None:
             check_relations("relations", self.relations)
             identity["relations"] = list(self.relations.items())

@@ -68,6 +68,8 @@ class GDAConfig(CorpusConfig):
 
     def other_files(self) -> list[str]:
         if self.name == "preprocessed":
+            if self.train_pmids_file is not None:
+                raise ValueError("train_pmids_file: the files of 'preprocessed' are split already, remove it")
             return []
         folders = dict.fromkeys(os.path.dirname(path) for paths in self.files_of_split().values() for path in paths)
         others = [os.path.join(folder, name) for folder in folders for name in (ANNOTATIONS, LABELS)]

@@ -339,5 +339,12 @@ def with_relation_ids(row: Mapping[str, Any], relations: Sequence[str]) -> dict[
 
     Returns:
         `dict`: the document, `r` a relation id.
+
+    Raises:
+        [`DocumentError`]: a label has no class, such as -1, which a `ClassLabel` takes for a missing one.
     """
-    return {**row, "labels": [{**label, "r": relations[label["r"]]} for label in row.get("labels") or []]}
+    labels = list(row.get("labels") or [])
+    for index, label in enumerate(labels):
+        if label["r"] not in range(len(relations)):
+            _fail(row, f"label {index}", "r", label["r"], f"a class from 0 to {len(relations) - 1}")
+    return {**row, "labels": [{**label, "r": relations[label["r"]]} for label in labels]}

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 from transformers import PreTrainedConfig
 
 from dataset_scripts.corpus import Corpus, load_corpus
@@ -10,6 +11,7 @@ from dataset_scripts.known_corpora import KNOWN_CORPORA
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..documents import count_documents
+from ..evaluation.scores import count_facts
 from ..evaluation.tables import SCORE_GROUPS, iteration_names
 from ..training.arguments import DocREIITrainingArguments
 from ..training.metrics import SCORES_OF_ITERATIONS
@@ -140,6 +142,10 @@ def _check_metric(metric: str, corpus: Corpus, num_iterations: int) -> None:
         raise ValueError(f"{argument}, for which CDR needs a `mesh_tree_file`")
     if "ign_distant" in name and corpus.distant_facts is None:
         raise ValueError(f"{argument}, which needs a `distant_file`")
+    if "infer" in name and not np.any(count_facts([], corpus.documents("validation")).get("infer_f1", 0)):
+        raise ValueError(
+            f"{argument}, but no validation document has facts (h, r, o), (o, s, t) and (h, q, t) to infer"
+        )
     if "evidence" in name:
         raise ValueError(f"{argument}, which evaluations without a correct prediction do not have: set another one")
 

@@ -1,6 +1,6 @@
 """Writes the report.html of a run."""
 
-from collections import Counter
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,18 @@ def write_report(
 
 def _with_unique_titles(documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Numbers repeated titles, which only unlabeled documents can have."""
-    seen: Counter[str] = Counter()
+    taken = {document["title"] for document in documents}
+    seen: set[str] = set()
     unique = []
     for document in documents:
         title = document["title"]
-        seen[title] += 1
-        unique.append(document if seen[title] == 1 else {**document, "title": f"{title} ({seen[title]})"})
+        if title in seen:
+            numbered = (f"{title} ({number})" for number in itertools.count(2))
+            title = next(name for name in numbered if name not in taken)
+            taken.add(title)
+            document = {**document, "title": title}
+        seen.add(title)
+        unique.append(document)
     return unique
 
 

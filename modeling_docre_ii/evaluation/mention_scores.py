@@ -37,9 +37,10 @@ def count_extractions(
     JEREX has no relaxed score. The one here is ours:
 
     - `relaxed_relation_f1`: facts, if head and tail are found by any mention. Each predicted entity stands for the
-      gold entity with which it shares the most mention spans, the first one of several, and for none if it shares no
-      span. A fact is right if gold has the fact between the entities that its head and tail stand for. Predicted facts
-      that become the same count once.
+      gold entity with which it shares the most mention spans, of several the one with the fewest others, and for none
+      if it shares no span. A fact is right if gold has the fact between the entities that its head and tail stand for.
+      Gold entities with the same spans, as of the composite mentions of CDR, are one entity here, and facts that
+      become the same count once.
 
     Two shares say how many gold facts a perfect relation model would find with these entities:
 
@@ -143,13 +144,13 @@ def _counts(predicted: Extraction, gold: Extraction) -> dict[str, list[int]]:
         "relation_f1": [_facts(extraction, extraction.clusters) for extraction in (predicted, gold)],
         "typed_relation_f1": [_facts(extraction, _typed_clusters(extraction)) for extraction in (predicted, gold)],
     }
-    meant = _meant_entities(predicted, gold)
+    meant, same = _meant_entities(predicted, gold), [gold.clusters.index(cluster) for cluster in gold.clusters]
     # Entities that stand for none are all different, and different from every gold entity.
     stand_ins = [-1 - index if entity is None else entity for index, entity in enumerate(meant)]
-    pairs["relaxed_relation_f1"] = [_facts(predicted, stand_ins), gold.facts]
+    pairs["relaxed_relation_f1"] = [_facts(predicted, stand_ins), _facts(gold, same)]
     counts = {name: [len(found & true), len(found), len(true), 0] for name, (found, true) in pairs.items()}
     exact = [cluster in pairs["cluster_f1"][0] for cluster in gold.clusters]
-    relaxed = [index in meant for index in range(len(gold.entities))]
+    relaxed = [index in meant for index in same]
     for name, is_found in zip(SHARES, (exact, relaxed)):
         counts[name] = [sum(is_found[head] and is_found[tail] for head, tail, _ in gold.facts), 0, len(gold.facts), 0]
     return counts
@@ -173,7 +174,11 @@ def _facts(extraction: Extraction, entities: Sequence[Any]) -> set[Any]:
 
 
 def _meant_entities(predicted: Extraction, gold: Extraction) -> list[int | None]:
-    """Returns for each predicted entity the gold entity with the most of its mentions."""
+    """
+    Returns for each predicted entity the gold entity with the most of its mentions.
+
+    Of several it is the one with the fewest others, and the first of those with the same mentions.
+    """
     gold_entities: dict[Any, list[int]] = {}
     for index, mentions in enumerate(gold.entities):
         for span in mentions:
@@ -181,5 +186,6 @@ def _meant_entities(predicted: Extraction, gold: Extraction) -> list[int | None]
     meant: list[int | None] = []
     for mentions in predicted.entities:
         shared = Counter(index for span in mentions for index in gold_entities.get(span, ()))
-        meant.append(min(shared, key=lambda index: (-shared[index], index)) if shared else None)
+        by_fit = min(shared, key=lambda index: (-shared[index], len(gold.entities[index]), index), default=None)
+        meant.append(by_fit)
     return meant

@@ -33,9 +33,18 @@ class DocumentInputs(Metric):
             references=gold,
         )
 
-    def add(self, *, prediction: Any, reference: Mapping[str, Any]) -> None:
-        """Adds one document: what is predicted for it and its reference."""
-        self.add_batch(predictions=[prediction], references=[reference])
+    def add(
+        self, *, prediction: Any = None, reference: Any = None, predictions: Any = None, references: Any = None
+    ) -> None:
+        """
+        Adds one document: what is predicted for it and its reference.
+
+        `evaluate.combine` passes them as `predictions` and `references`.
+        """
+        self.add_batch(
+            predictions=[predictions if prediction is None else prediction],
+            references=[references if reference is None else reference],
+        )
 
 
 def declared_fields(feature: Any, value: Any) -> Any:

@@ -8,6 +8,7 @@ import datasets
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
+from .. import __version__
 from ..documents import with_relation_ids
 from ..evaluation.matching import check_titles
 from ..processing_docre_ii import DocREIIProcessor
@@ -172,7 +173,7 @@ def encode_dataset(
     has_labels = "labels" in documents.column_names and any(documents["labels"])
     _check_for_training(for_training, has_labels)
 
-    def encode_rows(batch: Mapping[str, list], indices: list[int]) -> dict[str, list]:
+    def encode_rows(batch: Mapping[str, list], indices: list[int], made_by: str) -> dict[str, list]:
         rows = [dict(zip(batch, values)) for values in zip(*batch.values())]
         encoded = encode_batch([kept.read(row) for row in rows])
         return {name: [row[name] for row in encoded] for name in encoded[0]} | {"document_index": indices}
@@ -183,6 +184,7 @@ def encode_dataset(
         batched=True,
         batch_size=_BATCH_SIZE,
         with_indices=True,
+        fn_kwargs={"made_by": __version__},  # for the cache: other code may encode the same documents differently
         features=datasets.Features({name: _FEATURES[name] for name in names}),
         num_proc=num_proc,
         remove_columns=documents.column_names,

@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from ..evaluation.matching import check_titles
 from ..evaluation.mention_scores import score_extractions
 from ..evaluation.plain_texts import plain_text_of
 from ..mention_extraction import EncodedText, Span, TokenClassificationExtractor, TokenWindows, Window
@@ -112,6 +113,7 @@ def train_mention_model(
 
     Raises:
         [`DocumentError`]: a document is malformed.
+        [`PredictionError`]: two validation documents have the same title.
         `ValueError`: the documents have no mention.
     """
     set_seed(args.seed)
@@ -133,6 +135,7 @@ def train_mention_model(
     windows = TokenWindows(tokenizer, config)
     data: dict[str, Any] = {"train_dataset": MentionWindows(texts, windows, names)}
     validation_texts = [plain_text_of(document) for document in validation_documents or ()]
+    check_titles(text["title"] for text in validation_texts)
     if validation_texts:
         data["eval_dataset"] = MentionWindows(validation_texts, windows, names)
     collator = DataCollatorForTokenClassification(tokenizer, label_pad_token_id=_IGNORED)
@@ -278,7 +281,10 @@ def _score(extractor: TokenClassificationExtractor, texts: Sequence[Mapping[str,
         }
         for text, mentions in zip(texts, found)
     ]
-    scores = score_extractions(predictions, texts)
+    # An entity of white space alone has no mention in a raw text. Facts, which are on entities, do not count here.
+    entities = [[entity for entity in text["entities"] if entity["mentions"]] for text in texts]
+    gold = [{**text, "entities": of_text, "labels": []} for text, of_text in zip(texts, entities)]
+    scores = score_extractions(predictions, gold)
     return {name: score for name, score in scores.items() if name.startswith(("mention_", "typed_mention_"))}
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, List
 
 from dataset_scripts.corpus import load_corpus, make_builder
 from dataset_scripts.docred import DocRED
@@ -74,6 +74,57 @@ def test_relations_that_are_no_classes_are_refused(tmp_path):
         load_corpus(str(tmp_path / "corpus"))
 
 
+@pytest.mark.parametrize("names", [["works_for", "based_in"], ["works_for", "Na"]])
+def test_classes_that_do_not_begin_with_no_relation_are_refused(tmp_path, names):
+    features = DocRED(relations={"r": "r"}, data_files=FILES).info.features
+    features["labels"] = List({**features["labels"].feature, "r": ClassLabel(names=names)})
+    row = {name: None for name in features} | {"title": "a", "sents": [["a"]], "vertexSet": [], "labels": []}
+    Dataset.from_list([row], features=features).to_parquet(tmp_path / "corpus" / "train.parquet")
+    with pytest.raises(ValueError, match="begins with 'works_for', expected class 0 to be 'Na'"):
+        load_corpus(str(tmp_path / "corpus"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"title": "a", "sents": [["a"]], "vertexSet": []},
+        {
+            "title": "a",
+            "sents": [["a"]],
+            "vertexSet": [],
+            "labels": {"head": [0], "tail": [1], "relation_id": ["P"]},
+        },
+        {"title": "a", "text": "a", "entities": [], "labels": []},
+    ],
+    ids=["no labels", "the form of thunlp/docred", "a plain text"],
+)
+def test_dataset_in_another_form_is_refused(tmp_path, row):
+    Dataset.from_list([row]).to_parquet(tmp_path / "corpus" / "train.parquet")
+    with pytest.raises(ValueError, match=f"the dataset has the columns {', '.join(row)}, expected .*docs/corpora.md"):
+        load_corpus(str(tmp_path / "corpus"))
+
+
+@pytest.mark.parametrize("option", ["mesh_tree_file", "train_pmids_file"])
+def test_dataset_takes_no_options_of_files(option):
+    with pytest.raises(ValueError, match=f"`{option}` is for the files of a corpus, not for a dataset"):
+        load_corpus("org/corpus", **{option: MESH_SAMPLE})
+
+
+def test_file_names_are_no_patterns(tmp_path):
+    documents = read(SAMPLE / "dev.json")
+    names = ["t[1].json", "t1.json", "q?.json", "qq.json", "all*.json", "all of it.json"]
+    for name, document in zip(names, documents):
+        (tmp_path / name).write_text(json.dumps([document]), encoding="utf-8")
+    for name, document in zip(names, documents):
+        corpus = load_corpus("re_docred", files={"train": [str(tmp_path / name)]})
+        assert [row["title"] for row in corpus.documents("train")] == [document["title"]]
+    folder = tmp_path / "x [1]"
+    folder.mkdir()
+    (folder / "dev.json").write_text(json.dumps(documents[:1]), encoding="utf-8")
+    builder = DocRED(config_name="docred", data_files=str(folder / "dev.json"))
+    assert builder.config.data_files == {"train": [str(folder / "dev.json")]}
+
+
 def test_several_files_are_one_split():
     corpus = load_corpus("re_docred", files={"train": [*FILES["train"], *FILES["validation"]]})
     titles = [document["title"] for path in (*FILES["train"], *FILES["validation"]) for document in read(path)]
@@ -86,6 +137,23 @@ def test_facts_of_the_training_and_of_the_distant_documents_are_kept_apart():
     assert corpus.train_facts is None
     assert corpus.distant_facts == named_facts(read(SAMPLE / "train.json"))
     assert list(corpus.splits) == ["validation"]
+
+
+def test_distant_documents_have_the_relations_of_the_corpus():
+    folder = SAMPLE.parent / "own_corpus"
+    files = {"validation": [str(folder / "dev.json")]}
+    distant = [str(folder / "train.json")]
+    corpus = load_corpus(files=files, relations_file=str(folder / "relations.json"), distant_file=distant)
+    assert corpus.distant_facts == named_facts(
+        load_corpus(files={"train": distant}, relations_file=str(folder / "relations.json")).documents("train")
+    )
+
+
+def test_titles_of_unlabeled_documents_may_repeat(tmp_path):
+    unlabeled = [str(SAMPLE / "dev.json"), str(tmp_path / "again.json")]
+    Path(unlabeled[1]).write_bytes(Path(unlabeled[0]).read_bytes())
+    corpus = load_corpus("re_docred", files={"train": FILES["train"]}, unlabeled_file=unlabeled)
+    assert len(corpus.splits["unlabeled"]) == 2 * len(read(unlabeled[0]))
 
 
 def test_unlabeled_documents_follow_the_training_documents_without_labels():
@@ -170,6 +238,10 @@ def test_first_documents_alone_are_kept():
         (
             {"dataset_name": "cdr", "dataset_config_name": "preprocessed", "mesh_tree_file": MESH_SAMPLE},
             "mesh_tree_file: preprocessed files mark uncounted pairs themselves",
+        ),
+        (
+            {"dataset_name": "gda", "dataset_config_name": "preprocessed", "train_pmids_file": MESH_SAMPLE},
+            "train_pmids_file: the files of 'preprocessed' are split already",
         ),
         (
             {"dataset_name": "cdr", "dataset_config_name": "preprocesed"},

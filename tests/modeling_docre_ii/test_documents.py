@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from modeling_docre_ii.documents import CorpusCounts, DocumentError, check_document, count_documents
+from modeling_docre_ii.documents import (
+    CorpusCounts,
+    DocumentError,
+    check_document,
+    count_documents,
+    with_relation_ids,
+)
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,3 +257,10 @@ def test_long_titles_and_names_are_shortened():
 def test_a_document_with_entities_in_docreds_form_may_have_a_text():
     check_document({**DOCUMENT, "text": "Skai TV is Greek. It is in Piraeus."})
     check_document({**DOCUMENT, "text": None})
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_class_that_is_none_is_refused(index):
+    row = {"title": "a", "labels": [{"h": 0, "t": 1, "r": 1}, {"h": 1, "t": 0, "r": index}]}
+    with pytest.raises(DocumentError, match=f"document 'a', label 1: 'r' is {index}, expected a class from 0 to 1"):
+        with_relation_ids(row, ["Na", "P17"])

@@ -18,6 +18,7 @@ from modeling_docre_ii.cli.parsing import parse_arguments
 
 SAMPLE = Path(__file__).resolve().parents[3] / "examples" / "re_docred_sample"
 FILES = {"train": [str(SAMPLE / "train.json")], "validation": [str(SAMPLE / "dev.json")]}
+LABELS = List({"h": Value("int32"), "t": Value("int32"), "r": ClassLabel(names=["Na", "P17"])})
 
 
 @pytest.fixture(autouse=True)
@@ -37,18 +38,19 @@ def test_corpus_of_files_needs_files(name):
 
 @pytest.fixture
 def uncountable(tmp_path):
-    """A corpus with a row that cannot be counted: it has no entities."""
-    labels = List({"h": Value("int32"), "t": Value("int32"), "r": ClassLabel(names=["Na", "P17"])})
-    features = Features({"title": Value("string"), "labels": labels})
+    """A corpus whose rows cannot be counted: their entities are null."""
+    texts = List(List(Value("string")))
+    features = Features({"title": Value("string"), "sents": texts, "vertexSet": texts, "labels": LABELS})
+    columns = {"title": ["a", "b"], "sents": [[], []], "vertexSet": [None, None], "labels": [[], []]}
     for split in ("train", "test"):
-        rows = Dataset.from_dict({"title": ["a", "b"], "labels": [[], []]}, features=features)
+        rows = Dataset.from_dict(columns, features=features)
         rows.to_parquet(tmp_path / "corpus" / f"{split}-00000-of-00001.parquet")
     return str(tmp_path / "corpus")
 
 
 def test_documents_are_counted_where_the_counts_are_shown(uncountable, caplog):
     caplog.set_level(logging.INFO, logger="docre_ii")
-    with pytest.raises(KeyError, match="vertexSet"):
+    with pytest.raises(TypeError, match="NoneType"):
         read_corpus(DataArguments(dataset_name=uncountable))
     caplog.set_level(logging.WARNING, logger="docre_ii")
     assert len(read_corpus(DataArguments(dataset_name=uncountable)).splits["test"]) == 2
@@ -72,7 +74,6 @@ def test_documents_of_training_are_counted_before_a_bulk_prediction_as_well(tmp_
     assert caplog.messages[1] == f"test: {len(read(SAMPLE / 'dev.json'))} documents"
 
 
-LABELS = List({"h": Value("int32"), "t": Value("int32"), "r": ClassLabel(names=["Na", "P17"])})
 FACT = {"h": 0, "t": 1, "r": 1}
 
 
@@ -163,6 +164,8 @@ def test_iterations_are_those_of_the_checkpoint_that_is_trained_further(tmp_path
         ("iteration_1_ign_f1", 2, "unknown name 'iteration_1_ign_f1'"),
         ("evidence_f1", 1, "'evidence_f1', which evaluations without a correct prediction do not have"),
         ("ign_distant_f1", 1, "'ign_distant_f1', which needs a `distant_file`"),
+        ("iteration_1_infer_f1", 2, "'iteration_1_infer_f1', but no validation document has facts"),
+        ("infer_f1", 1, "'infer_f1', but no validation document has facts (h, r, o), (o, s, t) and (h, q, t)"),
         ("filtered_f1", 1, "'filtered_f1', for which CDR needs a `mesh_tree_file`"),
     ],
 )

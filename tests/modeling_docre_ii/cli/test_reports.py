@@ -34,10 +34,11 @@ def test_predictions_on_labeled_and_unlabeled_documents(sample_documents, tmp_pa
     assert (first["h"], first["t"], first["r"], first["score"]) == (label["h"], label["t"], label["r"], 0.75)
     assert first["outcome"] == "correct"
 
-    same = [{**document, "title": "Same", "labels": []} for document in dev]
+    titles = ["Same", "Same", "Same (2)"]
+    same = [{**dev[0], "title": title, "labels": []} for title in titles]
     path = write_report(tmp_path / "run", corpus, "test", same, packed)
     assert path == tmp_path / "run" / "report_test.html"
     data = read(path)
     assert not data["has_gold"]
-    assert [document["title"] for document in data["documents"]] == ["Same", "Same (2)"]
-    assert [len(document["triples"]) for document in data["documents"]] == [1, 0]
+    assert [document["title"] for document in data["documents"]] == ["Same", "Same (3)", "Same (2)"]
+    assert [len(document["triples"]) for document in data["documents"]] == [1, 0, 0]

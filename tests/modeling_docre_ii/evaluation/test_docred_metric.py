@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import evaluate
 import pytest
 
 from modeling_docre_ii import DocREDMetric, PredictionError, named_facts, score_facts
@@ -49,6 +50,14 @@ def test_documents_can_be_added_one_by_one(sample_documents):
     for facts, document in zip(predictions[:4], documents[:4]):
         metric.add(prediction=facts, reference=document)
     metric.add_batch(predictions=predictions[4:], references=documents[4:])
+    assert metric.compute() == score_facts(flat(predictions, documents), documents)
+
+
+def test_combined_metrics_take_documents(sample_documents):
+    documents, predictions = sample_documents["dev"][:3], predictions_of(sample_documents["dev"])[:3]
+    metric = evaluate.combine([DocREDMetric()])
+    metric.add(predictions[0], documents[0])
+    metric.add_batch(predictions[1:], documents[1:])
     assert metric.compute() == score_facts(flat(predictions, documents), documents)
 
 

@@ -282,6 +282,20 @@ def test_lines_of_a_file_are_named(tmp_path):
         read_extractions(path)
 
 
+def test_relaxed_scores_of_entities_that_share_mentions_are_not_below_the_strict_ones():
+    """As in CDR, where "A|B" is a mention of both entities."""
+    first, both, last = [0, 1], [2, 3], [4, 5]
+    text = {"title": "T", "text": "a b c"}
+    entities = [
+        {"type": "X", "mentions": spans} for spans in ([first, both], [both], [last], [last], [first, both, last])
+    ]
+    facts = [(0, 2), (1, 2), (1, 3), (4, 0)]
+    gold = text | {"entities": entities, "labels": [{"h": head, "r": "r", "t": tail} for head, tail in facts]}
+    triples = [triple(entities[head]["mentions"], "r", entities[tail]["mentions"]) for head, tail in facts]
+    scores = score_extractions([text | {"entities": entities, "triples": triples}], [gold])
+    assert scores["relation_f1"] == scores["relaxed_relation_f1"] == scores["relaxed_facts_found"] == 100
+
+
 # Ten words of one letter: mentions are spans of words, and every word is one character without the spaces.
 WORDS = "a b c d e f g h i j".split()
 mentions = st.tuples(st.integers(0, 9), st.integers(1, 2)).map(lambda span: (span[0], min(span[0] + span[1], 10)))
@@ -308,8 +322,8 @@ def naive_counts(found, found_facts, gold, gold_facts):
         return [cluster for _, cluster in entities]
 
     def meant(cluster):
-        shares = [len(cluster & other) for other in clusters(gold)]
-        return shares.index(max(shares)) if max(shares) else ("none", cluster)
+        fits = [(len(cluster & other), -len(other)) for other in clusters(gold)]
+        return fits.index(max(fits)) if max(fits)[0] else ("none", cluster)
 
     exact = [cluster in clusters(found) for cluster in clusters(gold)]
     relaxed = [any(meant(cluster) == index for cluster in clusters(found)) for index in range(len(gold))]

@@ -228,3 +228,11 @@ def test_facts_and_evidence_may_begin_late(built, processor, has_labels):
 
     assert encoded[125]["evidence"] == [label["evidence"] for label in built[0][0]["labels"]] != []
     assert encoded[0]["evidence"] == ([[] for _ in first[0]["labels"]] if has_labels else [])
+
+
+def test_features_of_another_version_are_not_read_from_the_cache(built, processor, monkeypatch):
+    rows, _ = built
+    fingerprints = [encode_dataset(rows, processor).features._fingerprint for _ in range(2)]
+    monkeypatch.setattr("modeling_docre_ii.training.encoding.__version__", "0.0.1")
+    fingerprints.append(encode_dataset(rows, processor).features._fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModelForTokenClassification, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from modeling_docre_ii.documents import DocumentError
+from modeling_docre_ii.evaluation.matching import PredictionError
 from modeling_docre_ii.evaluation.plain_texts import plain_text_of
 from modeling_docre_ii.mention_extraction import TokenClassificationExtractor, TokenWindows
 from modeling_docre_ii.training.mention_training import (
@@ -105,6 +106,17 @@ def test_the_loss_of_a_step_does_not_depend_on_accumulation(encoder, make_args):
 
     # Four equal documents, but for the dropout.
     assert loss(1, 4) == pytest.approx(loss(4, 1), rel=0.2)
+
+
+def test_validation_documents_may_have_entities_of_white_space_and_unique_titles(encoder, make_args):
+    blank = document("Ada met \xa0 .", ("PER", [0, 1]))
+    blank["sents"][0].insert(2, "\xa0")
+    blank["vertexSet"].append([{"name": "\xa0", "sent_id": 0, "pos": [2, 3], "type": "LOC"}])
+    blank["labels"] = [{"h": 0, "r": "P17", "t": 1}]
+    scores = train_mention_model(DOCUMENTS, [blank], encoder, make_args(max_steps=1))
+    assert {"mention_f1", "spaced_mention_f1"} <= scores.keys()
+    with pytest.raises(PredictionError, match="two documents have the title"):
+        train_mention_model(DOCUMENTS, [blank, blank], encoder, make_args(max_steps=1))
 
 
 def test_documents_without_mentions_are_an_error(encoder, make_args):
