@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 
 # The arguments of `from_pretrained` that say where a file lies.
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB_ARGUMENTS = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token"}
 
 
 def load_error(name_or_path: str, error: OSError) -> OSError:

@@ -75,7 +75,8 @@ def mention_rows_attention_forward(
     """
     if mention_attention is not None and _is_last_layer(module):
         rows = mention_attention.rows.to(query.device)
-        mention_attention.probabilities = _row_probabilities(query, key, attention_mask, rows, scaling)
+        is_causal = getattr(module, "is_causal", False) and attention_mask is None
+        mention_attention.probabilities = _row_probabilities(query, key, attention_mask, rows, scaling, is_causal)
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
@@ -127,8 +128,10 @@ def _row_probabilities(
     attention_mask: torch.Tensor | None,
     rows: torch.Tensor,
     scaling: float | None,
+    is_causal: bool,
 ) -> torch.Tensor:
     heads, width = query.shape[1], query.shape[3]
+    key = key.repeat_interleave(heads // key.shape[1], dim=1)  # several heads may share one (grouped queries)
     index = rows[:, None, :, None].expand(-1, heads, -1, width)
     scaling = width**-0.5 if scaling is None else scaling
     scores = (query.gather(2, index) @ key.transpose(2, 3)).float() * scaling
@@ -137,6 +140,9 @@ def _row_probabilities(
         mask = mask.gather(2, rows[:, None, :, None].expand(-1, mask.shape[1], -1, mask.shape[3]))
         minus_infinity = torch.finfo(scores.dtype).min
         scores = scores.masked_fill(~mask, minus_infinity) if mask.dtype == torch.bool else scores + mask.float()
+    if is_causal:
+        is_later = torch.arange(scores.shape[-1], device=rows.device) > rows[:, None, :, None]
+        scores = scores.masked_fill(is_later, torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
 
 
@@ -329,7 +335,7 @@ def encode_window(
         num_heads, num_mentions, window_length)`.
 
     Raises:
-        `ValueError`: the encoder's attention implementation returns no probabilities.
+        `ValueError`: the encoder's attention implementation returns no probabilities, or none with a gradient.
     """
     implementation = encoder.config._attn_implementation
     mention_attention = MentionAttention(rows)
@@ -345,6 +351,11 @@ def encode_window(
         raise ValueError(
             f"the encoder runs {implementation!r} attention, which gives no probabilities: set `attn_implementation` "
             "to 'sdpa' or 'eager'"
+        )
+    if output.last_hidden_state.requires_grad and not mention_attention.probabilities.requires_grad:
+        raise ValueError(
+            "reentrant gradient checkpointing loses the gradient of the mentions' attention: set "
+            "`gradient_checkpointing_kwargs={'use_reentrant': False}`"
         )
     return output, mention_attention.probabilities
 

@@ -97,6 +97,7 @@ class DocREIIModel(DocREIIPreTrainedModel):
     """
 
     def __init__(self, config: DocREIIConfig):
+        config.validate()  # what `from_pretrained` was given is set after the configuration is made
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder_config)
         # Parameters of a pooler would have no gradient.
@@ -227,8 +228,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             [`~DocREIIPreTrainedModel.from_encoder_pretrained`].
     """
 
-    # The loss is normalized by `num_items_in_batch`, so Trainer must not divide it again.
-    accepts_loss_kwargs = True
+    # `num_items_in_batch` counts pairs. Trainer would count facts; DocREIITrainer passes it all the same.
+    accepts_loss_kwargs = False
 
     def __init__(self, config: DocREIIConfig):
         super().__init__(config)
@@ -255,15 +256,19 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
 
         Raises:
             `OSError`: there is no such checkpoint.
-            `ValueError`: `num_iterations=0`, or the checkpoint lacks weights of the base module.
+            `ValueError`: `num_iterations=0`, or the checkpoint lacks weights of the base module or has an inference
+                module.
         """
         config_kwargs = {"num_iterations": 3} | config_kwargs
         if not config_kwargs["num_iterations"]:
             raise ValueError("the inference module needs a `num_iterations` of at least 1")
-        on_hub = {name: value for name, value in config_kwargs.items() if name in HUB_ARGUMENTS}
-        model_type = load_config(name_or_path, **on_hub).model_type
-        if model_type != cls.config_class.model_type:
+        config = load_config(
+            name_or_path, **{name: config_kwargs[name] for name in HUB_ARGUMENTS & config_kwargs.keys()}
+        )
+        if (model_type := config.model_type) != cls.config_class.model_type:
             raise ValueError(f"{name_or_path!r} is not a checkpoint of this base module, but a {model_type!r} model")
+        if config.num_iterations:
+            raise ValueError(f"{name_or_path!r} has an inference module: to train it further, use `from_pretrained`")
         try:
             cls._keys_to_ignore_on_load_missing = [r"^(?!docre_ii\.)"]  # new weights are expected
             model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **config_kwargs)

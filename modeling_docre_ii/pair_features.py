@@ -275,8 +275,10 @@ class PairFeatures(nn.Module):
         """
         num_entities = pairs.num_entities
         positions = mention_positions.clamp(min=0)[..., None].expand(-1, -1, hidden_states.shape[-1])
-        # Pooling runs in float32 in any case. The rest runs in the type of the weights.
-        dtype = self.head.entity.weight.dtype
+        # Pooling runs in float32 in any case. The rest runs in the type of the weights, unless they are quantized.
+        weight = self.head.entity.weight
+        is_float = isinstance(weight, torch.Tensor) and weight.is_floating_point()
+        dtype = weight.dtype if is_float else hidden_states.dtype
         mentions = hidden_states.gather(1, positions)
         entities = pool_mentions(mentions, mention_entities, num_entities, self.average_mentions).to(dtype)
         hidden_states = hidden_states.to(dtype)

@@ -127,6 +127,8 @@ class DocREIITrainingArguments(TrainingArguments):
         check_at_least(0, self, "num_train_epochs", "dataloader_num_workers", "seed", *rates)
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must lie in [0, 1), got {self.ema_decay}")
+        if self.remove_unused_columns:
+            raise ValueError("`remove_unused_columns` is not supported: it removes the `document_index` of features")
         if self.label_smoothing_factor:
             raise ValueError("`label_smoothing_factor` is not supported: the loss smooths no labels")
         if self.dataloader_drop_last:

@@ -70,10 +70,9 @@ class AveragingTrainer(WholeCheckpointTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        if self.args.ema_decay:
-            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-                raise ValueError("`ema_decay` needs whole weights, which FSDP and DeepSpeed shard: set it to 0")
-            self.add_callback(_Averaging(self))
+        if self.args.ema_decay and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError("`ema_decay` needs whole weights, which FSDP and DeepSpeed shard: set it to 0")
+        self.add_callback(_Averaging(self))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         self._average = None
@@ -143,7 +142,7 @@ class _Averaging(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if state.global_step == 0:
+        if self.trainer.args.ema_decay and state.global_step == 0:
             self.trainer._average = WeightAverage(self.trainer.model, self.trainer.args.ema_decay)
 
     def on_optimizer_step(

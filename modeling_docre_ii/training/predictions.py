@@ -46,6 +46,8 @@ def pack_facts(
         relation, score and the evidence, if it is given; -100 for padding. There is at least one fact a row, so that a
         batch without predictions can be gathered.
     """
+    if facts.device.type == "mps":  # which has no float64
+        facts, scores, evidence = facts.cpu(), scores.cpu(), None if evidence is None else evidence.cpu()
     row = facts[:, 0]
     count = torch.bincount(row, minlength=len(document_index))
     column = torch.arange(len(facts), device=facts.device) - (count.cumsum(0) - count)[row]

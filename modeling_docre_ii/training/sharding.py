@@ -1,10 +1,12 @@
-"""Saves FSDP-sharded models."""
+"""The model inside the wrappers of a Trainer, and saving a sharded one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
 from transformers import PreTrainedModel
+
+from ..modeling_docre_ii import DocREIIForRelationExtraction
 
 
 @contextmanager
@@ -28,4 +30,9 @@ def unsharded_class(model: nn.Module) -> Iterator[None]:
         model.__class__ = sharded
 
 
-__all__ = ["unsharded_class"]
+def docre_ii_of(model: nn.Module) -> DocREIIForRelationExtraction:
+    """Returns the model inside the wrappers of accelerate and peft."""
+    return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
+
+
+__all__ = ["docre_ii_of", "unsharded_class"]

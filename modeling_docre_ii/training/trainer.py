@@ -25,7 +25,6 @@ from ..hub.model_card import make_model_card
 from ..hub.training_record import TrainingRecord
 from ..loaded_weights import check_weights
 from ..model_outputs import DocREIIOutput
-from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
@@ -39,7 +38,7 @@ from .parameter_groups import split_by_learning_rate
 from .precision import PrecisionRecord
 from .predictions import pack_predictions
 from .pushes import PushWatch
-from .sharding import unsharded_class
+from .sharding import docre_ii_of, unsharded_class
 from .stage_record import complete_record
 
 
@@ -125,7 +124,7 @@ class DocREIITrainer(AveragingTrainer):
         **kwargs: Any,
     ):
         args = args or DocREIITrainingArguments(output_dir="tmp_trainer")
-        check_parts(None if model is None else _docre_ii_of(model).config, args, processing_class)
+        check_parts(None if model is None else docre_ii_of(model).config, args, processing_class)
         self.args, self.processing_class = args, processing_class
         self._given_train_facts, self.distant_facts = train_facts, distant_facts
         self._evaluated_dataset: Any = None
@@ -143,15 +142,22 @@ class DocREIITrainer(AveragingTrainer):
             compute_metrics=compute_metrics,
             **kwargs,
         )
-        # Sums since the last log, and the step they begin at.
-        self._loss_parts: dict[str, torch.Tensor] = {}
-        self._first_step = 0
+        self._loss_parts: dict[str, torch.Tensor] = {}  # sums since the last log,
+        self._first_step = 0  # and the step they begin at
         self._num_evidence: torch.Tensor | None = None
         self._evaluated = torch.zeros(2, dtype=torch.float64)  # the losses of all pairs, and their number
+        self.model_accepts_loss_kwargs = True  # the loss is divided by the pairs of `_get_num_items_in_batch`
         self.record, self.pushes = TrainingRecord(), PushWatch()
         self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
         if self.args.freeze_base:
-            _docre_ii_of(self.model).base_model.requires_grad_(False)
+            docre_ii_of(self.model).base_model.requires_grad_(False)
+
+    def call_model_init(self, trial: Any = None) -> torch.nn.Module:
+        model = super().call_model_init(trial)
+        check_parts(docre_ii_of(model).config, self.args, self.processing_class)
+        if self.args.freeze_base:
+            docre_ii_of(model).base_model.requires_grad_(False)
+        return model
 
     @cached_property
     def train_facts(self) -> set[NamedFact] | None:
@@ -180,10 +186,11 @@ class DocREIITrainer(AveragingTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         check_evaluation(self.args, self.eval_dataset)
-        if self.args.freeze_base and not self.model.config.num_iterations:
-            raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
         self._loss_parts = {}
-        _docre_ii_of(self.model).missing_weights = ()
+        if self.model is not None:  # in a search, `model_init` makes it later
+            if self.args.freeze_base and not self.model.config.num_iterations:
+                raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
+            docre_ii_of(self.model).missing_weights = ()
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Accelerate takes a model that was evaluated for prepared, and its processes would not share gradients.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
@@ -205,7 +212,7 @@ class DocREIITrainer(AveragingTrainer):
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new:
-            docre_ii = _docre_ii_of(self.model if model is None else model)
+            docre_ii = docre_ii_of(self.model if model is None else model)
             optimizer.param_groups[:] = split_by_learning_rate(optimizer.param_groups, docre_ii, self.args)
         return optimizer
 
@@ -293,21 +300,23 @@ class DocREIITrainer(AveragingTrainer):
         return loss, pad(predictions), None if labels is None else pad(labels)
 
     def _name_of_document(self, index: int) -> str:
-        dataset = self._evaluated_dataset
-        return name_of(dataset.source[int(index)]) if isinstance(dataset, EncodedDocuments) else f"document {index}"
+        shown = self._evaluated_dataset
+        return name_of(shown.source[int(index)]) if isinstance(shown, EncodedDocuments) else f"document {index}"
 
     def evaluation_loop(
         self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
     ) -> EvalLoopOutput:
         if not self.is_in_train:
-            check_weights(_docre_ii_of(self.model))
+            check_weights(docre_ii_of(self.model))
         self._evaluated_dataset = dataloader.dataset
         self._evaluated = torch.zeros(2, dtype=torch.float64)
         # A DataLoader draws its seed from torch's generator: without the fork, evaluation would change the training.
         devices = [self.args.device] if self.args.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        total, num_pairs = self.accelerator.reduce(self._evaluated.to(self.args.device)).tolist()
+        # Devices without float64 (MPS) are used by one process, which has nothing to reduce.
+        evaluated = self._evaluated.to(self.args.device) if self.args.world_size > 1 else self._evaluated
+        total, num_pairs = self.accelerator.reduce(evaluated).tolist()
         if f"{metric_key_prefix}_loss" in output.metrics:
             # As in training, over all candidate pairs; Trainer has the average of the averages of batches.
             output.metrics[f"{metric_key_prefix}_loss"] = total / max(num_pairs, 1)
@@ -340,7 +349,7 @@ class DocREIITrainer(AveragingTrainer):
 
         margin, self._margin = self._margin, CALIBRATION_MARGIN
         try:
-            return move_threshold(_docre_ii_of(self.model), predict)
+            return move_threshold(docre_ii_of(self.model), predict)
         finally:
             self._margin = margin
 
@@ -385,7 +394,7 @@ class DocREIITrainer(AveragingTrainer):
             return
         path = Path(self.args.output_dir) / "README.md"
         written = ModelCard.load(path).data if path.exists() else {}
-        model = _docre_ii_of(self.model)
+        model = docre_ii_of(self.model)
         sources = (model.config._name_or_path, model.config.get_text_config()._name_or_path)
         base_model = finetuned_from or next(filter(is_hub_id, sources), None)
         card = make_model_card(
@@ -432,11 +441,6 @@ class DocREIITrainer(AveragingTrainer):
         super()._push_from_checkpoint(checkpoint_folder)
         if getattr(self, "push_in_progress", None) is not None:
             self.pushes.watch(self.push_in_progress.jobs, self.state.global_step)
-
-
-def _docre_ii_of(model: torch.nn.Module) -> DocREIIForRelationExtraction:
-    """Returns the model inside the wrappers of accelerate and peft."""
-    return next(module for module in model.modules() if isinstance(module, DocREIIForRelationExtraction))
 
 
 def _listed(value: str | Sequence[str] | None) -> list[str]:

