@@ -10,6 +10,7 @@ from ..experiments.definition import Experiment
 from ..training.arguments import DocREIITrainingArguments
 from ..utils.suggestions import check_names
 from .arguments import CardArguments, DataArguments, ModelArguments, StageArguments
+from .parsing import read_configuration
 
 
 # Arguments that the command sets for each run, or that have no place in one.
@@ -89,6 +90,24 @@ def given_arguments(argv: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def read_base(path: str) -> dict[str, Any]:
+    """
+    Reads the configuration of an experiment, its mappings parsed.
+
+    Args:
+        path (`str`):
+            A YAML or JSON file.
+
+    Raises:
+        `ValueError`: it cannot be read, a mapping is malformed, or it sets what an experiment sets for each run.
+    """
+    values = read_configuration(path)
+    for name in ("overwrite_output_dir", "push_to_hub", "resume_from_checkpoint"):
+        if values.get(name):
+            raise ValueError(f"{path}: `{name}` has no place in an experiment, which sets it for each run")
+    return {name: _mapping(name, v) if name in _MAPPINGS and isinstance(v, str) else v for name, v in values.items()}
+
+
 def _mapping(name: str, value: Any) -> dict[str, Any]:
     try:
         found = json.loads(value)
@@ -99,4 +118,4 @@ def _mapping(name: str, value: Any) -> dict[str, Any]:
     return found
 
 
-__all__ = ["TRAINING_ARGUMENTS", "check_experiment", "given_arguments"]
+__all__ = ["TRAINING_ARGUMENTS", "check_experiment", "given_arguments", "read_base"]

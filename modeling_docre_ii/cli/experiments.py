@@ -26,10 +26,10 @@ from ..training.predictions import load_predictions
 from ..utils.wording import counted
 from .arguments import Arguments
 from .corpora import read_corpus
-from .experiment_arguments import TRAINING_ARGUMENTS, check_experiment, given_arguments
-from .parsing import as_arguments, parse_arguments, read_configuration
+from .experiment_arguments import TRAINING_ARGUMENTS, check_experiment, given_arguments, read_base
+from .parsing import as_arguments, parse_arguments
 from .process_setup import logger, one_line_errors, setup_logging
-from .run_record import RunRecord, has_effect, open_run
+from .run_record import RunRecord, digest_of_file, has_begun, has_effect, open_run
 
 
 DESCRIPTION = """\
@@ -116,7 +116,9 @@ class Runner:
         self.seeds = list(dict.fromkeys(seeds or experiment.seeds))
         check_experiment(experiment)
         self.given = given_arguments(self.overrides)
-        values = read_configuration(self.configuration) | self.given
+        values = read_base(self.configuration) | self.given
+        # Predictions of other test documents are those of another run.
+        values |= {"test_file": _digests(values.get("test_file"))}
         kinds = ArgumentKinds(TRAINING_ARGUMENTS, {name for name in values if not has_effect(name)})
         self.rows = plan_runs(experiment, values, self.seeds, output_dir, kinds)
         self.runs = distinct_runs(self.rows)
@@ -175,7 +177,7 @@ class Runner:
         finished: set[Path] = set()
         for place, run in enumerate(self.runs, start=1):
             state, label = _state(run), f"{_stages(run)}, seed {run.seed}"
-            resume = [] if state == "missing" else ["--resume_from_checkpoint", "last"]
+            resume = ["--resume_from_checkpoint", "last"] if has_begun(run.folder) else []
             if state == "finished":
                 with one_line_errors(f"{prog}: {label}", ValueError, OSError):
                     open_run(parse_arguments([*self.command(run), *resume]), self._corpus(run))
@@ -212,15 +214,15 @@ class Runner:
             return
         stem = self.output_dir / self.experiment.path.stem
         write_text(stem.with_name(f"{stem.name}_runs.csv"), runs_csv(self.experiment, results))
-        write_text(stem.with_suffix(".csv"), summary_csv(self.experiment, results))
+        write_text(stem.with_name(f"{stem.name}.csv"), summary_csv(self.experiment, results))
         plot: str | None = f"{stem.name}.svg"
         try:
-            write_plot(stem.with_suffix(".svg"), self.experiment, results)
+            write_plot(stem.with_name(f"{stem.name}.svg"), self.experiment, results)
         except ImportError as error:
             logger.warning("%s", error)
             plot = None
         report = markdown_report(self.experiment, self._setting(), results, plot)
-        write_text(stem.with_suffix(".md"), report)
+        write_text(stem.with_name(f"{stem.name}.md"), report)
 
     def _parse(self, run: PlannedRun, row: str) -> Arguments:
         where = f"{self.experiment.path}: row {row!r}: {_stages(run)}"
@@ -234,12 +236,25 @@ class Runner:
     def _check_scores(self) -> None:
         """Otherwise a missing file, such as the MeSH tree of CDR, would be found after the first training."""
         corpus = self._corpus(self.runs[0])
+        if _scored_split(corpus) == "test":
+            self._check_predictions()
         facts = (corpus.train_facts, corpus.distant_facts)
         scored = EvaluatedRun([[]], list(corpus.documents(_scored_split(corpus))), *facts)
         for measure in filter(None, (*self.experiment.columns.values(), self.experiment.gain)):
             # Which evidence scores there are depends on the predictions.
-            if not measure.score.startswith("evidence_"):
+            if "evidence_" not in measure.score:
                 scored.value(Measure(measure.score))
+
+    def _check_predictions(self) -> None:
+        """Labeled test documents are scored, so that every run must predict them."""
+        for run in self.runs:
+            if not self._parsed[run.group].last.do_predict:
+                raise ValueError("the test documents have labels and are scored: set `do_predict` to true")
+            if len(run.stages) == 2:
+                raise ValueError(
+                    "the test documents have labels and are scored, and the base module of a cross-fit does not "
+                    "predict them: leave them out"
+                )
 
     def _epochs(self, run: PlannedRun) -> float:
         arguments = self._parsed[run.group]
@@ -310,13 +325,19 @@ def _scored_split(corpus: Corpus) -> str:
 
 def _remove_checkpoints(folder: Path) -> None:
     """Removes what only an unfinished run needs: with the state of the optimizer, thrice the size of the model."""
-    for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        shutil.rmtree(path)
+    for pattern in (f"{PREFIX_CHECKPOINT_DIR}-*", f"stage_1/{PREFIX_CHECKPOINT_DIR}-*"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path)
 
 
 def _is_file(name: str) -> bool:
     """Returns whether an argument names documents, which an experiment leaves to the command line."""
-    return name.endswith("_file") or name == "data_dir"
+    return (name.endswith("_file") or name == "data_dir") and name not in ("teacher_file", "unlabeled_file")
+
+
+def _digests(paths: str | list[str] | None) -> list[str]:
+    listed = [paths] if isinstance(paths, str) else paths or []
+    return [digest_of_file(Path(path)) for path in listed if Path(path).is_file()]
 
 
 def _stages(run: PlannedRun) -> str:

@@ -15,6 +15,7 @@ from dataset_scripts.corpus import Corpus
 
 from .. import __version__
 from ..entity_finding import MENTION_MODEL_FOLDER
+from ..experiments.planning import changed_fields
 from ..training.arguments import DocREIITrainingArguments
 from ..training.checkpoints import FILE_LIST, UNFINISHED, list_files
 from ..utils.atomic_write import atomic_write
@@ -143,6 +144,8 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
     data = arguments.data
     identity: dict[str, Any] = {"docre-ii": version, "processes": arguments.last.world_size}
     identity |= {name: value for name, value in asdict(arguments.model).items() if name != "model_name_or_path"}
+    if isinstance(arguments.model.model_kwargs, dict):  # parsed, as always here
+        identity["model_kwargs"] = changed_fields(arguments.model.model_kwargs)
     identity["model_name_or_path"] = _digest_of_model(arguments.model.model_name_or_path)
     identity |= {name: getattr(data, name) for name in _DATA_NAMES} | _digests_of_files(data)
     if data.data_dir is None and not data.files:
@@ -172,7 +175,7 @@ def _digests_of_files(data: DataArguments) -> dict[str, Any]:
     digests: dict[str, Any] = {}
     for name in LEARNED_FILES:
         paths = getattr(data, name) or []
-        digests[name] = [_digest(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
+        digests[name] = [digest_of_file(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
     if data.data_dir is not None:
         digests["data_dir"] = _digests(Path(data.data_dir).rglob("*"))
     return digests
@@ -187,10 +190,11 @@ def _digest_of_model(name_or_path: str) -> Any:
 
 
 def _digests(paths: Iterable[Path]) -> dict[str, str]:
-    return {path.name: _digest(path) for path in sorted(paths) if path.is_file()}
+    return {path.name: digest_of_file(path) for path in sorted(paths) if path.is_file()}
 
 
-def _digest(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
+    """Returns a digest of the content of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -267,6 +271,11 @@ def remove_training(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def has_begun(folder: Path) -> bool:
+    """Returns whether a training has left something in its folder, to resume from."""
+    return bool(_traces(folder))
 
 
 def _traces(folder: Path) -> list[Path]:

@@ -15,11 +15,14 @@ from ..utils.suggestions import check_names, did_you_mean_path
 
 # Average absolute weights of the classifier of the inference module (Figure 5 of the paper).
 WEIGHTS = ("feature_weight", "relation_weight")
-_SCORES = [*(f"{group}{score}" for group in SCORE_GROUPS for score in ("f1", "precision", "recall")), *WEIGHTS]
+_GROUPS = [group for group in SCORE_GROUPS if not group.startswith("rule_")]
+_SCORES = [*(f"{group}{score}" for group in _GROUPS for score in ("f1", "precision", "recall")), *WEIGHTS]
 _REQUIRED = ("title", "configuration", "seeds", "columns", "rows")
 _OPTIONAL = ("both", "stage_1", "stage_2", "gain", "plot")
 _PLOTS = ("points", "lines")
 _STAGES = ([1], [2], [1, 2])
+# Arguments of stage 1 that its checkpoint keeps.
+_KEPT = ("candidate_types", "encoder_kwargs", "mark_types", "mention_anchor")
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def read_experiment(path: str) -> Experiment:
         `ValueError`: the file cannot be read, or a field is missing, unknown or malformed. The message names file and
             field.
     """
+    if Path(path).suffix not in (".yaml", ".yml"):
+        raise ValueError(f"{path!r} is no experiment, which is a YAML file (.yaml)")
     values = _fields(path, _read(path), _REQUIRED, _OPTIONAL)
     for name in ("title", "configuration"):
         _check(isinstance(values[name], str), path, name, values[name], "a text")
@@ -120,7 +125,7 @@ def read_experiment(path: str) -> Experiment:
         seeds=seeds,
         columns={name: _measure(f"{path}: column {name!r}", column) for name, column in columns.items()},
         rows=[_row(f"{path}: row {name!r}", name, row, values, columns) for name, row in _rows(path, values).items()],
-        gain=None if values.get("gain") is None else _measure(f"{path}: gain", values["gain"]),
+        gain=None if values.get("gain") is None else _gain(f"{path}: gain", values["gain"]),
         plot=plot,
     )
 
@@ -155,22 +160,34 @@ def _row(where: str, name: str, row: Any, values: Mapping[str, Any], columns: Ma
         for holder, place in ((values, where.partition(": row")[0]), (row, where)):
             _check(isinstance(holder.get(part) or {}, dict), place, part, holder.get(part), "a mapping")
         arguments[part] = merge_arguments(values.get(part) or {}, row.get(part) or {})
+        for argument in arguments[part]:
+            _check(isinstance(argument, str), where, part, argument, "a mapping whose keys are names")
         for argument in [argument for argument, value in arguments[part].items() if value is None]:
             _check(argument == "mention_model", f"{where}: {part}", argument, None, "a value, or left out")
+    for argument in _KEPT if stages == [1, 2] else ():
+        if argument in arguments["stage_2"]:
+            raise ValueError(f"{where}: stage_2: `{argument}` is kept from stage 1: set it in `both` or in `stage_1`")
     if stages == [1] and row.get("stage_2"):
         raise ValueError(f"{where}: `stage_2` has no effect with `stages: [1]`")
     paper = row.get("paper") or {}
     _check(isinstance(paper, dict), where, "paper", paper, "a mapping of columns to values")
-    check_names(f"{where}: paper", paper, columns)
+    check_names(f"{where}: paper", map(str, paper), columns)
     return Row(name, stages, paper=paper, **arguments)
 
 
 def _measure(where: str, value: Any) -> Measure:
     value = _fields(where, {"score": value} if isinstance(value, str) else value, ("score",), ("iteration",))
+    _check(isinstance(value["score"], str), where, "score", value["score"], "the name of a score")
     check_names(f"{where}: score", [value["score"]], _SCORES)
     iteration = value.get("iteration")
     _check(iteration is None or type(iteration) is int and iteration >= 0, where, "iteration", iteration, "an integer")
     return Measure(value["score"], iteration)
+
+
+def _gain(where: str, value: Any) -> Measure:
+    measure = _measure(where, value)
+    _check(measure.score.endswith("f1"), where, "score", measure.score, "an F1, of which the gain is tested")
+    return measure
 
 
 def _named(path: str, name: str, items: Any) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration_docre_ii import DocREIIConfig
+from ..training.arguments import DocREIITrainingArguments
 from .definition import Experiment, Row, merge_arguments
+
+
+# Fields whose defaults a new model takes from its processor.
+_OF_THE_PROCESSOR = ("entity_pooling", "num_prefix_tokens", "num_suffix_tokens")
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def plan_runs(
         runs = bases
         if 2 in row.stages:
             of_stage_2 = _arguments_of_stage_2(row, configuration, kinds)
-            folds = int({**configuration, **of_stage_2}.get("cross_fit_folds") or 1)
+            folds = _number_of_folds(experiment, row, {**configuration, **of_stage_2})
             if row.stages == [1, 2] and folds > 1:
                 of_both = _arguments_of_cross_fit(experiment, row, of_stage_2, configuration, kinds)
                 runs = [_planned([1, 2], seed, output_dir, configuration, of_both, kinds) for seed in seeds]
@@ -131,6 +136,16 @@ def plan_runs(
     return _with_planned_bases(planned)
 
 
+def changed_fields(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that are not what a new model has anyway."""
+    defaults = DocREIIConfig.__dataclass_fields__
+    return {
+        name: value
+        for name, value in model_kwargs.items()
+        if name in _OF_THE_PROCESSOR or name not in defaults or value != defaults[name].default
+    }
+
+
 def distinct_runs(rows: Collection[PlannedRow]) -> list[PlannedRun]:
     """Returns every run once: seed after seed, stage 1 before stage 2."""
     runs: dict[Path, PlannedRun] = {}
@@ -140,6 +155,15 @@ def distinct_runs(rows: Collection[PlannedRow]) -> list[PlannedRun]:
                 runs.setdefault(run.folder, run)
     seeds = list(dict.fromkeys(run.seed for run in runs.values()))
     return sorted(runs.values(), key=lambda run: (seeds.index(run.seed), run.stages))
+
+
+def _number_of_folds(experiment: Experiment, row: Row, arguments: Mapping[str, Any]) -> int:
+    given = arguments.get("cross_fit_folds") or 1
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        where = f"{experiment.path}: row {row.name!r}"
+        raise ValueError(f"{where}: `cross_fit_folds` must be an integer, got {given!r}") from None
 
 
 def _with_planned_bases(rows: list[PlannedRow]) -> list[PlannedRow]:
@@ -182,13 +206,13 @@ def _arguments_of_stage_2(row: Row, configuration: Mapping[str, Any], kinds: Arg
     """Training arguments of stage 2 go into `stage_2`, where they override those of the configuration."""
     if row.stages == [2]:
         # The whole model is trained at once, for as long and as fast as the base module is otherwise.
-        whole = merge_arguments(configuration, row.both)
-        configuration = {**configuration, "stage_2": {}}
-        if "encoder_learning_rate" in whole:
-            configuration["stage_2"] = {"base_learning_rate": whole["encoder_learning_rate"]}
+        whole = merge_arguments(configuration, row.both, row.stage_1)
+        rate = whole.get("encoder_learning_rate", DocREIITrainingArguments.encoder_learning_rate)
+        configuration = {**configuration, "stage_2": {"base_learning_rate": rate}}
     of_training = {name: value for name, value in row.stage_2.items() if name in kinds.training}
     others = {name: value for name, value in row.stage_2.items() if name not in kinds.training}
-    arguments = _merged(configuration, row.both, others, {"stage_2": of_training})
+    of_stage_1 = row.stage_1 if row.stages == [2] else {}
+    arguments = _merged(configuration, row.both, of_stage_1, others, {"stage_2": of_training})
     if row.stages == [2]:
         arguments["stage_2"] = merge_arguments(configuration["stage_2"], arguments.get("stage_2", {}))
         arguments = _without_folds(arguments, configuration)
@@ -219,17 +243,14 @@ def _planned(
         for name, value in {**configuration, **arguments}.items()
         if name not in kinds.without_effect and not (stages == [1] and name == "stage_2")
     }
-    defaults = DocREIIConfig.__dataclass_fields__
-    effective["model_kwargs"] = {
-        name: value
-        for name, value in (effective.get("model_kwargs") or {}).items()
-        if name not in defaults or value != defaults[name].default
-    }
+    effective["model_kwargs"] = changed_fields(effective.get("model_kwargs") or {})
     if effective.get("cross_fit_folds") == 1:
         del effective["cross_fit_folds"]
     if (effective.get("stage_2") or {}).get("freeze_base") is False and not effective.get("freeze_base"):
         # Tables say so for configurations that freeze the base. The others train it anyway.
         effective["stage_2"] = {name: value for name, value in effective["stage_2"].items() if name != "freeze_base"}
+    if not effective.get("stage_2"):
+        effective.pop("stage_2", None)
     identity = [stages, effective, None if start is None else start.folder.parent.name]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
     name = "stage_" + "_and_".join(map(str, stages))

@@ -10,7 +10,7 @@ from ..evaluation.scores import NamedFact, score_facts
 from ..evaluation.significance import paired_bootstrap_of_runs, summarize_runs
 from ..evaluation.submission import to_submission
 from ..training.metrics import held_out_predictions
-from ..training.predictions import unpack_facts
+from ..training.predictions import unpack_with_evidence
 from .definition import WEIGHTS, Measure
 
 
@@ -117,7 +117,7 @@ def evaluate_predictions(
     submissions = []
     for packed in predictions:
         moved = held_out_predictions(packed, documents, relations) if is_held_out else packed
-        submissions.append(to_submission(unpack_facts(moved, relations, len(documents)), documents))
+        submissions.append(to_submission(unpack_with_evidence(moved, relations, documents), documents))
     return EvaluatedRun(submissions, documents, train_facts, distant_facts, dict(weights or {}))
 
 
@@ -152,11 +152,11 @@ def summarize_row(
         for place in range(len(runs))
     ]
     tested = None
-    seeds = [seed for seed in runs if seed in bases]
+    places = {} if gain is None else {seed: runs[seed].place(gain) for seed in runs if seed in bases}
+    seeds = [seed for seed, place in places.items() if place is not None]
     if gain is not None and seeds:
-        places = [runs[seed].place(gain) for seed in seeds]
         tested = paired_bootstrap_of_runs(
-            [runs[seed].submissions[-1 if place is None else place] for seed, place in zip(seeds, places)],
+            [runs[seed].submissions[place] for seed, place in places.items() if place is not None],
             [bases[seed].submissions[0] for seed in seeds],
             runs[seeds[0]].documents,
             gain.score,

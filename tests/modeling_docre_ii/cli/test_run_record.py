@@ -92,6 +92,7 @@ def test_record_of_a_run_that_left_nothing_else_is_replaced(open_with, tmp_path)
         ["--do_predict", "true"],
         ["--save_total_limit", "1"],
         ["--per_device_eval_batch_size", "1"],
+        ["--model_kwargs", '{"contrastive_loss_weight": 1.0}'],  # the default
     ],
 )
 def test_arguments_that_do_not_change_what_is_learned_do_not_matter(open_with, tmp_path, arguments):

@@ -47,7 +47,19 @@ CHANGES = [
     ),
     ({"columns": [{"name": "F1"}]}, "column 'F1': `score` is missing"),
     ({"columns": [{"name": "F1", "score": "f1", "iteration": -1}]}, "column 'F1': `iteration` must be an integer"),
+    ({"columns": [{"name": "F1", "score": None}]}, "column 'F1': `score` must be the name of a score, got None"),
+    (
+        {"columns": [{"name": "F1", "score": "rule_correct_evidence_f1"}]},
+        "column 'F1': score: unknown name 'rule_correct_evidence_f1'",
+    ),
     ({"gain": "f"}, "gain: score: unknown name 'f'"),
+    ({"gain": "precision"}, "gain: `score` must be an F1, of which the gain is tested, got 'precision'"),
+    ({"both": {1: 1}}, "row 'full': `both` must be a mapping whose keys are names, got 1"),
+    ({"rows": [{"name": "a", "paper": {2019: 1}}]}, "row 'a': paper: unknown name '2019'"),
+    (
+        {"rows": [{"name": "a", "stage_2": {"mention_anchor": "marker"}}]},
+        "row 'a': stage_2: `mention_anchor` is kept from stage 1: set it in `both` or in `stage_1`",
+    ),
     ({"plot": "pie"}, r"`plot` must be one of \('points', 'lines'\), got 'pie'"),
     ({"both": [1]}, r"`both` must be a mapping, got \[1\]"),
     ({"rows": []}, r"`rows` must be at least one, got \[\]"),
@@ -78,6 +90,8 @@ def test_missing_fields_and_files_are_named(definition, write, tmp_path):
             read_experiment(path)
     with pytest.raises(ValueError, match="there is no experiment '.*/experimint.yaml', did you mean '.*experiment"):
         read_experiment(str(tmp_path / "experimint.yaml"))
+    with pytest.raises(ValueError, match="'train.json' is no experiment, which is a YAML file"):
+        read_experiment("train.json")
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ValueError, match=r"list.yaml must be a mapping, got \[1\]"):
         read_experiment(str(tmp_path / "list.yaml"))

@@ -87,6 +87,7 @@ def test_without_stage_1_the_whole_model_is_trained_as_the_base_otherwise(plan):
         ({"logging_steps": 20}, True),
         ({"model_kwargs": CONFIGURATION["model_kwargs"] | {"use_fusion": True}}, True),
         ({"model_kwargs": CONFIGURATION["model_kwargs"] | {"use_fusion": False}}, False),
+        ({"model_kwargs": CONFIGURATION["model_kwargs"] | {"entity_pooling": "logsumexp"}}, False),
         ({"learning_rate": 0.75}, False),
         ({"stage_2": CONFIGURATION["stage_2"] | {"freeze_base": False}}, True),
         ({"stage_2": CONFIGURATION["stage_2"] | {"freeze_base": True}}, False),
@@ -97,6 +98,28 @@ def test_tables_share_runs_with_the_same_effective_arguments(plan, changes, is_s
     """Not those that only concern the log; a field at its default is as good as none."""
     (first, *_), (other, *_) = plan(), plan(CONFIGURATION | changes, title="Another table")
     assert (first.runs[0].folder == other.runs[0].folder) == is_shared
+
+
+def test_no_stage_2_is_an_empty_one(plan):
+    without = {name: value for name, value in CONFIGURATION.items() if name != "stage_2"}
+    rows = [{"name": "a", "stages": [1, 2]}]
+    (first,), (other,) = (plan(configuration, rows=rows) for configuration in (without, without | {"stage_2": {}}))
+    assert first.runs == other.runs
+
+
+def test_without_stage_1_the_whole_model_has_its_arguments(plan):
+    row = {"name": "whole", "stages": [2], "stage_1": {"num_train_epochs": 7, "model_kwargs": {"pair_dropout": 0.5}}}
+    configuration = {name: value for name, value in CONFIGURATION.items() if name != "encoder_learning_rate"}
+    (whole,) = plan(configuration, rows=[row])
+    arguments = whole.runs[0].arguments
+    assert arguments["num_train_epochs"] == 7 and arguments["model_kwargs"]["pair_dropout"] == 0.5
+    # The default of a stage 1, not that of a stage 2.
+    assert arguments["stage_2"] == {"base_learning_rate": 5e-5}
+
+
+def test_folds_that_are_no_number_are_named(plan):
+    with pytest.raises(ValueError, match="row 'full': `cross_fit_folds` must be an integer, got 'two'"):
+        plan(CONFIGURATION | {"cross_fit_folds": "two"})
 
 
 def test_arguments_of_stage_2_leave_stage_1_alone(plan):

@@ -70,6 +70,13 @@ def test_gain_of_one_seed_is_the_paired_bootstrap():
         assert summarize_row("a", runs, bases, {}, measure).gain == expected
 
 
+def test_an_iteration_that_no_run_has_has_no_gain():
+    runs, bases = {1: run_of(3, 5), 2: run_of(3, 5, 7)}, {1: run_of(4), 2: run_of(4)}
+    expected = paired_bootstrap(runs[2].submissions[2], bases[2].submissions[0], DOCUMENTS)
+    assert summarize_row("a", runs, bases, {}, Measure("f1", 2)).gain == expected
+    assert summarize_row("a", runs, bases, {}, Measure("f1", 3)).gain is None
+
+
 def test_gain_needs_both_runs_of_a_seed():
     runs = {1: run_of(4), 2: run_of(6)}
     assert summarize_row("a", runs, {}, {}, Measure("f1")).gain is None
