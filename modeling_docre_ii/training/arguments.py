@@ -37,6 +37,9 @@ class DocREIITrainingArguments(TrainingArguments):
         ema_decay (`float`, *optional*, defaults to 0.0):
             Keep a moving average of the weights, of which each step keeps this share, and evaluate and save it in
             place of the weights ([`AveragingTrainer`]). A decay of 0.99 averages over about 100 steps. 0 keeps none.
+        prior_bias (`bool`, *optional*, defaults to `False`):
+            In stage 1, start the biases of a new classifier at the log odds of the relations in the training documents
+            ([`start_at_frequencies`]).
         max_tokens_per_batch (`int`, *optional*):
             Largest number of tokens of a batch on a device, padding included. With this or `max_pairs_per_batch`,
             batches hold documents of similar size ([`BudgetBatchSampler`]), at most `per_device_train_batch_size` or
@@ -81,6 +84,9 @@ class DocREIITrainingArguments(TrainingArguments):
             "help": "Evaluate and save a moving average of the weights, of which each step keeps this share, such as "
             "0.99. 0: no average."
         },
+    )
+    prior_bias: bool = field(
+        default=False, metadata={"help": "Stage 1: start a new classifier at the frequencies of the relations."}
     )
     max_tokens_per_batch: int | None = field(
         default=None, metadata={"help": "Largest number of tokens of a batch on a device, padding included."}

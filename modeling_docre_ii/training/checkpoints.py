@@ -156,8 +156,14 @@ class WholeCheckpointTrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if self._unfinished is not None:
             self._push_when_whole = True
-        else:
-            super()._push_from_checkpoint(checkpoint_folder)
+            return
+        # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.
+        if self.is_world_process_zero():
+            folder = Path(checkpoint_folder)
+            for file in (*folder.glob("*.py"), *folder.glob("requirements.txt")):
+                with atomic_write(Path(self.args.output_dir) / file.name) as partial_file:
+                    shutil.copy(file, partial_file)
+        super()._push_from_checkpoint(checkpoint_folder)
 
 
 def _free_space(folder: str | os.PathLike) -> str:

@@ -1,6 +1,5 @@
 """Trainer of DocRE-II."""
 
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, partial
@@ -32,6 +31,7 @@ from .averaging import AveragingTrainer
 from .batching import budget_sampler, count_annotated, without_repeated
 from .calibration import CALIBRATION_MARGIN, ScoredPredictions, move_threshold
 from .checks import check_evaluation, check_parts
+from .class_prior import start_at_frequencies
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
 from .parameter_groups import split_by_learning_rate
@@ -149,15 +149,20 @@ class DocREIITrainer(AveragingTrainer):
         self.model_accepts_loss_kwargs = True  # the loss is divided by the pairs of `_get_num_items_in_batch`
         self.record, self.pushes = TrainingRecord(), PushWatch()
         self.add_callback(PrecisionRecord(self.args.requested_precision._asdict(), self.args.precision._asdict()))
-        if self.args.freeze_base:
-            docre_ii_of(self.model).base_model.requires_grad_(False)
+        self._prepare(docre_ii_of(self.model))
 
     def call_model_init(self, trial: Any = None) -> torch.nn.Module:
         model = super().call_model_init(trial)
         check_parts(docre_ii_of(model).config, self.args, self.processing_class)
-        if self.args.freeze_base:
-            docre_ii_of(model).base_model.requires_grad_(False)
+        self._prepare(docre_ii_of(model))
         return model
+
+    def _prepare(self, model: Any) -> None:
+        if self.args.freeze_base:
+            model.base_model.requires_grad_(False)
+        dataset = getattr(self, "train_dataset", None)  # Trainer calls `model_init` before it is set as well
+        if self.args.prior_bias and not model.config.num_iterations and dataset is not None:
+            start_at_frequencies(model, dataset)
 
     @cached_property
     def train_facts(self) -> set[NamedFact] | None:
@@ -432,12 +437,6 @@ class DocREIITrainer(AveragingTrainer):
             super()._save(*args, **kwargs)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # Trainer takes configuration and weights from the checkpoint, but not the code that loads them.
-        if self.is_world_process_zero():
-            folder = Path(checkpoint_folder)
-            for file in (*folder.glob("*.py"), *folder.glob("requirements.txt")):
-                with atomic_write(Path(self.args.output_dir) / file.name) as partial_file:
-                    shutil.copy(file, partial_file)
         super()._push_from_checkpoint(checkpoint_folder)
         if getattr(self, "push_in_progress", None) is not None:
             self.pushes.watch(self.push_in_progress.jobs, self.state.global_step)
