@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
 
@@ -10,8 +11,12 @@ from transformers import AutoConfig, PreTrainedConfig
 HUB_ARGUMENTS = {"cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token"}
 
 
-def load_error(name_or_path: str, error: OSError) -> OSError:
-    """Returns an error that names the model. Those of transformers do not, offline."""
+def load_error(name_or_path: str, error: OSError | SafetensorError) -> OSError:
+    """Returns an error that names the model, which other libraries' may not."""
+    if isinstance(error, SafetensorError):
+        return OSError(
+            f"{name_or_path}: its weights cannot be read ({error}): is a file incomplete, or a pointer of Git LFS?"
+        )
     if os.path.isdir(name_or_path):
         return error
     return OSError(f"{str(name_or_path)!r} is not a local folder, and loading it from the Hub failed: {error}")

@@ -253,9 +253,22 @@ def dense_labels(facts: torch.Tensor, num_entities: int, num_labels: int) -> tor
 
     Returns:
         `torch.BoolTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`.
+
+    Raises:
+        `ValueError`: a fact is on an entity, or has a class, that there is not. On a GPU, it would end the process.
     """
     dense = torch.zeros(facts.shape[0], num_entities, num_entities, num_labels, dtype=torch.bool, device=facts.device)
     document, fact = (facts[..., 0] >= 0).nonzero(as_tuple=True)
-    head, tail, relation = facts[document, fact].unbind(-1)
+    given = facts[document, fact]
+    if (
+        not torch.compiler.is_compiling()
+        and (given >= given.new_tensor([num_entities, num_entities, num_labels])).any()
+    ):
+        largest = given.max(0).values.tolist()
+        raise ValueError(
+            f"the labels have entities up to {max(largest[:2])} and classes up to {largest[2]}, but the documents "
+            f"have {num_entities} entities and the model {num_labels} classes: they are of another processor"
+        )
+    head, tail, relation = given.unbind(-1)
     dense[document, head, tail, relation] = True
     return dense

@@ -3,9 +3,11 @@
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
+from .configuration_loading import load_error
 from .decoding import is_finite
 
 
@@ -29,7 +31,11 @@ class CheckedPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        try:
+            model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        except SafetensorError as error:
+            name = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+            raise load_error(str(name), error) from error
         names = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
         model.missing_weights = tuple(sorted(name for name in names if not name.startswith(_TRAINING_ONLY)))
         if model.missing_weights:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, pre_tokenizers
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -105,7 +106,7 @@ class TokenClassificationExtractor:
         try:
             model = AutoModelForTokenClassification.from_pretrained(name_or_path, **where)
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, **where)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise load_error(name_or_path, error).with_traceback(None) from None
         return cls(model if device is None else model.to(device), tokenizer, **kwargs)
 

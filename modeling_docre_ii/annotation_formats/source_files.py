@@ -100,10 +100,17 @@ def list_files(path: str, endings: tuple[str, ...]) -> list[Path]:
         raise DocumentError(f"there is no file or folder {path!r}{did_you_mean_path(path)}")
     if not os.path.isdir(path):
         return [Path(path)]
-    files = sorted(file for file in Path(path).rglob("*") if file.name.endswith(endings) and file.is_file())
+    # Hidden ones are copies, of Jupyter or macOS.
+    inside = (file for file in Path(path).rglob("*") if not is_hidden(file.relative_to(path)))
+    files = sorted(file for file in inside if file.name.endswith(endings) and file.is_file())
     if not files:
         fail(path, f"the folder has no {' or '.join(endings)} files")
     return files
+
+
+def is_hidden(path: Path) -> bool:
+    """Returns whether a file or one of its folders is hidden."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 class _BoundedGzipFile(gzip.GzipFile):

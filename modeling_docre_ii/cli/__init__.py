@@ -8,6 +8,7 @@ from ..utils.suggestions import did_you_mean
 
 
 PROG = "docre-ii"
+_INTERRUPTED = 130  # the exit status of a shell after Ctrl-C
 
 
 class Command(NamedTuple):
@@ -57,7 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     name, *rest = argv
     if name not in COMMANDS:
         raise SystemExit(f"{PROG}: unknown command {name!r}{did_you_mean(name, COMMANDS)}\n\n{_usage()}")
-    importlib.import_module(COMMANDS[name].module).main(rest, prog=f"{PROG} {name}")
+    try:
+        importlib.import_module(COMMANDS[name].module).main(rest, prog=f"{PROG} {name}")
+    except KeyboardInterrupt:
+        print(f"{PROG} {name}: interrupted", file=sys.stderr)
+        raise SystemExit(_INTERRUPTED) from None
 
 
 def _usage() -> str:

@@ -1,5 +1,6 @@
 """Exports a checkpoint to ONNX, its encoder to int8 too: `docre-ii export`."""
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
+from ..deployment.exported_model import ENCODER_FILE
 from ..deployment.onnx_export import export_onnx
 from ..deployment.openvino_int8 import quantize_openvino
 from ..entity_finding import MENTION_MODEL_FOLDER, checkpoint_of, find_mention_model, save_mention_model
@@ -94,13 +96,17 @@ def export_checkpoint(checkpoint: str, folder: str) -> str:
         `str`: what was written, for the user.
 
     Raises:
-        `ValueError`: the folder holds a checkpoint.
+        `ValueError`: the folder is a file, or holds a checkpoint or anything else but an exported model.
     """
+    if not folder or Path(folder).is_file():
+        raise ValueError(f"`output_dir` is {folder!r}, expected a folder")
     if any((Path(folder) / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
         raise ValueError(
             f"`output_dir`: {folder!r} holds a checkpoint, whose configuration and mention model an export would "
             "replace: choose another folder"
         )
+    if Path(folder).is_dir() and os.listdir(folder) and not (Path(folder) / ENCODER_FILE).is_file():
+        raise ValueError(f"`output_dir`: {folder!r} holds other files, and no exported model: choose an empty folder")
     model = DocREIIForRelationExtraction.from_pretrained(checkpoint, dtype=torch.float32)
     mention_model = find_mention_model(*checkpoint_of(model))
     export_onnx(model, AutoProcessor.from_pretrained(checkpoint), folder)

@@ -2,32 +2,29 @@
 
 import argparse
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoProcessor, pipeline
 from transformers.utils import logging
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..configuration_loading import load_config
-from ..decoding import NonFiniteLogitsError, check_selection
+from ..decoding import NonFiniteLogitsError
 from ..deployment.backends import BACKENDS, load_model
 from ..deployment.bulk_extraction import extract_to_parquet
 from ..evidence import EVIDENCE_SOURCES
 from ..explanation import describe_explanation
-from ..knowledge_graph.writing import check_output
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 from ..utils.atomic_write import atomic_write
 from ..utils.wording import counted
 from ..visualization.render import render
+from .extract_arguments import LINES, check_arguments, check_model_folder, check_not_read, read_type_map
 from .graph import make_graph
 from .predictions import print_triples
 from .process_setup import one_line_errors, setup_logging
-from .text_inputs import list_inputs, read_inputs
+from .text_inputs import check_inputs, list_inputs, read_inputs
 
 
 DESCRIPTION = """\
@@ -42,10 +39,6 @@ Extracts the triples of texts.
 Every TEXT is a text file, a folder of .txt and .jsonl files, a .jsonl file with a document a line (a "text", or
 DocRED's form), a .json file with a list of them, or - for the standard input.
 """
-
-# The ending of files with a document a line. Any other output is a folder of Parquet files.
-_LINES = ".jsonl"
-_PAGE = ".html"
 
 # A document, and its triples.
 DocumentTriples = tuple[dict[str, Any], list[dict[str, Any]]]
@@ -74,9 +67,11 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
         check_arguments(args)
         files = list_inputs(args.texts)
         check_not_read(args, files)
+        check_inputs(files)
         type_map = None if args.type_map is None else read_type_map(args.type_map)
         if load_config(args.model).model_type != DocREIIConfig.model_type:
             raise ValueError(f"`model`: {args.model!r} is not a DocRE-II checkpoint")
+        check_model_folder(args.model, args.backend)
         extractor = pipeline(
             "document-relation-extraction",
             model=load_model(args.model, args.backend),
@@ -86,7 +81,7 @@ def main(argv: list[str], prog: str = "docre-ii extract") -> None:
             device=args.device,
             trust_remote_code=False,
         )
-        if args.output is not None and not args.output.endswith(_LINES):
+        if args.output is not None and not args.output.endswith(LINES):
             extract_to_folder(extractor, files, args, type_map)
         else:
             extract_documents(extractor, files, args)
@@ -181,129 +176,6 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", help="Where the models run, such as cuda:0. Default: a GPU, if there is one.")
     return parser
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """
-    Checks arguments that depend on each other.
-
-    Args:
-        args (`argparse.Namespace`):
-            The arguments.
-
-    Raises:
-        `ValueError`: `output` is empty or neither a .jsonl file nor a folder, `html` is no .html file, `graph` has no
-            known ending or no `output`, an option has no effect on a folder, a number is out of range, or there is no
-            such device.
-    """
-    check_selection(args.threshold, args.top_k)
-    check_device(args.device)
-    check_backend(args)
-    if args.output == "":
-        raise ValueError("`output` is empty: name a file that ends in .jsonl, or a folder")
-    if args.graph is not None:
-        if args.output is None:
-            raise ValueError("`graph` needs an `output`: the graph is made of the triples in it")
-        check_output(args.graph)
-        if Path(args.graph).resolve() == Path(args.output).resolve():
-            raise ValueError(f"`graph` and `output` are both {args.graph!r}: name another folder for the graph")
-    if args.batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
-    if args.html is not None and (not args.html.endswith(_PAGE) or Path(args.html).is_dir()):
-        raise ValueError(f"`html` is {args.html!r}, expected the name of a file that ends in {_PAGE}")
-    if args.output is None or args.output.endswith(_LINES):
-        return
-    if Path(args.output).suffix and not args.output.endswith(os.sep) and not Path(args.output).is_dir():
-        raise ValueError(f"`output` is {args.output!r}, expected a name that ends in {_LINES}, or a folder")
-    given = {
-        "threshold": args.threshold != 0.5,
-        "top_k": args.top_k is not None,
-        "explain": args.explain,
-        "html": args.html is not None,
-    }
-    for name in [name for name, is_given in given.items() if is_given]:
-        raise ValueError(f"`{name}` has no effect on Parquet files: name an `output` that ends in {_LINES}")
-
-
-def check_not_read(args: argparse.Namespace, files: Sequence[str]) -> None:
-    """
-    Checks that no output replaces a text, or becomes one of the next run.
-
-    Args:
-        args (`argparse.Namespace`):
-            The arguments.
-        files (`list[str]`):
-            The files that are read, from [`list_inputs`].
-
-    Raises:
-        `ValueError`: one does.
-    """
-    read = {Path(file).resolve() for file in [*files, *args.texts]}
-    for name in ("output", "html", "graph"):
-        path = getattr(args, name)
-        if path is not None and Path(path).resolve() in read and not Path(path).is_dir():
-            raise ValueError(f"`{name}` is {path!r}, which is one of the texts: name another file")
-    if args.output is not None and args.output.endswith(_LINES) and Path(args.output).resolve().parent in read:
-        raise ValueError(
-            f"`output` is {args.output!r}, in a folder whose texts are read, so that the next run would read it: name "
-            "a file elsewhere"
-        )
-
-
-def check_device(name: str | None) -> None:
-    """
-    Checks that there is a device.
-
-    Args:
-        name (`str`, *optional*):
-            Its name.
-
-    Raises:
-        `ValueError`: there is no such device.
-    """
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"`device` is {name!r}, which is not there: {str(error).splitlines()[0]}") from error
-
-
-def check_backend(args: argparse.Namespace) -> None:
-    """
-    Checks arguments that an exported model has no use for.
-
-    Args:
-        args (`argparse.Namespace`):
-            The arguments.
-
-    Raises:
-        `ValueError`: `device` or `explain` is given for an exported model.
-    """
-    if args.backend == "torch":
-        return
-    if args.device is not None:
-        raise ValueError(f"`device` has no effect on `backend` {args.backend!r}, which runs on the CPU")
-    if args.explain:
-        raise ValueError(f"`explain` needs `backend` 'torch': {args.backend!r} returns no attention of pairs")
-
-
-def read_type_map(text: str) -> dict[str, str | None]:
-    """
-    Reads `--type_map`.
-
-    Args:
-        text (`str`):
-            A JSON object.
-
-    Raises:
-        `ValueError`: it is not one.
-    """
-    try:
-        type_map = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"`type_map` is not JSON: {error}") from error
-    if not isinstance(type_map, dict):
-        raise ValueError(f'`type_map` is {text!r}, expected a JSON object such as {{"PERSON": "PER"}}')
-    return type_map
 
 
 def find_triples(

@@ -1,5 +1,6 @@
 """Setup of each process of a command: logs, threads and one-line errors."""
 
+import io
 import logging
 import os
 import sys
@@ -25,6 +26,8 @@ def setup_logging(should_log: bool = True, transformers_level: int = logging.WAR
         transformers_level (`int`, *optional*, defaults to `logging.WARNING`):
             Level of transformers' own logs.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names may have letters that a redirected output has not
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     logger.setLevel(logging.INFO if should_log else logging.WARNING)
     transformers.utils.logging.set_verbosity(transformers_level)

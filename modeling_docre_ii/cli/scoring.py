@@ -8,7 +8,7 @@ import numpy as np
 
 from dataset_scripts.corpus import Corpus
 
-from ..evaluation.extraction_files import is_extraction_file, read_extractions
+from ..evaluation.extraction_files import has_given_entities, is_extraction_file, read_extractions, read_triples
 from ..evaluation.matching import PredictionError
 from ..evaluation.mention_scores import count_extractions, score_extractions
 from ..evaluation.scores import count_facts, score_facts, score_relations
@@ -65,7 +65,8 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     - for a single file, the scores of the predicted relations or the comparison with another file;
     - for several files, mean and deviation.
 
-    A `.jsonl` file holds extractions from raw text, any other a submission on gold entities.
+    A `.jsonl` file holds what was extracted from raw text or, without texts, from documents with their entities; any
+    other file is a submission on gold entities.
 
     Args:
         corpus ([`Corpus`]):
@@ -80,7 +81,7 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
     check_labels(corpus, "validation")
     documents = list(corpus.documents("validation"))
     paths = [*(data_args.score_files or []), *([data_args.compare_with] if data_args.compare_with else [])]
-    raw_text = [path for path in paths if is_extraction_file(path)]
+    raw_text = [path for path in paths if is_extraction_file(path) and not has_given_entities(path)]
     if not raw_text:
         _print_fact_scores(corpus, documents, data_args)
     elif len(raw_text) == len(paths):
@@ -96,7 +97,7 @@ def print_scores(corpus: Corpus, data_args: DataArguments) -> None:
 def _print_fact_scores(corpus: Corpus, documents: list[dict[str, Any]], data_args: DataArguments) -> None:
     """Prints the scores of predicted relations between gold entities."""
     paths, unknown_titles = data_args.score_files or [], data_args.unknown_titles
-    files = [read_submission(path) for path in paths]
+    files = [_read_facts(path) for path in paths]
     runs = []
     for path, predictions in zip(paths, files):
         with _naming(path):
@@ -106,13 +107,17 @@ def _print_fact_scores(corpus: Corpus, documents: list[dict[str, Any]], data_arg
         by_relation = score_relations(files[0], documents, unknown_titles)
         print(f"\n{relation_table(by_relation, corpus.relation_names, data_args.num_printed_relations)}")
     elif data_args.compare_with is not None:
-        others = read_submission(data_args.compare_with)
+        others = _read_facts(data_args.compare_with)
         with _naming(data_args.compare_with):
             systems = [
                 count_facts(predictions, documents, corpus.train_facts, corpus.distant_facts, unknown_titles)
                 for predictions in (files[0], others)
             ]
         _print_comparison(paths[0], data_args.compare_with, systems, len(documents))
+
+
+def _read_facts(path: str) -> list[dict[str, Any]]:
+    return read_triples(path) if is_extraction_file(path) else read_submission(path)
 
 
 def _print_extraction_scores(documents: list[dict[str, Any]], data_args: DataArguments) -> None:

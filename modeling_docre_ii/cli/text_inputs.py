@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..annotation_formats.source_files import is_hidden
 from ..documents import DocumentError
 from ..quoting import quote
 from ..text_documents import check_given, with_title
 from ..utils.json_text import parse_json
 from ..utils.suggestions import did_you_mean_path
+from .process_setup import logger
 
 
 STANDARD_INPUT = "-"
@@ -41,13 +43,31 @@ def list_inputs(paths: Iterable[str]) -> list[str]:
         if not Path(path).is_dir():
             files.append(path)
             continue
-        inside = sorted(
-            str(file) for file in Path(path).iterdir() if file.suffix.lower() in (".txt", ".jsonl") and file.is_file()
-        )
+        shown = [file for file in Path(path).iterdir() if not is_hidden(file.relative_to(path))]
+        inside = sorted(str(file) for file in shown if file.suffix.lower() in (".txt", ".jsonl") and file.is_file())
         if not inside:
             raise ValueError(f"the folder {path!r} has no .txt and no .jsonl files")
+        if others := sorted({file.name for file in shown} - {Path(file).name for file in inside}):
+            more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+            named = f"{', '.join(others[:3])}{more}"
+            logger.warning("%s: only the .txt and .jsonl files in it are read, and not %s", path, named)
         files += inside
     return files
+
+
+def check_inputs(files: Iterable[str]) -> None:
+    """
+    Checks all documents, so that none ends an extraction late.
+
+    Args:
+        files (`list[str]`):
+            From [`list_inputs`]. The standard input can be read only once, and is not checked.
+
+    Raises:
+        [`DocumentError`], `OSError`: as [`read_inputs`].
+    """
+    for _ in read_inputs(file for file in files if file != STANDARD_INPUT):
+        pass
 
 
 def read_inputs(files: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -117,4 +137,4 @@ def _decode(content: bytes, file: str) -> str:
         raise DocumentError(f"{file}: expected text in UTF-8, but {error}") from error
 
 
-__all__ = ["STANDARD_INPUT", "list_inputs", "read_inputs"]
+__all__ = ["STANDARD_INPUT", "check_inputs", "list_inputs", "read_inputs"]

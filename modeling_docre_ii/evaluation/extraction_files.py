@@ -7,12 +7,66 @@ from typing import Any
 
 from ..utils.json_text import parse_json
 from .extractions import read_prediction
-from .matching import PredictionError
+from .matching import PredictionError, quote
 
 
 def is_extraction_file(path: str | os.PathLike) -> bool:
-    """Returns whether a file holds extractions from raw text, by its name."""
+    """Returns whether a file holds one document a line, by its name."""
     return Path(path).suffix == ".jsonl"
+
+
+def has_given_entities(path: str | os.PathLike) -> bool:
+    """
+    Returns whether a file of documents a line has triples, but no texts.
+
+    It is what `docre-ii extract` writes of documents in DocRED's form.
+    """
+    with Path(path).open("rb") as file:
+        first = next((line for line in file if line.strip()), b"null")
+    try:
+        document = parse_json(first)
+    except ValueError:
+        return False  # `read_extractions` says what is wrong
+    return isinstance(document, dict) and "triples" in document and "text" not in document
+
+
+def read_triples(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """
+    Reads the triples of documents with given entities.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            A `.jsonl` file, one document a line: `title` and `triples`, as the pipeline returns them.
+
+    Returns:
+        `list[dict]`: the triples in DocRED's submission form.
+
+    Raises:
+        [`PredictionError`]: a line is not such a document. The message names the file and the line.
+    """
+    facts = []
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                document = parse_json(line) if line.strip() else {"triples": ()}
+                facts += [
+                    {
+                        "title": document["title"],
+                        "h_idx": triple["head"]["entity"],
+                        "t_idx": triple["tail"]["entity"],
+                        "r": triple["relation"],
+                        "evidence": triple.get("evidence") or [],
+                    }
+                    for triple in document["triples"]
+                ]
+            except ValueError as error:
+                raise PredictionError(f"{path}, line {number}: not JSON: {error}") from error
+            except (KeyError, TypeError, AttributeError) as error:
+                raise PredictionError(
+                    f"{path}, line {number}: expected `title` and `triples` as `docre-ii extract` writes them, found "
+                    f"{quote(line.decode(errors='replace'))} ({error!r})"
+                ) from error
+    return facts
 
 
 def read_extractions(path: str | os.PathLike) -> list[dict[str, Any]]:

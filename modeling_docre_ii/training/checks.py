@@ -38,20 +38,26 @@ def check_parts(config: DocREIIConfig | None, args: TrainingArguments, processin
         check_label_map(config.id2label, processing_class.relations)
 
 
-def check_evaluation(args: DocREIITrainingArguments, eval_dataset: Any) -> None:
+def check_datasets(args: DocREIITrainingArguments, train_dataset: Any, eval_dataset: Any) -> None:
     """
-    Checks that the validation documents are what training needs.
+    Checks that the training and validation documents are what training needs.
 
     Args:
         args ([`DocREIITrainingArguments`]):
             Training arguments.
+        train_dataset ([`EncodedDocuments`] or other features, *optional*):
+            The encoded training documents.
         eval_dataset ([`EncodedDocuments`], other features, or a `dict` of them, *optional*):
             The encoded validation documents.
 
     Raises:
-        `ValueError`: there is not exactly one dataset to calibrate the threshold on, its predictions are not gathered,
-            or no document has the labels that `calibrate_threshold` or `load_best_model_at_end` needs.
+        `ValueError`: batches with a budget are to be made of a stream, there is not exactly one dataset to calibrate
+            the threshold on, its predictions are not gathered, or no document has the labels that
+            `calibrate_threshold` or `load_best_model_at_end` needs.
     """
+    budgets = [name for name in ("max_tokens_per_batch", "max_pairs_per_batch") if getattr(args, name) is not None]
+    if budgets and train_dataset is not None and not hasattr(train_dataset, "__len__"):
+        raise ValueError(f"`{budgets[0]}` needs all training features at once, and not a stream of them")
     if args.calibrate_threshold:
         if eval_dataset is None:
             raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
@@ -67,4 +73,4 @@ def check_evaluation(args: DocREIITrainingArguments, eval_dataset: Any) -> None:
             raise ValueError(f"`{name}` needs labels, but no document in `eval_dataset` has one")
 
 
-__all__ = ["check_evaluation", "check_parts"]
+__all__ = ["check_datasets", "check_parts"]

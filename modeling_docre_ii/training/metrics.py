@@ -208,6 +208,8 @@ def scored_predictions(
     Returns:
         [`ScoredPredictions`]
     """
+    if label_ids is None:
+        raise ValueError("the threshold is fitted on labels, but none of the documents has one")
     row, place = np.nonzero(packed[..., 0] >= 0)
     gold_row, gold_place = np.nonzero(label_ids[..., 0] >= 0)
     facts, gold = packed[row, place], label_ids[gold_row, gold_place]

@@ -30,7 +30,7 @@ from .arguments import DocREIITrainingArguments
 from .averaging import AveragingTrainer
 from .batching import budget_sampler, count_annotated, without_repeated
 from .calibration import CALIBRATION_MARGIN, ScoredPredictions, move_threshold
-from .checks import check_evaluation, check_parts
+from .checks import check_datasets, check_parts
 from .class_prior import start_at_frequencies
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
@@ -190,7 +190,7 @@ class DocREIITrainer(AveragingTrainer):
         return super().get_test_dataloader(self._encoded(test_dataset))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        check_evaluation(self.args, self.eval_dataset)
+        check_datasets(self.args, self.train_dataset, self.eval_dataset)
         self._loss_parts = {}
         if self.model is not None:  # in a search, `model_init` makes it later
             if self.args.freeze_base and not self.model.config.num_iterations:

@@ -141,8 +141,8 @@ def test_dense_labels_do_not_edit_the_facts():
 
 @pytest.mark.parametrize("fact", [[0, 3, 1], [3, 0, 1], [0, 1, 5]])
 def test_dense_labels_refuse_a_fact_outside_the_matrix(fact):
-    with pytest.raises(IndexError):
-        dense_labels(torch.tensor([[fact]]), num_entities=3, num_labels=5)
+    with pytest.raises(ValueError, match="the labels have entities up to .* but the documents have 3 entities and"):
+        dense_labels(torch.tensor([[fact, [-100, -100, -100]]]), num_entities=3, num_labels=5)
 
 
 def test_lists_in_place_of_tensors_are_refused():

@@ -36,6 +36,24 @@ def test_an_exported_model_finds_entities_as_its_checkpoint_does(checkpoint, tmp
         assert extract(exported, tmp_path, "--backend", backend)["entities"] == expected["entities"]
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "`output_dir` is '', expected a folder"),
+        ("mine.txt", "`output_dir` is '.*mine.txt', expected a folder"),
+        ("mine", "`output_dir`: '.*mine' holds other files, and no exported model: choose an empty folder"),
+    ],
+)
+def test_files_of_others_are_not_replaced(checkpoint, tmp_path, name, message):
+    mine = [tmp_path / "mine.txt", tmp_path / "mine" / "mention_model" / "mine.txt"]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    with pytest.raises(SystemExit, match=message):
+        main(["export", "--checkpoint", checkpoint, "--output_dir", name and str(tmp_path / name)])
+    assert [path.read_text() for path in mine] == ["mine", "mine"]
+
+
 def test_a_checkpoint_is_not_replaced_by_its_export(checkpoint, tmp_path):
     files = {path: path.read_bytes() for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()}
     with pytest.raises(SystemExit, match="`output_dir`: .*checkpoint' holds a checkpoint, whose configuration and"):

@@ -2,17 +2,19 @@
 
 import io
 import json
+import shutil
 import sys
 
 import pyarrow.parquet as pq
 import pytest
 from transformers import pipeline
 
-from modeling_docre_ii import document_from_text
+from modeling_docre_ii import document_from_text, score_facts
 from modeling_docre_ii.cli.extract import main
+from modeling_docre_ii.cli.scoring import main as score
 from modeling_docre_ii.knowledge_graph import read_graph
 from tests.html_page import Page
-from tests.hub_model import save_checkpoint
+from tests.hub_model import sample_documents, save_checkpoint
 from tests.tagger import save_tagger
 
 
@@ -287,7 +289,11 @@ def test_the_graph_of_the_triples_is_written_beside_them(run, inputs, tmp_path, 
     ("arguments", "message"),
     [
         (["--graph", "graph"], "`graph` needs an `output`"),
-        (["--output", "triples", "--graph", "./triples"], "`graph` and `output` are both './triples': name another"),
+        (["--output", "triples", "--graph", "./triples"], "`graph` is './triples' and `output` 'triples', one in the"),
+        (["--output", "triples", "--graph", "triples/graph"], "one in the other: name another folder for the graph"),
+        (["--output", "out/triples.jsonl", "--graph", "out"], "one in the other: name another folder for the graph"),
+        (["--output", f"{__file__}/triples.jsonl"], "`output` is .*, but '.*test_extract.py' is a file and not a"),
+        (["--html", f"{__file__}/page.html"], "`html` is .*, but '.*test_extract.py' is a file"),
         (["--output", "triples", "--graph", "graph.png"], "'graph.png' is no known format of a graph"),
         (["--output", "triples.csv"], r"`output` is 'triples.csv', expected a name that ends in .jsonl, or a folder"),
         (["--output", "triples", "--top_k", "3"], "`top_k` has no effect on Parquet files"),
@@ -316,6 +322,59 @@ def test_the_graph_of_the_triples_is_written_beside_them(run, inputs, tmp_path, 
 def test_malformed_arguments_are_refused(run, inputs, arguments, message):
     with pytest.raises(SystemExit, match=message):
         run(inputs, *arguments)
+
+
+def test_a_folder_is_no_file_of_lines(run, inputs, tmp_path):
+    (tmp_path / "triples.jsonl").mkdir()
+    with pytest.raises(SystemExit, match="`output` is '.*triples.jsonl', which is a folder: name another file"):
+        run(inputs, "--output", tmp_path / "triples.jsonl")
+
+
+def test_all_documents_are_checked_before_the_first_is_read(run, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("modeling_docre_ii.cli.extract.load_model", None)
+    with inputs.open("a", encoding="utf-8") as file:
+        file.write('\n{"text": "  "}')
+    with pytest.raises(SystemExit, match="inputs.jsonl, line 5: .*expected at least one word"):
+        run(inputs, "--output", tmp_path / "triples.jsonl")
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(run, inputs, caplog):
+    for name in ("docs.json", "notes.md", ".ipynb_checkpoints", "._inputs.txt"):
+        (inputs.parent / name).write_text("none of these is read", encoding="utf-8")
+    run(inputs.parent)
+    warnings = [record.getMessage() for record in caplog.records if record.name == "docre_ii"]
+    assert warnings == [f"{inputs.parent}: only the .txt and .jsonl files in it are read, and not docs.json, notes.md"]
+
+
+def test_a_checkpoint_without_its_processor_and_an_exported_one_are_named(inputs, checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "model")
+    (tmp_path / "model" / "encoder.onnx").write_bytes(b"")
+    with pytest.raises(
+        SystemExit, match="model' holds an exported model: add `--backend openvino` or `--backend onnx`"
+    ):
+        main([str(inputs), "--model", str(tmp_path / "model")])
+    (tmp_path / "model" / "processor_config.json").unlink()
+    with pytest.raises(SystemExit, match="model' has no processor_config.json: save the processor there as well"):
+        main([str(inputs), "--model", str(tmp_path / "model")])
+
+
+def test_triples_of_labeled_documents_can_be_scored(run, tmp_path, capsys):
+    """As docs/usage.md says."""
+    documents = sample_documents(3)
+    path, output = tmp_path / "dev.json", tmp_path / "triples.jsonl"
+    path.write_text(json.dumps(documents), encoding="utf-8")
+    run(path, "--output", output, "--threshold", "0.9")
+    score(["--dataset_name", "re_docred", "--validation_file", str(path), "--score_files", str(output)])
+    printed = capsys.readouterr().out
+    facts = [
+        {"title": line["title"], "h_idx": row["head"]["entity"], "t_idx": row["tail"]["entity"], "r": row["relation"]}
+        for line in read_lines(output)
+        for row in line["triples"]
+    ]
+    assert facts and f"{score_facts(facts, documents)['recall']:.2f}" in printed
+    output.write_text('{"title": "a", "triples": [{"relation": "P17"}]}', encoding="utf-8")
+    with pytest.raises(SystemExit, match="triples.jsonl, line 1: expected `title` and `triples`"):
+        score(["--dataset_name", "re_docred", "--validation_file", str(path), "--score_files", str(output)])
 
 
 def test_another_model_is_refused(inputs, tmp_path):

@@ -50,6 +50,17 @@ def test_every_command_has_a_help_with_its_name(capsys, name):
     assert capsys.readouterr().out.startswith(f"usage: docre-ii {name} ")
 
 
+def test_an_interruption_is_one_line(monkeypatch, capsys):
+    def interrupted(argv, prog):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modeling_docre_ii.cli.graph.main", interrupted)
+    with pytest.raises(SystemExit) as exit:
+        main(["graph", "triples"])
+    assert exit.value.code == 130
+    assert capsys.readouterr().err == "docre-ii graph: interrupted\n"
+
+
 def test_errors_of_a_command_start_with_its_name():
     with pytest.raises(SystemExit, match="^docre-ii train: there is no configuration file 'nowhere.yaml'"):
         main(["train", "nowhere.yaml"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from datasets import IterableDataset
 from transformers import Trainer, TrainingArguments
 
 from modeling_docre_ii import DocREIITrainer, DocREIITrainingArguments
@@ -83,3 +84,23 @@ def test_models_of_model_init_have_the_relations_of_the_processor(documents, pro
 def test_columns_that_evaluation_needs_are_not_removed(tmp_path):
     with pytest.raises(ValueError, match="`remove_unused_columns` is not supported"):
         arguments(tmp_path, remove_unused_columns=True)
+
+
+def test_a_budget_needs_all_features_at_once(documents, processor, tmp_path):
+    features = processor(documents, return_labels=True)
+    rows = [dict(zip(features, values)) for values in zip(*features.values())]
+    stream = IterableDataset.from_generator(lambda: iter(rows))
+    trainer = DocREIITrainer(
+        make_model(processor),
+        arguments(tmp_path, max_pairs_per_batch=10),
+        train_dataset=stream,
+        processing_class=processor,
+    )
+    with pytest.raises(ValueError, match="`max_pairs_per_batch` needs all training features at once"):
+        trainer.train()
+
+
+def test_documents_without_labels_calibrate_nothing(documents, processor, tmp_path):
+    trainer = DocREIITrainer(make_model(processor), arguments(tmp_path), processing_class=processor)
+    with pytest.raises(ValueError, match="the threshold is fitted on labels, but none of the documents has one"):
+        trainer.calibrate_threshold(documents[1:])
