@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from modeling_docre_ii import pair_features
 from modeling_docre_ii.document_encoding import pool_attention
@@ -265,3 +266,25 @@ def test_features_of_pairs_are_equations_1_to_3(
             tail,
         )
         torch.testing.assert_close(feature.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+class Quantized(nn.Linear):
+    """A layer like those of bitsandbytes, whose weights are integers and whose outputs are not."""
+
+    def __init__(self, layer):
+        super().__init__(*layer.weight.shape[::-1], bias=layer.bias is not None)
+        self.layer = layer
+        self.weight = nn.Parameter(torch.zeros_like(layer.weight, dtype=torch.int8), requires_grad=False)
+
+    def forward(self, inputs):
+        assert inputs.is_floating_point()
+        return self.layer(inputs)
+
+
+def test_quantized_weights_do_not_make_integers_of_the_inputs(tiny_model, tiny_batch):
+    model = tiny_model()
+    expected = model(**tiny_batch).logits
+    features = model.docre_ii.pair_features
+    for entity in (features.head, features.tail):
+        entity.entity = Quantized(entity.entity)
+    assert torch.equal(model(**tiny_batch).logits, expected)
