@@ -66,7 +66,7 @@ class Checkpoint:
                     413, f"'inputs' has {len(inputs):,} documents, expected at most {self.max_inputs:,}"
                 )
             for index, document in enumerate(inputs if isinstance(inputs, list) else [inputs]):
-                self._check_words(document, f"documents[{index}]: " if isinstance(inputs, list) else "")
+                self._check_text(document, f"documents[{index}]: " if isinstance(inputs, list) else "")
             found = self.handler.extractor.find_entities(inputs)
             encoded = [
                 self.handler.extractor.preprocess(document)["encoded"]
@@ -95,12 +95,16 @@ class Checkpoint:
         inputs = {"encoded": [document.encoded for document in batch]}
         return self.handler.extractor.forward(inputs, **batch[0].parameters)["triples"]
 
-    def _check_words(self, document: Any, place: str) -> None:
-        """Checks the length of a text before the mention model reads it: a word has at least one token."""
+    def _check_text(self, document: Any, place: str) -> None:
+        """Checks the length of a text before the mention model reads it."""
         text = document.get("text") if isinstance(document, dict) else document
-        if isinstance(text, str) and (num_words := len(text.split())) > self.budget.max_tokens:
+        if not isinstance(text, str):
+            return
+        tokenizer = self.handler.extractor.processor.tokenizer
+        num_tokens = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        if num_tokens > self.budget.max_tokens:
             raise RequestError(
-                413, f"{place}'text' has {num_words:,} words, expected at most {self.budget.max_tokens:,} tokens"
+                413, f"{place}'text' has {num_tokens:,} tokens, expected at most {self.budget.max_tokens:,}"
             )
 
     def _check_size(self, document: WaitingDocument, place: str) -> None:

@@ -87,6 +87,10 @@ class Reading:
             before = triples
 
 
+class NoEntityError(ValueError):
+    """A text has no entities."""
+
+
 class Reader:
     """
     Reads texts and files with a checkpoint.
@@ -198,6 +202,9 @@ class Reader:
                         )
                     try:
                         reading = self.read(document, threshold, num_iterations)
+                    except NoEntityError:
+                        yield (document if "sents" in document else {**document, "entities": []}), []
+                        continue
                     except ValueError as error:
                         raise ValueError(f"{file}: {name_of(document)}: {error}") from None
                     yield reading.document, reading.triples
@@ -243,7 +250,7 @@ def check_length(given: str | Mapping[str, Any]) -> None:
 def check_entities(num_entities: int) -> None:
     """Checks that a document has entities, and not too many of them."""
     if not num_entities:
-        raise ValueError("No entity was found in this text, so it has no triples.")
+        raise NoEntityError("No entity was found in this text, so it has no triples.")
     if num_entities > MAX_ENTITIES:
         raise ValueError(
             f"The text has {num_entities} entities, and this demo relates up to {MAX_ENTITIES}: shorten it, or use "

@@ -227,7 +227,9 @@ def read_known_relations(path: Path) -> dict[str, str]:
 
 def write_corpus(output: str, documents: Iterable[dict[str, Any]], relations_file: Path, known: dict[str, str]) -> str:
     """
-    Writes documents and their relations. After an error, both files are as before.
+    Writes documents and their relations.
+
+    After an error, both files are as before.
 
     Args:
         output (`str`):
@@ -245,7 +247,10 @@ def write_corpus(output: str, documents: Iterable[dict[str, Any]], relations_fil
     Raises:
         [`DocumentError`]: a document is malformed, or there is none.
         [`FileWriteError`]: a file cannot be written.
+        `ValueError`: the file of the documents is a folder, or that of the relations.
     """
+    if Path(output).is_dir() or Path(output).resolve() == relations_file.resolve():
+        raise ValueError(f"{output!r} is a folder or the file of the relations: name another file for the documents")
     num_documents = num_entities = num_mentions = num_facts = 0
     found: set[str] = set()
     with atomic_write(output) as partial:

@@ -146,7 +146,7 @@ def test_documents_of_a_request_are_predicted_as_by_the_pipeline(modules, checkp
         ({"inputs": {"title": "t", "sents": []}}, 422, "document 't': 'sents' is [], expected at least one token"),
         ({"inputs": "No mention model."}, 422, "document 'No mention model.': 'entities' is missing"),
         ({"inputs": [TEXT] * 13}, 413, "'inputs' has 13 documents, expected at most 12"),
-        ({"inputs": "word " * 401}, 413, "'text' has 401 words, expected at most 400 tokens"),
+        ({"inputs": "word " * 401}, 413, "'text' has 401 tokens, expected at most 400"),
         (
             {"inputs": [TEXT | {"text": "Lark Force was based in Rabaul " + "word " * 392}]},
             413,
