@@ -43,6 +43,7 @@ _USUAL_TRAINING_ARGUMENTS = {
     "warmup_steps",
     "max_grad_norm",
     "ema_decay",
+    "prior_bias",
     "lr_scheduler_type",
     "adam_epsilon",
     "seed",

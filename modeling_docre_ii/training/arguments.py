@@ -81,18 +81,15 @@ class DocREIITrainingArguments(TrainingArguments):
     ema_decay: float = field(
         default=0.0,
         metadata={
-            "help": "Evaluate and save a moving average of the weights, of which each step keeps this share, such as "
-            "0.99. 0: no average."
+            "help": "Evaluate and save a moving average, of which each step keeps this share, such as 0.99. 0: none."
         },
     )
-    prior_bias: bool = field(
-        default=False, metadata={"help": "Stage 1: start a new classifier at the frequencies of the relations."}
-    )
+    prior_bias: bool = field(default=False, metadata={"help": "Stage 1: start at the relations' frequencies."})
     max_tokens_per_batch: int | None = field(
-        default=None, metadata={"help": "Largest number of tokens of a batch on a device, padding included."}
+        default=None, metadata={"help": "Most tokens of a batch on a device, with padding."}
     )
     max_pairs_per_batch: int | None = field(
-        default=None, metadata={"help": "Largest number of entity pairs of a batch on a device, padding included."}
+        default=None, metadata={"help": "Most pairs of a batch on a device, with padding."}
     )
     calibrate_threshold: bool = field(
         default=False,

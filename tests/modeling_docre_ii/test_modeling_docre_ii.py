@@ -109,7 +109,7 @@ def test_facts_outside_the_candidates_do_not_count(tiny_model, tiny_batch):
 def test_fact_outside_the_matrix_is_refused(tiny_model, tiny_batch, fact):
     labels = torch.tensor([[fact], [[-100] * 3]])
 
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="the labels have entities up to .*: they are of another processor"):
         tiny_model()(**tiny_batch | {"labels": labels})
 
 

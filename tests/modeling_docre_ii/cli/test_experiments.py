@@ -224,7 +224,7 @@ def finished(argv, folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DocREIITrainer, "training_step", training_step)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit, match="130"):
             main(argv)
         table = (folder / "out" / "experiment.md").read_text(encoding="utf-8")
         main(argv)
