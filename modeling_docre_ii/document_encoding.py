@@ -352,10 +352,10 @@ def encode_window(
             f"the encoder runs {implementation!r} attention, which gives no probabilities: set `attn_implementation` "
             "to 'sdpa' or 'eager'"
         )
-    if output.last_hidden_state.requires_grad and not mention_attention.probabilities.requires_grad:
+    is_lost = output.last_hidden_state.requires_grad and not mention_attention.probabilities.requires_grad
+    if is_lost and any(getattr(module, "gradient_checkpointing", False) for module in encoder.modules()):
         raise ValueError(
-            "reentrant gradient checkpointing loses the gradient of the mentions' attention: set "
-            "`gradient_checkpointing_kwargs={'use_reentrant': False}`"
+            "reentrant gradient checkpointing loses the gradient of the attention: set its `use_reentrant` to False"
         )
     return output, mention_attention.probabilities
 

@@ -379,3 +379,12 @@ def test_gradient_checkpointing_without_the_gradient_of_the_attention_is_refused
     model.gradient_checkpointing_enable({"use_reentrant": True})
     with pytest.raises(ValueError, match="reentrant gradient checkpointing loses the gradient"):
         model(**tiny_batch)
+
+
+def test_part_of_an_encoder_can_be_frozen(tiny_model, tiny_batch):
+    model = tiny_model().train()
+    encoder = model.docre_ii.encoder
+    encoder.requires_grad_(False)
+    encoder.encoder.layer[-1].output.requires_grad_(True)
+    model(**tiny_batch).loss.backward()
+    assert encoder.encoder.layer[-1].output.dense.weight.grad.abs().sum() > 0
