@@ -1,4 +1,4 @@
-"""Checks that the weights of a model are those of its checkpoint, and finite."""
+"""The weights of a loaded model: from its checkpoint, finite, and on which device."""
 
 from typing import Any
 

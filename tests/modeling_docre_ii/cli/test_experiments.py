@@ -376,6 +376,22 @@ def test_score_that_the_documents_lack_is_found_before_the_first_run(folder, arg
     assert not (tmp_path / "out").exists()
 
 
+def test_labeled_test_documents_that_no_run_predicts_are_found_before_the_first_run(folder, argv, tmp_path):
+    arguments = ["--output_dir", str(tmp_path / "out"), "--test_file", str(folder / "train.json")]
+    with pytest.raises(SystemExit, match="the test documents have labels and are scored: set `do_predict` to true"):
+        main([*argv, *arguments, "--do_predict", "false"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_test_documents_are_another_run(folder, argv, tmp_path, capsys):
+    path, plans = tmp_path / "test.json", []
+    for count in (2, 2, 1):
+        path.write_text(json.dumps(json.loads((folder / "train.json").read_text())[:count]), encoding="utf-8")
+        main([*argv, "--test_file", str(path), "--do_predict", "true", "--dry_run"])
+        plans.append(capsys.readouterr().out)
+    assert plans[0] == plans[1] != plans[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

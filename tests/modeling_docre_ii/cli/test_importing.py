@@ -181,6 +181,14 @@ def test_no_output_replaces_the_export(tmp_path):
     assert export.read_text(encoding="utf-8") == SAMPLE.read_text(encoding="utf-8")
 
 
+def test_the_documents_need_a_file_of_their_own(folder, tmp_path):
+    (tmp_path / "out" / "corpus.jsonl").mkdir(parents=True)
+    for output, relations in (("out/corpus.jsonl", "relations.json"), ("same.jsonl", "same.jsonl")):
+        message = error_of("brat", folder, "--output", tmp_path / output, "--relations_file", tmp_path / relations)
+        assert "is a folder or the file of the relations: name another file for the documents" in message
+        assert not (tmp_path / relations).exists()
+
+
 def test_the_example_becomes_the_documents_beside_it(tmp_path):
     example = Path(__file__).parents[3] / "examples" / "own_corpus"
     run("brat", example / "brat", "--output", tmp_path / "dev.jsonl")
