@@ -188,6 +188,8 @@ def test_a_doubled_pmid_is_named_with_both_places(tmp_path):
         ("own.txt", b"\n \n\n", "the file has no abstract"),
         ("own.txt.gz", gzip.compress(b""), "the file has no abstract"),
     ],
+    # pytest would name the cases after their bytes, and gzip writes the time into its own
+    ids=["cut gzip", "text as gzip", "latin-1", "no byte", "blank lines", "gzip of no byte"],
 )
 def test_a_broken_file_is_named_and_leaves_nothing_behind(tmp_path, name, content, message):
     check_broken(tmp_path, name, content, ": ", message)
