@@ -1,6 +1,7 @@
 """Finds the entities of raw texts, with a mention extractor and a linker."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,9 +14,9 @@ from transformers.utils import CONFIG_NAME, logging
 from .configuration_docre_ii import DocREIIConfig
 from .configuration_loading import load_config
 from .documents import ENTITIES_HELP, DocumentError, is_raw_text, name_of
-from .entity_linking import Linker, link_mentions
+from .entity_linking import EXACT_TYPES, Linker, link_mentions
 from .mention_extraction import TokenClassificationExtractor
-from .mention_formats import FoundMentions, Span, read_mentions
+from .mention_formats import FoundMentions, Span, TypeMap, read_mentions
 from .quoting import quote
 from .text_documents import check_entities
 
@@ -27,35 +28,11 @@ MENTION_MODEL_FOLDER = "mention_model"
 
 _PERSON_TYPES = ("PER", "PERSON")
 
-# Types of common extractors (CoNLL, OntoNotes, GLiNER's usual labels) in capitals, and those of DocRED that they mean.
-# OntoNotes's NORP are nationalities, which are LOC in DocRED, and religious and political groups, which are ORG there.
-_COMMON_TYPES = {
-    "PERSON": "PER",
-    "PEOPLE": "PER",
-    "ORGANIZATION": "ORG",
-    "ORGANISATION": "ORG",
-    "COMPANY": "ORG",
-    "LOCATION": "LOC",
-    "PLACE": "LOC",
-    "COUNTRY": "LOC",
-    "CITY": "LOC",
-    "GPE": "LOC",
-    "FAC": "LOC",
-    "NORP": "LOC",
-    "DATE": "TIME",
-    "YEAR": "TIME",
-    "CARDINAL": "NUM",
-    "ORDINAL": "NUM",
-    "QUANTITY": "NUM",
-    "PERCENT": "NUM",
-    "MONEY": "NUM",
-    "NUMBER": "NUM",
-    "PRODUCT": "MISC",
-    "EVENT": "MISC",
-    "WORK_OF_ART": "MISC",
-    "LAW": "MISC",
-    "LANGUAGE": "MISC",
-}
+# Mean score from which a name's own type stands against that of a person with this surname.
+_SURE = 0.9
+
+# What stands before a mention that is not the head of its phrase: "the capital of", "London, the rival of".
+_HEAD_BEFORE = re.compile(r"\w\s*,|\w\s+(?:at|by|for|from|in|of|on|to|with)\b")
 
 
 class EntityFinder:
@@ -97,7 +74,7 @@ class EntityFinder:
         self.linker = link_mentions if linker is None else linker
         if not callable(self.linker):
             raise ValueError(f"`linker` is {quote(linker)}, expected a callable (text, mentions) -> entities")
-        self.types = _TypeMap(type_map, entity_types)
+        self.types = TypeMap(type_map, entity_types)
 
     @property
     def finds_mentions(self) -> bool:
@@ -153,9 +130,9 @@ class EntityFinder:
         Maps the types of mentions, and joins those of one entity.
 
         Of mentions that a model found, those with the same name get the same type ([`vote_types`]).
-        Mentions that share a cluster or a `kb_id` are of one entity, and so are those that the linker joins. An entity
-        has the most frequent type of its mentions, and the `kb_id` that the linker gave it, or else the most frequent
-        one of its mentions, if any.
+        Mentions that share a cluster or a `kb_id` are of one entity, and so are those that the linker joins, unless
+        they have different `kb_id`s: mentions without any go with the most frequent one. An entity has the most
+        frequent type of its mentions. If the linker gave it a `kb_id`, it keeps that and all its mentions.
 
         Args:
             text (`str`):
@@ -182,7 +159,7 @@ class EntityFinder:
             if "kb_id" in mention:
                 spans_of.setdefault(mention["kb_id"], []).append((mention["start"], mention["end"]))
         clusters = [*found.clusters, *spans_of.values()]
-        return _identified(join_clusters(entities, mentions, clusters), spans_of) if clusters else entities
+        return _identified(join_clusters(text, entities, mentions, clusters), spans_of) if clusters else entities
 
     def _extract(self, texts: list[str]) -> list[Any]:
         if not texts:
@@ -264,7 +241,8 @@ def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[st
     Gives mentions of the same name the type with the largest sum of scores.
 
     A model may take "Paris" for a place here and for an organization there, which would make two entities of it. The
-    last word of a person's name, such as "Babbage" after "Charles Babbage", is a person.
+    last word of a person's name, such as "Babbage" after "Charles Babbage", is a person, unless it is a time or a
+    number, or the model is sure of another type on average, as of the city "Washington" after "George Washington".
 
     Args:
         text (`str`):
@@ -284,23 +262,35 @@ def vote_types(text: str, mentions: Sequence[Mapping[str, Any]]) -> list[dict[st
     types = {name: votes.most_common(1)[0][0] for name, votes in sums.items()}
     persons = [(name.split(), kind) for name, kind in types.items() if kind in _PERSON_TYPES]
     surnames = {words[-1]: kind for words, kind in persons if len(words) > 1}
+    counts = Counter(name for name, mention in zip(names, mentions) if "score" in mention)
+    doubtful = {
+        name
+        for name, kind in types.items()
+        if kind.upper() not in EXACT_TYPES and sums[name][kind] < _SURE * counts[name]
+    }
+    types |= {name: kind for name, kind in surnames.items() if name in doubtful}
     return [
-        {**mention, "type": surnames.get(name, types[name])} if "score" in mention else dict(mention)
+        {**mention, "type": types[name]} if "score" in mention else dict(mention)
         for name, mention in zip(names, mentions)
     ]
 
 
 def join_clusters(
-    entities: Sequence[Mapping[str, Any]], mentions: Iterable[Mapping[str, Any]], clusters: Iterable[Sequence[Span]]
+    text: str,
+    entities: Sequence[Mapping[str, Any]],
+    mentions: Iterable[Mapping[str, Any]],
+    clusters: Iterable[Sequence[Span]],
 ) -> list[dict[str, Any]]:
     """
     Joins the entities that the clusters of a coreference model say are one.
 
     A span of a cluster is a mention if it is one, or ends with one: "the mathematician Charles Babbage" is "Charles
-    Babbage". The other spans, such as pronouns, become mentions of the entity. A cluster without a mention is no
-    entity.
+    Babbage", but "the capital of England" is not "England". The other spans, such as pronouns, become mentions of the
+    entity. A cluster without a mention is no entity.
 
     Args:
+        text (`str`):
+            The text.
         entities (`list[dict]`):
             The entities from the linker.
         mentions (`list[dict]`):
@@ -322,7 +312,7 @@ def join_clusters(
     for span in group_of:
         ending_at.setdefault(span[1], []).append(span)
     for cluster in clusters:
-        found = [_mention_of((span[0], span[1]), ending_at) for span in cluster]
+        found = [_mention_of(text, (span[0], span[1]), ending_at) for span in cluster]
         joined = {group_of[span] for span in found if span is not None}
         if not joined:
             continue
@@ -343,19 +333,25 @@ def join_clusters(
 
 
 def _identified(entities: Iterable[Mapping[str, Any]], spans_of: Mapping[str, Iterable[Span]]) -> list[dict[str, Any]]:
-    """Gives entities without a `kb_id` the most frequent one of their mentions."""
+    """Gives entities without a `kb_id` that of their mentions, and splits those that have several."""
     identifier_of = {span: identifier for identifier, spans in spans_of.items() for span in spans}
     identified = []
     for entity in entities:
         given = [identifier_of[span] for span in map(tuple, entity["mentions"]) if span in identifier_of]
-        is_known = entity.get("kb_id") is not None or not given
-        identified.append(dict(entity) if is_known else {**entity, "kb_id": _most_frequent(given)})
-    return identified
+        if entity.get("kb_id") is not None or not given:
+            identified.append(dict(entity))
+            continue
+        parts: dict[str, list[list[int]]] = {}
+        for span in entity["mentions"]:
+            parts.setdefault(identifier_of.get(tuple(span), _most_frequent(given)), []).append(span)
+        identified += [{**entity, "mentions": spans, "kb_id": identifier} for identifier, spans in parts.items()]
+    return sorted(identified, key=lambda entity: entity["mentions"])
 
 
-def _mention_of(span: Span, ending_at: Mapping[int, Sequence[Span]]) -> Span | None:
-    """Returns the longest mention that a span ends with."""
-    return min((mention for mention in ending_at.get(span[1], ()) if mention[0] >= span[0]), default=None)
+def _mention_of(text: str, span: Span, ending_at: Mapping[int, Sequence[Span]]) -> Span | None:
+    """Returns the longest mention that a span ends with, unless it only says more of what the span means."""
+    mention = min((mention for mention in ending_at.get(span[1], ()) if mention[0] >= span[0]), default=None)
+    return None if mention is None or _HEAD_BEFORE.search(text[span[0] : mention[0]]) else mention
 
 
 def _most_frequent(kinds: Iterable[str]) -> str:
@@ -369,46 +365,6 @@ def name_of_callable(function: Any) -> str:
 
 def _needs_mentions(document: Any) -> bool:
     return is_raw_text(document) and document.get("mentions") is None
-
-
-class _TypeMap:
-    """The model's type for every type of an extractor, or `None`. Warns once of each that the model does not know."""
-
-    def __init__(self, given: Mapping[str, str | None] | None, known: Collection[str] | None):
-        if given is not None and not isinstance(given, Mapping):
-            raise ValueError(f"`type_map` is {quote(given)}, expected a mapping of types to types or None")
-        self.given, self.known = dict(given or {}), None if known is None else sorted(known)
-        self.warned: set[str] = set()
-        for kind, target in self.given.items():
-            if target is not None and not isinstance(target, str):
-                raise ValueError(f"`type_map` maps {kind!r} to {quote(target)}, expected a type or None")
-            if target is not None and self.known is not None and target not in self.known:
-                raise ValueError(f"`type_map` maps {kind!r} to {target!r}, but the model knows {self.known}")
-
-    def __getitem__(self, kind: str) -> str | None:
-        if kind in self.given or self.known is None or kind in self.known:
-            return self.given.get(kind, kind)
-        same = [known for known in self.known if known.casefold() == kind.casefold()]
-        target = same[0] if same else _COMMON_TYPES.get(kind.upper())
-        if target in self.known:
-            return target
-        if kind not in self.warned:
-            self.warned.add(kind)
-            logger.warning(
-                f"the model does not know the entity type {quote(kind)} (it knows {', '.join(self.known)}): pass "
-                f"`type_map={{{kind!r}: ...}}`, with None to leave such mentions out"
-            )
-        return kind
-
-    def warn_of_given(self, kinds: Iterable[str]) -> None:
-        """Warns once of each unknown type of given entities, which are not mapped."""
-        unknown = () if self.known is None else sorted(set(kinds) - set(self.known) - self.warned)
-        self.warned.update(unknown)
-        for kind in unknown:
-            logger.warning(
-                f"the model does not know the entity type {quote(kind)} of a given entity (it knows "
-                f"{', '.join(self.known or ())})"
-            )
 
 
 def _load_extractor(given: Any, device: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 _PERSON = {"PER", "PERSON"}
 _PLACE = {"LOC", "LOCATION", "GPE", "NORP"}
 _ORGANIZATION = {"ORG", "ORGANIZATION", "ORGANISATION", "COMPANY"}
-_EXACT = {"TIME", "DATE", "NUM", "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"}
+EXACT_TYPES = {"TIME", "DATE", "NUM", "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"}
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _POSSESSIVE = re.compile("['’]s?$")
@@ -74,7 +74,7 @@ def link_mentions(text: str, mentions: Iterable[Mapping[str, Any]]) -> list[dict
 
     Mentions are joined if they have the same type and
 
-    - the same name, without case, accents, punctuation, a leading "the" and a possessive "'s";
+    - the same name, without case, accents, punctuation, invisible characters, a leading "the" and a possessive "'s";
     - an acronym and its long form: "UN" and "United Nations";
     - for persons, a name and a part of it, "Rowling" and "Joanne Rowling", or its initials, "J. K. Rowling", with or
       without a title such as "Dr.";
@@ -83,8 +83,8 @@ def link_mentions(text: str, mentions: Iterable[Mapping[str, Any]]) -> list[dict
       "renin inhibitor (aliskiren)".
 
     A short name that fits several long ones goes to the first of the text, if that comes before it. Times and numbers
-    are joined only if they are written alike, apart from case and white space. Adjectives such as "French" are not
-    joined with their country: Re-DocRED's annotators did so about one time in three.
+    are joined only if they are written alike, apart from case, white space and invisible characters. Adjectives such
+    as "French" are not joined with their country: Re-DocRED's annotators did so about one time in three.
 
     The time grows linearly with the number of mentions, apart from sorting them. The order of the mentions does not
     matter, unless a span is given twice: it counts once, with its first type.
@@ -142,15 +142,16 @@ def normalized_name(written: str, kind: str) -> str:
             The type of the entity.
 
     Returns:
-        `str`: the name without case, accents, punctuation, a leading "the" and a possessive "'s"; of times and numbers
-        only without case and white space. See [`link_mentions`].
+        `str`: the name without case, accents, punctuation, invisible characters, a leading "the" and a possessive
+        "'s"; of times and numbers only without case, white space and invisible characters. See [`link_mentions`].
     """
     return unicodedata.normalize("NFC", " ".join(_read_name(written, kind).words))
 
 
 def _read_name(written: str, kind: str) -> _Name:
-    folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", written)).casefold()
-    if kind.upper() in _EXACT:
+    visible = "".join(letter for letter in written if unicodedata.category(letter) != "Cf")
+    folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", visible)).casefold()
+    if kind.upper() in EXACT_TYPES:
         return _Name(("".join(folded.split()),), kind, written)
     words = [word for word in _SEPARATORS.split(_POSSESSIVE.sub("", folded)) if word]
     if len(words) > 1 and words[0] == "the":
@@ -195,7 +196,11 @@ def _offered_keys(name: _Name) -> Iterator[_Key]:
         return
     for kept in (words, [word for word in words if word not in _FUNCTION_WORDS]):
         yield "acronym", "".join(word[0] for word in kept)
-    if kind in _PERSON and len(words := _bare_name(words)) > 1:
+    bare = _bare_name(words)
+    # The kings "Henry V" and "Henry VI" do not both go by "Henry".
+    if kind in _PERSON and bare != words and (len(bare) > 1 or words[-1] not in _GENERATIONS):
+        yield "bare", bare
+    if kind in _PERSON and len(words := bare) > 1:
         yield from (("part", (word,)) for word in words if len(word) > 1)
         yield from (("part", words[-length:]) for length in range(2, min(len(words), _LONGEST_PART + 1)))
         yield "part", (words[0], words[-1])
@@ -208,13 +213,14 @@ def _offered_keys(name: _Name) -> Iterator[_Key]:
 
 def _asked_keys(name: _Name) -> Iterator[_Key]:
     kind, words = name.type.upper(), name.words
-    if kind in _EXACT:
+    if kind in EXACT_TYPES:
         return
     if len(words) == 1 and sum(map(str.isupper, name.written)) > 1:
         yield "acronym", words[0]
     if kind in _PERSON:
-        words = _bare_name(words)
-        yield "part", words
+        if words == (bare := _bare_name(words)):
+            yield "bare", words
+        yield "part", (words := bare)
         if len(words) > 1 and _begins_with_initials(name.written, words):
             initials, last = words[0], words[-1]
             if len(initials) == 1:
@@ -252,7 +258,7 @@ def _join_equated_names(
     """Joins the names of neighboring mentions that the text equates."""
     for (_, end), (start, next_end), index, next_index in zip(spans, spans[1:], name_of_span, name_of_span[1:]):
         kind = names[index].type
-        if kind != names[next_index].type or kind.upper() in _EXACT or not end <= start <= end + _LONGEST_GAP:
+        if kind != names[next_index].type or kind.upper() in EXACT_TYPES or not end <= start <= end + _LONGEST_GAP:
             continue
         gap = text[end:start]
         is_bracketed = _BRACKET_OPENS.fullmatch(gap) and _BRACKET_CLOSES.match(text, next_end)
@@ -263,4 +269,4 @@ def _join_equated_names(
 # Joins the mentions of a text to entities.
 Linker = Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]
 
-__all__ = ["Linker", "link_mentions", "normalized_name"]
+__all__ = ["EXACT_TYPES", "Linker", "link_mentions", "normalized_name"]

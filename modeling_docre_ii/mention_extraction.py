@@ -2,8 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,24 +17,22 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from .configuration_docre_ii import num_positions
 from .configuration_loading import load_error
+from .mention_formats import Label, Span, read_labels
 from .quoting import lone_surrogate, quote
 
 
-# A span of characters or of pieces, [start, end).
-Span = tuple[int, int]
-# The place of a word in a mention, and the type of the mention.
-Label = tuple[str, str]
-
 # Words end at white space and punctuation. In scripts without spaces every character is a word of its own, and the
-# model knows which belong together.
+# model knows which belong together. Invisible characters around a word, such as a byte order mark, are not part of it.
 _UNSPACED = Regex(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
-_WORDS = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Split(_UNSPACED, "isolated")])
-
-# "B-PER", "I_PER" and, of models that mark the last word and single words, "E-", "L-", "S-" and "U-".
-_PREFIXED = re.compile(r"([BIELSU])[-_](.+)", re.DOTALL)
-_PLACES = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
-_OUTSIDE = frozenset({"o", "out", "outside", "none", "x", "pad", "[pad]", "<pad>", "[cls]", "[sep]"})
-_GENERIC = re.compile(r"LABEL_\d+")
+_AROUND = Regex(r"\A\p{Cf}+|\p{Cf}+\z")
+_WORDS = pre_tokenizers.Sequence(
+    [
+        pre_tokenizers.BertPreTokenizer(),
+        pre_tokenizers.Split(_UNSPACED, "isolated"),
+        pre_tokenizers.Split(_AROUND, "removed"),
+    ]
+)
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 # What a broken mention counts, as a factor of the probability of the labels.
 _BREAK = 0.02
@@ -120,7 +120,7 @@ class TokenClassificationExtractor:
         Returns:
             `list[list[dict]]`: the mentions of each text in its order, each with `start` and `end` in characters,
             `end` excluded, `type`, and `score`, the mean probability of the labels of its words. Mentions do not
-            overlap, and do not begin or end in white space.
+            overlap, do not begin or end in white space, and do not span a blank line.
 
         Raises:
             `ValueError`: `texts` is not a list of strings that UTF-8 can encode.
@@ -128,12 +128,17 @@ class TokenClassificationExtractor:
         _check_texts(texts)
         found: list[list[dict[str, Any]]] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            encoded = self.windows.encode(texts[start : start + _TEXTS_AT_ONCE])
-            for text, probabilities in zip(encoded, self.label_words(encoded)):
-                path = best_path(probabilities, self.breaks)
-                scores = [of_word[index] for of_word, index in zip(probabilities, path)]
-                found.append(join_words(text.words, [self.labels[index] for index in path], scores))
+            batch = texts[start : start + _TEXTS_AT_ONCE]
+            encoded = self.windows.encode(batch)
+            for text, words, probabilities in zip(batch, (each.words for each in encoded), self.label_words(encoded)):
+                parts = paragraphs(text, words)
+                found.append([mention for part in parts for mention in self._join(words[part], probabilities[part])])
         return found
+
+    def _join(self, words: Sequence[Span], probabilities: np.ndarray) -> list[dict[str, Any]]:
+        path = best_path(probabilities, self.breaks)
+        scores = [of_word[index] for of_word, index in zip(probabilities, path)]
+        return join_words(words, [self.labels[index] for index in path], scores)
 
     @torch.inference_mode()
     def label_words(self, texts: "Sequence[EncodedText]") -> list[np.ndarray]:
@@ -305,45 +310,10 @@ def split_windows(num_pieces: int, room: int, overlap: int) -> list[Window]:
     return [Window(start, start + room, *kept) for start, *kept in zip(starts, [0, *cuts], [*cuts, num_pieces])]
 
 
-def read_labels(id2label: Mapping[int, str]) -> list[Label]:
-    """
-    Reads the labels of a token-classification model.
-
-    Args:
-        id2label (`Mapping[int, str]`):
-            The labels: `"O"` and, of each type, `"B-PER"` and `"I-PER"` (with or without `"E-PER"` and `"S-PER"`, or
-            `"L-PER"` and `"U-PER"`), `"I-PER"` alone, or `"PER"`.
-
-    Returns:
-        `list[tuple[str, str]]`: the place in a mention and the type of each label, in the order of the classes. Places
-        are `"B"` (first word), `"I"` (any other, and the first word after another type), `"E"` (last word), `"S"`
-        (only word) and `"O"` (no mention, type `""`).
-
-    Raises:
-        `ValueError`: no label means that a word is in no mention, or none names a type.
-    """
-    names = [str(id2label[index]) for index in sorted(id2label)]
-    labels: list[Label] = []
-    for name in names:
-        prefixed = _PREFIXED.fullmatch(name)
-        if name.casefold() in _OUTSIDE:
-            labels.append(("O", ""))
-        elif prefixed is not None:
-            labels.append((_PLACES[prefixed[1]], prefixed[2]))
-        else:
-            labels.append(("I", name))
-    if all(map(_GENERIC.fullmatch, names)):
-        raise ValueError(
-            f"the labels of the token-classification model are {quote(names, 60)}, which name no types: set "
-            "`id2label` in its configuration, such as {0: 'O', 1: 'B-PER', 2: 'I-PER'}"
-        )
-    places = {place for place, _ in labels}
-    if "O" not in places or len(places) == 1:
-        raise ValueError(
-            f"the labels of the token-classification model are {quote(names, 60)}, expected 'O' for words outside "
-            "mentions, and labels with types such as 'B-PER' and 'I-PER'"
-        )
-    return labels
+def paragraphs(text: str, words: Sequence[Span]) -> list[slice]:
+    """Returns the words of each paragraph of a text. Paragraphs end at blank lines."""
+    starts = (bisect_left(words, (blank.end(),)) for blank in _BLANK_LINE.finditer(text))
+    return [slice(start, end) for start, end in pairwise([0, *starts, len(words)]) if start < end]
 
 
 def broken_mentions(labels: Sequence[Label]) -> np.ndarray:
@@ -444,6 +414,6 @@ __all__ = [
     "best_path",
     "broken_mentions",
     "join_words",
-    "read_labels",
+    "paragraphs",
     "split_windows",
 ]

@@ -1,17 +1,24 @@
-"""Reads mentions and coreference clusters as the tools that find them print them."""
+"""Reads mentions, clusters and labels as the tools that find them name them."""
 
 import math
 import numbers
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from transformers.utils import logging
 
 from .documents import DocumentError
 from .quoting import quote
 
 
+logger = logging.get_logger(__name__)
+
 # A span of characters, [start, end).
 Span = tuple[int, int]
+# The place of a word in a mention, and the type of the mention.
+Label = tuple[str, str]
 
 # The keys of a mention in the rows of other tools: transformers, GLiNER, SpanMarker, and ours.
 _STARTS, _ENDS = ("start", "char_start_index"), ("end", "char_end_index")
@@ -21,6 +28,42 @@ _TYPES = ("type", "entity_group", "label")
 _SPACY_CLUSTERS, _FASTCOREF_CLUSTERS = "coref_clusters_", "coref_clusters"
 # The identifier of an entity that spaCy's linker knows to be in no knowledge base.
 _SPACY_UNKNOWN = "NIL"
+
+# "B-PER", "I_PER" and, of models that mark the last word and single words, "E-", "L-", "S-" and "U-".
+_PREFIXED = re.compile(r"([BIELSU])[-_](.+)", re.DOTALL)
+_PLACES = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+_OUTSIDE = frozenset({"o", "out", "outside", "none", "x", "pad", "[pad]", "<pad>", "[cls]", "[sep]"})
+_GENERIC = re.compile(r"LABEL_\d+")
+
+# Types of common extractors (CoNLL, OntoNotes, GLiNER's usual labels) in capitals, and those of DocRED that they mean.
+# OntoNotes's NORP are nationalities, which are LOC in DocRED, and religious and political groups, which are ORG there.
+_COMMON_TYPES = {
+    "PERSON": "PER",
+    "PEOPLE": "PER",
+    "ORGANIZATION": "ORG",
+    "ORGANISATION": "ORG",
+    "COMPANY": "ORG",
+    "LOCATION": "LOC",
+    "PLACE": "LOC",
+    "COUNTRY": "LOC",
+    "CITY": "LOC",
+    "GPE": "LOC",
+    "FAC": "LOC",
+    "NORP": "LOC",
+    "DATE": "TIME",
+    "YEAR": "TIME",
+    "CARDINAL": "NUM",
+    "ORDINAL": "NUM",
+    "QUANTITY": "NUM",
+    "PERCENT": "NUM",
+    "MONEY": "NUM",
+    "NUMBER": "NUM",
+    "PRODUCT": "MISC",
+    "EVENT": "MISC",
+    "WORK_OF_ART": "MISC",
+    "LAW": "MISC",
+    "LANGUAGE": "MISC",
+}
 
 _ROW_HELP = "expected rows such as {'start': 0, 'end': 15, 'type': 'PER'}, [start, end) in characters"
 
@@ -185,4 +228,99 @@ def _clusters_of(found: Any) -> Any:
     return (getattr(found._, _FASTCOREF_CLUSTERS) or []) if found.has_extension(_FASTCOREF_CLUSTERS) else []
 
 
-__all__ = ["FoundMentions", "Span", "read_mentions"]
+def read_labels(id2label: Mapping[int, str]) -> list[Label]:
+    """
+    Reads the labels of a token-classification model.
+
+    Args:
+        id2label (`Mapping[int, str]`):
+            The labels: `"O"` and, of each type, `"B-PER"` and `"I-PER"` (with or without `"E-PER"` and `"S-PER"`, or
+            `"L-PER"` and `"U-PER"`), `"I-PER"` alone, or `"PER"`.
+
+    Returns:
+        `list[tuple[str, str]]`: the place in a mention and the type of each label, in the order of the classes. Places
+        are `"B"` (first word), `"I"` (any other, and the first word after another type), `"E"` (last word), `"S"`
+        (only word) and `"O"` (no mention, type `""`).
+
+    Raises:
+        `ValueError`: no label means that a word is in no mention, or none names a type.
+    """
+    names = [str(id2label[index]) for index in sorted(id2label)]
+    labels: list[Label] = []
+    for name in names:
+        prefixed = _PREFIXED.fullmatch(name)
+        if name.casefold() in _OUTSIDE:
+            labels.append(("O", ""))
+        elif prefixed is not None:
+            labels.append((_PLACES[prefixed[1]], prefixed[2]))
+        else:
+            labels.append(("I", name))
+    if all(map(_GENERIC.fullmatch, names)):
+        raise ValueError(
+            f"the labels of the token-classification model are {quote(names, 60)}, which name no types: set "
+            "`id2label` in its configuration, such as {0: 'O', 1: 'B-PER', 2: 'I-PER'}"
+        )
+    places = {place for place, _ in labels}
+    if "O" not in places or len(places) == 1:
+        raise ValueError(
+            f"the labels of the token-classification model are {quote(names, 60)}, expected 'O' for words outside "
+            "mentions, and labels with types such as 'B-PER' and 'I-PER'"
+        )
+    return labels
+
+
+class TypeMap:
+    """
+    The model's type for every type of an extractor.
+
+    Warns once of each type that the model does not know.
+
+    Args:
+        given (`Mapping[str, str | None]`, *optional*):
+            The `type_map` of the user: types of the extractor, and the model's for them, or `None` to leave such
+            mentions out.
+        known (`Collection[str]`, *optional*):
+            The types that the model knows. By default, any type stays.
+
+    Raises:
+        `ValueError`: `given` is no mapping, or maps to a type that the model does not know.
+    """
+
+    def __init__(self, given: Mapping[str, str | None] | None, known: Collection[str] | None):
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"`type_map` is {quote(given)}, expected a mapping of types to types or None")
+        self.given, self.known = dict(given or {}), None if known is None else sorted(known)
+        self.warned: set[str] = set()
+        for kind, target in self.given.items():
+            if target is not None and not isinstance(target, str):
+                raise ValueError(f"`type_map` maps {kind!r} to {quote(target)}, expected a type or None")
+            if target is not None and self.known is not None and target not in self.known:
+                raise ValueError(f"`type_map` maps {kind!r} to {target!r}, but the model knows {self.known}")
+
+    def __getitem__(self, kind: str) -> str | None:
+        if kind in self.given or self.known is None or kind in self.known:
+            return self.given.get(kind, kind)
+        same = [known for known in self.known if known.casefold() == kind.casefold()]
+        target = same[0] if same else _COMMON_TYPES.get(kind.upper())
+        if target in self.known:
+            return target
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning(
+                f"the model does not know the entity type {quote(kind)} (it knows {', '.join(self.known)}): pass "
+                f"`type_map={{{kind!r}: ...}}`, with None to leave such mentions out"
+            )
+        return kind
+
+    def warn_of_given(self, kinds: Iterable[str]) -> None:
+        """Warns once of each unknown type of given entities, which are not mapped."""
+        unknown = () if self.known is None else sorted(set(kinds) - set(self.known) - self.warned)
+        self.warned.update(unknown)
+        for kind in unknown:
+            logger.warning(
+                f"the model does not know the entity type {quote(kind)} of a given entity (it knows "
+                f"{', '.join(self.known or ())})"
+            )
+
+
+__all__ = ["FoundMentions", "Label", "Span", "TypeMap", "read_labels", "read_mentions"]

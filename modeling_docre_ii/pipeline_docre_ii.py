@@ -19,6 +19,7 @@ from .entity_linking import Linker
 from .evidence import evidence_source
 from .explanation import check_can_explain
 from .loaded_weights import check_weights, is_on_device
+from .mention_extraction import TokenClassificationExtractor
 from .quoting import quote
 from .text_documents import (
     check_documents,
@@ -352,7 +353,10 @@ class DocumentRelationExtractionPipeline(Pipeline):
         super().save_pretrained(save_directory, **kwargs)
         # Pipeline saves the tokenizer, but not the processor.
         self.processor.save_pretrained(save_directory, **kwargs)
-        save_mention_model(self.entity_finder.extractor, save_directory)
+        extractor = self._entity_finder.extractor
+        if not isinstance(extractor, TokenClassificationExtractor):
+            extractor = find_mention_model(*self._checkpoint, self.device)
+        save_mention_model(extractor, save_directory)
 
 
 class _Stream:

@@ -15,6 +15,7 @@ from .quoting import lone_surrogate, quote
 
 try:
     from syntok import segmenter
+    from syntok.tokenizer import Tokenizer
 except ImportError:  # users who load a checkpoint with `trust_remote_code` may not have it
     segmenter = None
 
@@ -198,9 +199,9 @@ def check_given(document: Any) -> None:
     found = [field for field in ("mentions", "clusters") if document.get(field) is not None]
     if is_raw_text(document):
         check_raw_text(document.get("title"), document["text"])
-        if "mentions" in found:
-            name = name_of(document)
-            read_mentions(document["mentions"], document["text"], f"{name}: 'mentions'", document.get("clusters"))
+        if found:
+            mentions = document["mentions"] if "mentions" in found else []
+            read_mentions(mentions, document["text"], f"{name_of(document)}: 'mentions'", document.get("clusters"))
     elif is_plain_text(document):
         if found:
             raise DocumentError(f"{name_of(document)} has 'entities' and {found[0]!r}, expected only one of them")
@@ -405,14 +406,15 @@ def _is_inside_word(text: str, offset: int) -> bool:
 def _split(text: str, breaks: Sequence[int], spans: Iterable[Span]) -> list[list[Span]]:
     """Splits a text into sentences, each a list of token spans."""
     edges = {offset for span in spans for offset in span}
-    starts = set()
+    starts, tokenizer = set(), Tokenizer(replace_not_contraction=False)
     for section_start, section_end in pairwise(sorted({0, *breaks, len(text)})):
-        for paragraph in segmenter.analyze(text[section_start:section_end]):
-            for sentence in paragraph:
-                starts.add(section_start + sentence[0].offset)
+        # `segmenter.analyze` does the same, in time that is quadratic in the number of paragraphs.
+        for offset, paragraph in segmenter.preprocess_with_offsets(text[section_start:section_end]):
+            first = section_start + offset
+            for sentence in segmenter.segment(tokenizer.tokenize(paragraph)):
+                starts.add(first + sentence[0].offset)
                 for token in sentence:
-                    offset = section_start + token.offset
-                    edges.update((offset, offset + len(token.value)))
+                    edges.update((first + token.offset, first + token.offset + len(token.value)))
     sentence_edges = [0, *_between_mentions(starts, spans, len(text)), len(text)]
     # Both lists are sorted, so that every edge is looked at once, in the sentence that it is in.
     token_edges, position = sorted(edges), 0

@@ -1,6 +1,7 @@
 """Raw texts get entities: mentions from any extractor, mapped types, clusters, one error for what is wrong."""
 
 import logging as python_logging
+import re
 
 import pytest
 from transformers.utils import logging
@@ -112,7 +113,7 @@ def test_a_linker_of_the_user():
 def test_clusters_join_entities_and_add_words(cluster, expected):
     mentions = [mention(BABBAGE, "PER"), mention(SURNAME, "PER"), mention(LONDON, "LOC")]
     entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]
-    joined = join_clusters(entities, mentions, [[tuple(span) for span in cluster]])
+    joined = join_clusters(TEXT, entities, mentions, [[tuple(span) for span in cluster]])
 
     untouched = [entity["mentions"] for entity in entities if entity["mentions"][0] not in (expected or [])]
     assert sorted(entity["mentions"] for entity in joined) == sorted([*untouched, *([expected] if expected else [])])
@@ -123,7 +124,7 @@ def test_clusters_that_share_a_mention_are_one_entity():
     entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]
     clusters = [[tuple(BABBAGE), tuple(SURNAME)], [tuple(SURNAME), tuple(LONDON), tuple(HE)]]
 
-    assert join_clusters(entities, mentions, clusters) == [
+    assert join_clusters(TEXT, entities, mentions, clusters) == [
         {"type": "PER", "mentions": [BABBAGE, LONDON, SURNAME, HE]}  # the most frequent type
     ]
 
@@ -139,11 +140,25 @@ def test_mentions_with_one_identifier_are_one_entity():
     ]
 
 
-def test_of_several_identifiers_the_most_frequent_one_counts():
+def test_mentions_with_different_identifiers_are_different_entities():
     names = [mention(LONDON, "LOC") | {"kb_id": "Q1"}, mention(LONDON_AGAIN, "LOC") | {"kb_id": "Q2"}]
 
     assert find(lambda text: [*names, mention(HE, "LOC") | {"kb_id": "Q2"}]) == [
-        {"type": "LOC", "mentions": [LONDON, HE, LONDON_AGAIN], "kb_id": "Q2"}
+        {"type": "LOC", "mentions": [LONDON], "kb_id": "Q1"},
+        {"type": "LOC", "mentions": [HE, LONDON_AGAIN], "kb_id": "Q2"},
+    ]
+
+
+def test_mentions_without_identifier_go_with_the_most_frequent_one():
+    text = "Paris is in France. Paris, Texas is far. Paris has 25,000 people. Paris!"
+    starts = [match.start() for match in re.finditer("Paris", text)]
+    found = [mention([start, start + 5], "LOC") for start in starts]
+    for one, identifier in zip(found, ["Q90", "Q830149", "Q830149"]):
+        one["kb_id"] = identifier
+
+    assert find(lambda text: found, document={"title": "1", "text": text}) == [
+        {"type": "LOC", "mentions": [[0, 5]], "kb_id": "Q90"},
+        {"type": "LOC", "mentions": [[start, start + 5] for start in starts[1:]], "kb_id": "Q830149"},
     ]
 
 
@@ -165,7 +180,7 @@ def test_identifiers_of_the_linker_stay():
 def test_the_longest_mention_at_the_end_of_a_span_is_meant():
     mentions = [mention([8, 15], "MISC"), mention(BABBAGE, "PER")]
     entities = [{"type": found["type"], "mentions": [[found["start"], found["end"]]]} for found in mentions]
-    joined = join_clusters(entities, mentions, [[tuple(BABBAGE), tuple(HE)]])
+    joined = join_clusters(TEXT, entities, mentions, [[tuple(BABBAGE), tuple(HE)]])
 
     assert joined == [{"type": "PER", "mentions": [BABBAGE, HE]}, {"type": "MISC", "mentions": [[8, 15]]}]
 
@@ -182,11 +197,50 @@ def test_mentions_of_one_name_get_the_type_with_the_largest_sum_of_scores():
     assert find(lambda text: scored[:2]) == [{"type": "ORG", "mentions": [LONDON, LONDON_AGAIN]}]
 
 
+@pytest.mark.parametrize(
+    ("between", "kept"),
+    [
+        ("the mathematician ", True),
+        ("in ", True),
+        ("The late, great ", False),  # a comma may also end the head
+        ("the capital of ", False),
+        ("Ada, a friend of ", False),
+        ("Ada, ", False),
+        ("the man from ", False),
+        ("the Toronto ", True),  # "to" is part of a word
+    ],
+)
+def test_a_span_is_the_mention_it_ends_with_unless_another_word_is_its_head(between, kept):
+    text = f"He met {between}London"
+    span, name = [7, len(text)], [7 + len(between), len(text)]
+    entities = [{"type": "LOC", "mentions": [name]}]
+
+    (joined,) = join_clusters(text, entities, [mention(name, "LOC")], [[tuple(span), (0, 2), tuple(name)]])
+    assert joined["mentions"] == ([[0, 2], name] if kept else sorted([[0, 2], span, name]))
+
+
 def test_the_last_word_of_a_persons_name_is_a_person():
-    scored = [mention(SURNAME, "MISC") | {"score": 0.9}, mention(BABBAGE, "PER") | {"score": 0.1}]
+    scored = [mention(SURNAME, "MISC") | {"score": 0.89}, mention(BABBAGE, "PER") | {"score": 0.1}]
     assert [found["type"] for found in vote_types(TEXT, scored)] == ["PER", "PER"]
     scored[1]["type"] = "ORG"
     assert [found["type"] for found in vote_types(TEXT, scored)] == ["MISC", "ORG"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "scores", "expected"),
+    [
+        ("LOC", [0.98, 0.97], "LOC"),
+        ("LOC", [0.98, 0.75], "PER"),  # 0.865 on average
+        ("TIME", [0.6, 0.6], "TIME"),
+        ("Number", [0.6, 0.6], "PER"),
+    ],
+)
+def test_a_surname_is_no_person_where_the_model_is_sure_or_it_is_a_time(kind, scores, expected):
+    text = "George May met May. May."
+    found = [mention([0, 10], "PER") | {"score": 0.9}]
+    found += [mention(span, kind) | {"score": score} for span, score in zip([[15, 18], [20, 23]], scores)]
+
+    assert [one["type"] for one in vote_types(text, found)] == ["PER", expected, expected]
 
 
 def test_types_that_no_model_found_do_not_change():

@@ -16,9 +16,9 @@ from modeling_docre_ii.mention_extraction import (
     best_path,
     broken_mentions,
     join_words,
-    read_labels,
     split_windows,
 )
+from modeling_docre_ii.mention_formats import read_labels
 
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -112,9 +112,32 @@ def test_a_text_of_100000_words(extractor):
 
 
 def test_accents_and_control_characters_keep_their_places(extractor):
-    text = "mét\x00 \u200b Ａda Ádá\u0301 Lòvelace\u200b."
+    text = "mét\x00 \u200b Ａda Ádá\u0301 Lòvelace."
 
-    assert named(text, extractor([text])[0]) == [("Ádá\u0301 Lòvelace\u200b", "PER")]
+    assert named(text, extractor([text])[0]) == [("Ádá\u0301 Lòvelace", "PER")]
+
+
+@pytest.mark.parametrize("invisible", ["\ufeff", "\u200b", "\u200e\u200b", "\u2060"])
+def test_invisible_characters_around_a_word_are_not_part_of_the_mention(extractor, invisible):
+    text = f"{invisible}Ada Love\u00adlace{invisible} met {invisible}London{invisible}."
+
+    assert named(text, extractor([text])[0]) == [("Ada Love\u00adlace", "PER"), ("London", "LOC")]
+
+
+@pytest.mark.parametrize(
+    ("gap", "num_mentions"),
+    [(" ", 1), ("\n", 1), ("\r\n", 1), ("\n\n", 2), ("\r\n\r\n", 2), ("\n \t\xa0\n", 2), ("\n\n\n\n", 2), ("\t\t", 1)],
+)
+def test_mentions_end_at_blank_lines_but_not_at_line_breaks(extractor, gap, num_mentions):
+    text = f"\n\nAda{gap}Lovelace met London{gap}Bridge\n\n"
+
+    found = extractor([text, "met\n\n", "\n\n"])
+
+    assert [len(each) for each in found] == [2 * num_mentions, 0, 0]
+    # A mention may begin with an inside label where a text or a paragraph begins.
+    names = [text[mention["start"] : mention["end"]].split() for mention in found[0]]
+    whole = [["Ada", "Lovelace"], ["London", "Bridge"]]
+    assert names == (whole if num_mentions == 1 else [[word] for name in whole for word in name])
 
 
 def naive_probabilities(model, tokenizer, text, room, starts):

@@ -51,6 +51,13 @@ def test_entities_and_what_entities_are_made_of_are_refused(extractor, field):
     assert extractor(TEXT | {field: None}) == extractor(TEXT)
 
 
+def test_clusters_of_a_list_are_checked_before_the_model_runs(extractor, monkeypatch):
+    monkeypatch.setattr(extractor, "model", None)
+    misplaced = {"title": "T", "text": TEXT["text"], "clusters": [[[0, 500]]]}
+    with pytest.raises(DocumentError, match=r"documents\[1\]: document 'T': .*cluster 0.*500"):
+        extractor([TEXT, misplaced])
+
+
 def test_mentions_of_a_list_are_checked_before_the_model_runs(extractor, monkeypatch):
     monkeypatch.setattr(extractor, "model", None)
     misplaced = {"title": "T", "text": TEXT["text"], "mentions": [{"start": 0, "end": 500, "type": "ORG"}]}
