@@ -52,8 +52,9 @@ def read_prediction(prediction: Mapping[str, Any]) -> Extraction:
     Args:
         prediction (`dict`):
             `title`; `text`; `entities`, each with a `type` and `mentions`, [start, end) in characters; `triples`, each
-            with a `relation`, and a `head` and a `tail`, whose `mentions` have `start` and `end`. Other keys are
-            ignored, so the triples are those of the pipeline.
+            with a `relation`, and a `head` and a `tail`, whose `mentions` have `start` and `end`. A `type` of a head
+            or a tail tells entities with the same mentions apart. Other keys are ignored, so the triples are those of
+            the pipeline.
 
     Returns:
         [`Extraction`]
@@ -66,9 +67,11 @@ def read_prediction(prediction: Mapping[str, Any]) -> Extraction:
     _check(prediction, "text", str, "a string", place)
     offsets = _offsets(prediction["text"])
     entities = _read_entities(prediction, offsets, place)
-    index_of_cluster: dict[frozenset[Span], int] = {}
+    # Two entities may differ in their types alone, which a triple may leave out.
+    index_of_cluster: dict[tuple[frozenset[Span], str | None], int] = {}
     for index, mentions in enumerate(entities):
-        index_of_cluster.setdefault(frozenset(mentions), index)
+        for kind in (None, next(iter(mentions.values()))):
+            index_of_cluster.setdefault((frozenset(mentions), kind), index)
     facts = set()
     for number, triple in enumerate(_check(prediction, "triples", list, "a list of triples", place)):
         where = f"{place}, triple {number}"
@@ -102,7 +105,7 @@ def read_gold(document: Mapping[str, Any]) -> Extraction:
     else:
         sentences = _check(document, "sents", list, "a list of sentences", place)
         text = "".join("".join(token.split()) for sentence in sentences for token in sentence)
-        entities = _read_vertices(document)
+        entities = _read_vertices(document, place)
     facts = set()
     for number, label in enumerate(labels_of(document)):
         if not (0 <= label["h"] < len(entities) and 0 <= label["t"] < len(entities)):
@@ -142,7 +145,7 @@ def _read_entities(document: Mapping[str, Any], offsets: Sequence[int], place: s
     return entities
 
 
-def _read_vertices(document: Mapping[str, Any]) -> list[dict[Span, str]]:
+def _read_vertices(document: Mapping[str, Any], place: str) -> list[dict[Span, str]]:
     """Reads the entities of a document in DocRED's form."""
     offsets: list[list[int]] = []
     position = 0
@@ -151,18 +154,37 @@ def _read_vertices(document: Mapping[str, Any]) -> list[dict[Span, str]]:
         offsets.append(list(accumulate(lengths, initial=position)))
         position += sum(lengths)
 
-    def span(mention: Mapping[str, Any]) -> Span:
-        start, end = mention["pos"]
-        return offsets[mention["sent_id"]][start], offsets[mention["sent_id"]][end]
+    entities = []
+    for index, mentions in enumerate(_check(document, "vertexSet", list, "a list of entities", place)):
+        where = f"{place}, entity {index}"
+        if not isinstance(mentions, (list, tuple)) or not mentions:
+            _fail(where, mentions, "a non-empty list of mentions")
+        kinds: dict[Span, str] = {}
+        for number, mention in enumerate(mentions):
+            span = _read_tokens(mention, offsets, f"{where}, mention {number}")
+            kinds.setdefault(span, _check(mention, "type", str, "a string", f"{where}, mention {number}"))
+        entities.append(kinds)
+    return entities
 
-    return [{span(mention): mention["type"] for mention in mentions} for mentions in document["vertexSet"]]
+
+def _read_tokens(mention: Any, offsets: Sequence[Sequence[int]], place: str) -> Span:
+    """Returns the characters of the tokens of a mention."""
+    _check_mapping(mention, place)
+    sentence, tokens = mention.get("sent_id"), mention.get("pos")
+    if type(sentence) is not int or not 0 <= sentence < len(offsets):
+        _fail(f"{place}, 'sent_id'", sentence, f"a sentence, an integer below {len(offsets)}")
+    length = len(offsets[sentence]) - 1
+    is_span = isinstance(tokens, (list, tuple)) and len(tokens) == 2 and all(type(token) is int for token in tokens)
+    if not is_span or not 0 <= tokens[0] < tokens[1] <= length:
+        _fail(f"{place}, 'pos'", tokens, f"[start, end) with 0 <= start < end <= {length}, the length of the sentence")
+    return offsets[sentence][tokens[0]], offsets[sentence][tokens[1]]
 
 
 def _read_argument(
     triple: Mapping[str, Any],
     side: str,
     offsets: Sequence[int],
-    index_of_cluster: Mapping[frozenset[Span], int],
+    index_of_cluster: Mapping[tuple[frozenset[Span], str | None], int],
     place: str,
 ) -> int:
     """Returns the entity that is the head or the tail of a triple."""
@@ -174,9 +196,10 @@ def _read_argument(
         _check_mapping(mention, f"{where}, mention {number}")
         span = (mention.get("start"), mention.get("end"))
         spans.add(_read_span(span, offsets, f"{where}, mention {number}"))
-    if frozenset(spans) not in index_of_cluster:
+    cluster = frozenset(spans)
+    if (cluster, None) not in index_of_cluster:
         _fail(f"{where}, 'mentions'", entity["mentions"], "the mentions of one of the 'entities'")
-    return index_of_cluster[frozenset(spans)]
+    return index_of_cluster.get((cluster, entity.get("type")), index_of_cluster[cluster, None])
 
 
 def _read_span(span: Any, offsets: Sequence[int], place: str) -> Span:

@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 
@@ -18,6 +19,13 @@ PREDICTION_FIELDS = {
 
 # The relation of a label. `check_document` expects the same, but a metric of `evaluate` needs it in this folder.
 EXPECTED_RELATION = "a relation id, a string (a class id of a `datasets` row is translated by `ClassLabel.int2str`)"
+
+# The fields of a label, in the same way.
+_LABEL_FIELDS: dict[str, tuple[type, str]] = {
+    "h": (Integral, "an entity index, an integer"),
+    "t": (Integral, "an entity index, an integer"),
+    "r": (str, EXPECTED_RELATION),
+}
 
 UNKNOWN_TITLES = ("error", "wrong")
 
@@ -106,9 +114,9 @@ def check_titles(titles: Iterable[str]) -> None:
 
 def labels_of(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """
-    Returns the labels of a gold document, whose relations must be strings.
+    Returns the labels of a gold document, each with a head, a tail and a relation.
 
-    In a row of a `datasets` builder they are class ids, which no prediction would match.
+    Relations must be strings: in a row of a `datasets` builder they are class ids, which no prediction would match.
 
     Args:
         document (`dict`):
@@ -118,16 +126,19 @@ def labels_of(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         `Sequence[dict]`: its `labels`, none if they are missing.
 
     Raises:
-        [`PredictionError`]: The relation of a label is no string. The message names the document and the label.
+        [`PredictionError`]: The head or the tail of a label is no integer, or its relation no string. The message
+            names the document, the label and the field.
     """
     labels = document.get("labels") or ()
     for number, label in enumerate(labels):
-        if not isinstance(label.get("r"), str):
-            found = f"is {quote(label['r'])}" if "r" in label else "is missing"
-            raise PredictionError(
-                f"document {quote(document.get('title'), 80)}, label {number}: 'r' {found}, expected "
-                f"{EXPECTED_RELATION}"
-            )
+        place = f"document {quote(document.get('title'), 80)}, label {number}"
+        if not isinstance(label, Mapping):
+            raise PredictionError(f"{place}: found {quote(label)}, expected a mapping with 'h', 't' and 'r'")
+        for field, (kind, expected) in _LABEL_FIELDS.items():
+            value = label.get(field)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                found = f"is {quote(value)}" if field in label else "is missing"
+                raise PredictionError(f"{place}: {field!r} {found}, expected {expected}")
     return labels
 
 
@@ -143,7 +154,7 @@ def gold_facts(document: Mapping[str, Any]) -> dict[Fact, list[Mapping[str, Any]
         `dict`: (head, tail, relation) -> its labels, more than one where a label is repeated.
 
     Raises:
-        [`PredictionError`]: A label is on an entity that the document does not have, or its relation is no string.
+        [`PredictionError`]: A label is malformed, or on an entity that the document does not have.
     """
     facts: dict[Fact, list[Mapping[str, Any]]] = {}
     for label in labels_of(document):

@@ -38,7 +38,8 @@ class MentionMetric(DocumentInputs, evaluate.Metric):
 
     It takes a prediction and a reference for each document. A prediction has the `text`, its `entities`, each with a
     `type` and `mentions`, [start, end) in characters, and `triples`, as the pipeline returns them for plain text: a
-    `relation`, and a `head` and a `tail`, whose `mentions` have `start` and `end`. A reference is the gold document,
+    `relation`, and a `head` and a `tail`, whose `mentions` have `start` and `end`, and which may have a `type`. A
+    reference is the gold document,
     in DocRED's form (`title`, `sents`, `vertexSet`, `labels`) or as plain text (`title`, `text`, `entities`,
     `labels`). Texts may differ in white space. Other keys are ignored. Titles must differ.
 
@@ -56,7 +57,7 @@ class MentionMetric(DocumentInputs, evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         index, name = datasets.Value("int32"), datasets.Value("string")
         entities = datasets.List({"type": name, "mentions": datasets.List(datasets.List(index))})
-        argument = {"mentions": datasets.List({"start": index, "end": index})}
+        argument = {"type": name, "mentions": datasets.List({"start": index, "end": index})}
         mention = {"sent_id": index, "pos": datasets.List(index), "type": name}
         prediction = {
             "text": name,
@@ -83,6 +84,14 @@ class MentionMetric(DocumentInputs, evaluate.Metric):
         # `evaluate` takes no `None` for a string, and no gold document has an empty text.
         given = ({**document, "text": document.get("text") or ""} for document in references)
         super().add_batch(predictions=predictions, references=given)
+
+    def read_prediction(self, predicted: Any) -> Any:
+        """Keeps what the metric declares of the prediction for a document."""
+        found = super().read_prediction(predicted)
+        for triple in found["triples"]:
+            for side in ("head", "tail"):
+                triple[side]["type"] = triple[side]["type"] or ""
+        return found
 
     def _compute(self, predictions: list[dict[str, Any]], references: list[dict[str, Any]]) -> dict[str, float]:
         titled = [

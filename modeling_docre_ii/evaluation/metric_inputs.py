@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from .matching import PredictionError, labels_of, quote
+from .matching import PredictionError, check_prediction, labels_of, quote
 
 
 if TYPE_CHECKING:
@@ -28,10 +28,16 @@ class DocumentInputs(Metric):
         for document in gold:
             # `evaluate` would refuse a relation that is no string as well, but not say where it is.
             labels_of(document)
-        super().add_batch(
-            predictions=[declared_fields(self.features["predictions"], predicted) for predicted in predictions],
-            references=gold,
-        )
+        found = [self.read_prediction(predicted) for predicted in predictions]
+        facts = (fact for predicted in found if isinstance(predicted, list) for fact in predicted)
+        for index, fact in enumerate(facts):
+            # `datasets` would make 0 of -0.9.
+            check_prediction({**fact, "title": ""}, index)
+        super().add_batch(predictions=found, references=gold)
+
+    def read_prediction(self, predicted: Any) -> Any:
+        """Keeps what the metric declares of the prediction for a document."""
+        return declared_fields(self.features["predictions"], predicted)
 
     def add(
         self, *, prediction: Any = None, reference: Any = None, predictions: Any = None, references: Any = None

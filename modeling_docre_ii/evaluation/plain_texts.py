@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..documents import check_document, is_plain_text
+from ..documents import DocumentError, check_document, is_plain_text, name_of
 from ..text_documents import check_text
 from ..triples import kb_id_of
 from ..utils.detokenization import detokenize, join_by_spaces
@@ -28,7 +28,7 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
         document. A mention of nothing but white space is left out.
 
     Raises:
-        [`DocumentError`]: the document is malformed.
+        [`DocumentError`]: the document is malformed, or all mentions of an entity are white space.
     """
     if is_plain_text(document):
         check_text(document.get("title"), document["text"], document.get("entities"))
@@ -36,7 +36,7 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
     check_document(document)
     text, tokens = (join_by_spaces if spaced else detokenize)(document["sents"])
     entities = []
-    for mentions in document["vertexSet"]:
+    for index, mentions in enumerate(document["vertexSet"]):
         spans = []
         for mention in mentions:
             first, last = mention["pos"]
@@ -45,6 +45,10 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
             name = text[start:end]
             if name.strip():
                 spans.append([end - len(name.lstrip()), start + len(name.rstrip())])
+        if not spans:
+            raise DocumentError(
+                f"{name_of(document)}, entity {index}: its mentions are white space, expected a word in one of them"
+            )
         identifier = kb_id_of(mentions)
         described = {} if identifier is None else {"kb_id": identifier}
         entities.append({"type": mentions[0]["type"], "mentions": spans, **described})

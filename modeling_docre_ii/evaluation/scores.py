@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .matching import Fact, PredictionError, gold_facts, labels_of, match_predictions, quote
+from .matching import Fact, PredictionError, gold_facts, match_predictions, quote
 
 
 DOCRED_CITATION = """\
@@ -40,13 +40,13 @@ def named_facts(documents: Iterable[Mapping[str, Any]]) -> set[NamedFact]:
         `set[tuple[str, str, str]]`: (name of a head mention, name of a tail mention, relation).
 
     Raises:
-        [`PredictionError`]: The relation of a label is no string.
+        [`PredictionError`]: A label is malformed, or on an entity that the document does not have.
     """
     return {
         named
         for document in documents
-        for label in labels_of(document)
-        for named in _names_of(document["vertexSet"], label["h"], label["t"], label["r"])
+        for fact in gold_facts(document)
+        for named in _names_of(document["vertexSet"], *fact)
     }
 
 
@@ -162,7 +162,7 @@ def count_facts(
         if (is_filtered or not name.startswith("filtered_"))
         and (name not in ("infer_f1", *_EVIDENCE_SCORES) or rows_of_name[:, 2].any())
         # A system that predicts no evidence has no score for it.
-        and (name not in _EVIDENCE_SCORES or rows_of_name[:, 1].any())
+        and (name not in _EVIDENCE_SCORES or counts["evidence_f1"][:, 1].any())
     }
 
 

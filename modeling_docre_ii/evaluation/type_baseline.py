@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .matching import gold_facts
 from .scores import micro_scores
 
 
@@ -19,6 +20,9 @@ class TypePairBaseline:
     Args:
         documents (`Iterable[dict]`):
             Training documents in DocRED's form, with labels.
+
+    Raises:
+        [`PredictionError`]: A label is malformed, or on an entity that the document does not have.
     """
 
     def __init__(self, documents: Iterable[Mapping[str, Any]]):
@@ -29,7 +33,7 @@ class TypePairBaseline:
             pairs.update(
                 (types[head], types[tail]) for head in range(len(types)) for tail in range(len(types)) if head != tail
             )
-            for head, tail, relation in {(label["h"], label["t"], label["r"]) for label in document["labels"]}:
+            for head, tail, relation in gold_facts(document):
                 facts[types[head], types[tail], relation] += 1
         rules = sorted(facts, key=lambda rule: (-facts[rule] / pairs[rule[:2]], rule))
         self.relations: dict[tuple[str, str], list[str]] = {}

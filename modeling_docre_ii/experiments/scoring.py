@@ -49,7 +49,9 @@ class EvaluatedRun:
                 Which one.
 
         Returns:
-            `float` or `None`: `None` if the model has no such iteration or no inference module.
+            `float` or `None`: `None` if the model has no such iteration or no inference module, or if it is the
+            evidence of correct predictions and no correct one has annotated evidence. The evidence of a run that
+            predicts none scores 0.
 
         Raises:
             `ValueError`: the documents have no such score.
@@ -59,15 +61,24 @@ class EvaluatedRun:
         place = self.place(measure)
         if place is None:
             return None
-        if place not in self._scores:
-            facts = (self.train_facts, self.distant_facts)
-            self._scores[place] = score_facts(self.submissions[place], self.documents, *facts)
-        scores = self._scores[place]
+        scores = self.scores(place)
         # Ign scores have the plain recall.
         name = "recall" if measure.score in ("ign_recall", "ign_distant_recall") else measure.score
+        if "evidence_" in name and name not in scores and self._has_gold_evidence():
+            return None if name.startswith("correct_") else 0.0
         if name not in scores:
             raise ValueError(f"the documents have no score {name!r}, they have {', '.join(scores)}")
         return scores[name]
+
+    def scores(self, place: int) -> dict[str, float]:
+        """Returns all scores of a submission, from [`score_facts`]."""
+        if place not in self._scores:
+            facts = (self.train_facts, self.distant_facts)
+            self._scores[place] = score_facts(self.submissions[place], self.documents, *facts)
+        return self._scores[place]
+
+    def _has_gold_evidence(self) -> bool:
+        return any(label.get("evidence") for document in self.documents for label in document.get("labels") or ())
 
 
 @dataclass(frozen=True)
@@ -151,19 +162,33 @@ def summarize_row(
         {column: value for column, of_column in values.items() if (value := of_column[place]) is not None}
         for place in range(len(runs))
     ]
-    tested = None
-    places = {} if gain is None else {seed: runs[seed].place(gain) for seed in runs if seed in bases}
-    seeds = [seed for seed, place in places.items() if place is not None]
-    if gain is not None and seeds:
-        tested = paired_bootstrap_of_runs(
-            [runs[seed].submissions[place] for seed, place in places.items() if place is not None],
-            [bases[seed].submissions[0] for seed in seeds],
-            runs[seeds[0]].documents,
-            gain.score,
-            train_facts=runs[seeds[0]].train_facts,
-            distant_facts=runs[seeds[0]].distant_facts,
-        )
-    return RowResult(name, list(runs), values, summarize_runs(by_run), tested)
+    return RowResult(
+        name, list(runs), values, summarize_runs(by_run), None if gain is None else _gain(runs, bases, gain)
+    )
+
+
+def _gain(
+    runs: Mapping[int, EvaluatedRun], bases: Mapping[int, EvaluatedRun], measure: Measure
+) -> dict[str, float] | None:
+    """Compares the runs with their base modules. A run that predicts no evidence has no gain in it."""
+    compared = []
+    for seed, run in runs.items():
+        place = run.place(measure)
+        if seed in bases and place is not None:
+            if measure.score in run.scores(place) and measure.score in bases[seed].scores(0):
+                compared.append((run.submissions[place], bases[seed].submissions[0]))
+    if not compared:
+        return None
+    first = next(iter(runs.values()))
+    found, of_bases = zip(*compared)
+    return paired_bootstrap_of_runs(
+        found,
+        of_bases,
+        first.documents,
+        measure.score,
+        train_facts=first.train_facts,
+        distant_facts=first.distant_facts,
+    )
 
 
 __all__ = ["EvaluatedRun", "RowResult", "evaluate_predictions", "summarize_row"]

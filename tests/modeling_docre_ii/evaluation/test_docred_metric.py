@@ -96,6 +96,22 @@ def test_what_cannot_be_scored_is_an_error(sample_documents, fact, message):
         DocREDMetric().compute(predictions=[[fact]], references=sample_documents["dev"][:1])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"h_idx": -0.9}, "item 1: 'h_idx' is -0.9, expected an entity index, an integer"),
+        ({"t_idx": 1.5}, "item 1: 't_idx' is 1.5"),
+        ({"t_idx": "0"}, "item 1: 't_idx' is '0'"),
+        ({"h_idx": False}, "item 1: 'h_idx' is False"),
+        ({"evidence": [0.5]}, r"item 1: 'evidence' is \[0.5\], expected a list of sentence indices"),
+    ],
+)
+def test_indices_are_not_rounded(sample_documents, change, message):
+    fact = {"h_idx": 0, "t_idx": 1, "r": "P17"}
+    with pytest.raises(PredictionError, match=message):
+        DocREDMetric().compute(predictions=[[fact], [fact | change]], references=sample_documents["dev"][:2])
+
+
 def test_a_reference_with_class_ids_is_named(sample_documents):
     document = {**sample_documents["dev"][0], "title": "A", "labels": [{"h": 0, "t": 1, "r": 1}]}
     with pytest.raises(PredictionError, match=r"^document 'A', label 0: 'r' is 1, expected .*ClassLabel.int2str"):

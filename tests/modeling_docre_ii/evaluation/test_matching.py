@@ -5,6 +5,7 @@ import pytest
 from modeling_docre_ii import DocumentError, PredictionError, check_document, named_facts, score_facts
 from modeling_docre_ii.evaluation.extractions import read_gold
 from modeling_docre_ii.evaluation.matching import gold_facts, ignored_pairs, match_predictions
+from modeling_docre_ii.evaluation.type_baseline import TypePairBaseline
 
 
 def document_of(title, size, *facts):
@@ -86,6 +87,39 @@ def test_a_class_id_in_place_of_a_relation_is_an_error(function):
     document = {**document, "sents": [["x"]], "vertexSet": [[mention]] * 2}
     with pytest.raises(PredictionError, match=r"^document 'A', label 1: 'r' is 1, expected a rel.*ClassLabel.int2str"):
         function(document)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        gold_facts,
+        lambda document: named_facts([document]),
+        read_gold,
+        lambda document: score_facts([], [document]),
+        lambda document: TypePairBaseline([document]),
+    ],
+    ids=["gold_facts", "named_facts", "read_gold", "score_facts", "TypePairBaseline"],
+)
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ({"t": 1, "r": "P1"}, "label 1: 'h' is missing, expected an entity index, an integer"),
+        ({"h": 0, "t": "1", "r": "P1"}, "label 1: 't' is '1', expected an entity"),
+        ({"h": 0.0, "t": 1, "r": "P1"}, "label 1: 'h' is 0.0"),
+        ({"h": True, "t": 0, "r": "P1"}, "label 1: 'h' is True"),
+        ({"h": 0, "t": -1, "r": "P1"}, ""),
+        ({"h": 2, "t": 0, "r": "P1"}, ""),
+        ([0, 1, "P1"], r"label 1: found \[0, 1, 'P1'\], expected a mapping"),
+    ],
+)
+def test_a_malformed_label_is_named(function, label, message):
+    mention = {"name": "x", "sent_id": 0, "pos": [0, 1], "type": "X"}
+    document = {"title": "A", "sents": [["x"]], "vertexSet": [[mention]] * 2}
+    document["labels"] = [{"h": 0, "t": 1, "r": "P1"}, label]
+    with pytest.raises(PredictionError, match=f"^document 'A'.*{message}"):
+        function(document)
+    for nothing in (None, []):
+        function({**document, "labels": nothing})
 
 
 def test_the_hint_at_class_ids_is_that_of_the_document_checks():

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from modeling_docre_ii.entity_linking import link_mentions
 from modeling_docre_ii.evaluation.extraction_files import read_extractions
+from modeling_docre_ii.evaluation.extractions import read_gold
 from modeling_docre_ii.evaluation.matching import PredictionError
+from modeling_docre_ii.evaluation.mention_metric import MentionMetric
 from modeling_docre_ii.evaluation.mention_scores import count_extractions, score_extractions
 from modeling_docre_ii.evaluation.plain_texts import plain_text_of
 
@@ -371,3 +373,53 @@ def test_counts_are_those_of_a_naive_loop(found, found_facts, gold, gold_facts):
     }
     counts = {name: rows[0].tolist() for name, rows in count_extractions([prediction], [document]).items()}
     assert counts == naive_counts(found, found_facts, gold, gold_facts)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+def test_types_tell_entities_with_the_same_mentions_apart(order):
+    gold = {"title": "T", "text": "a b", "labels": [{"h": 0, "t": 1, "r": "P1"}]}
+    gold["entities"] = [{"type": "Y", "mentions": [[0, 1]]}, {"type": "X", "mentions": [[2, 3]]}]
+    found = [{"type": kind, "mentions": [span]} for kind, span in (("X", [0, 1]), ("Y", [0, 1]), ("X", [2, 3]))]
+    head, tail = ({"type": kind, "mentions": [{"start": s, "end": s + 1}]} for kind, s in (("Y", 0), ("X", 2)))
+    predicted = {"title": "T", "text": "a b", "entities": [found[index] for index in order]}
+    predicted["triples"] = [{"head": head, "tail": tail, "relation": "P1"}]
+
+    assert score_extractions([predicted], [gold])["typed_relation_f1"] == 100.0
+    metric = MentionMetric().compute(predictions=[predicted], references=[gold])
+    assert metric == score_extractions([predicted], [gold])
+    # Without types, the head is the first entity with its mentions.
+    del head["type"]
+    expected = 100.0 if order.index(1) < order.index(0) else 0.0
+    assert score_extractions([predicted], [gold])["typed_relation_f1"] == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vertexSet": None}, "'vertexSet' is None, expected a list of entities"),
+        ({"vertexSet": [[]]}, r"entity 0: found \[\], expected a non-empty list of mentions"),
+        ({"sent_id": 2}, "entity 0, mention 0, 'sent_id': found 2, expected a sentence, an integer below 2"),
+        ({"sent_id": None}, "entity 0, mention 0, 'sent_id': found None"),
+        ({"pos": None}, "entity 0, mention 0, 'pos': found None"),
+        ({"pos": [0, 8]}, r"'pos': found \[0, 8\], expected \[start, end\) with 0 <= start < end <= 7, the length"),
+        ({"pos": [1, 1]}, "'pos': found"),
+        ({"type": None}, "entity 0, mention 0: 'type' is None, expected a string"),
+    ],
+)
+def test_malformed_gold_entities_are_named(change, message):
+    document = copy.deepcopy(GOLD)
+    if "vertexSet" in change:
+        document |= change
+    else:
+        document["vertexSet"][0][0] |= change
+    with pytest.raises(PredictionError, match=f"^document 'Ada'[:,] .*{message}"):
+        read_gold(document)
+
+
+def test_the_type_of_a_gold_entity_is_that_of_its_first_mention():
+    document = copy.deepcopy(GOLD)
+    document["vertexSet"][1].append(document["vertexSet"][1][0] | {"type": "ORG"})
+    entities = [{"type": "PER", "mentions": [BABBAGE]}]
+    predicted = {"title": "Ada", "text": TEXT, "entities": entities, "triples": []}
+
+    assert score_extractions([predicted], [document])["typed_cluster_precision"] == 100.0

@@ -243,3 +243,11 @@ def test_score_of_one_system_alone_is_not_compared():
     for systems in ((with_evidence, found_in("A")), (found_in("A"), with_evidence)):
         with pytest.raises(ValueError, match="no score 'evidence_f1' on these documents for both systems"):
             paired_bootstrap(*systems, [document], "evidence_f1")
+
+
+def test_runs_in_another_order_are_no_difference(sample_documents):
+    gold = sample_documents["dev"]
+    runs = [some_predictions(gold, 0.4 + 0.03 * seed, seed) for seed in range(3)]
+    for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1], [2, 1, 0]):
+        result = paired_bootstrap_of_runs(runs, [runs[index] for index in order], gold, num_resamples=50)
+        assert (result["difference"], result["low"], result["high"], result["p_value"]) == (0.0, 0.0, 0.0, 1.0)

@@ -102,3 +102,42 @@ def test_predictions_are_decoded_at_their_own_or_at_held_out_thresholds(is_held_
     assert run.weights == {"feature_weight": 1.0}
     if is_held_out:
         assert len(facts) != (packed[:, 4] > 0.5).sum(), "the thresholds have moved"
+
+
+def with_evidence(*facts):
+    """A run on one document, whose first fact is annotated with the first sentence."""
+    labels = [{"h": 0, "t": 1, "r": "P1", "evidence": [0]}, {"h": 1, "t": 2, "r": "P1", "evidence": []}]
+    predicted = [{"title": "document 0", "h_idx": h, "t_idx": t, "r": "P1", "evidence": e} for h, t, e in facts]
+    return EvaluatedRun([predicted], [{**DOCUMENTS[0], "labels": labels}])
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "correct_expected"),
+    [
+        ([(0, 1, [0])], 100.0, 100.0),
+        ([], 0.0, None),  # predicts nothing
+        ([(0, 1, [])], 0.0, None),  # predicts no evidence
+        ([(2, 0, [0])], 0.0, None),  # no correct fact
+        ([(0, 1, []), (2, 0, [0])], 0.0, 0.0),
+    ],
+)
+def test_evidence_of_a_run_that_finds_none(facts, expected, correct_expected):
+    run = with_evidence(*facts)
+    assert run.value(Measure("evidence_f1")) == expected
+    assert run.value(Measure("correct_evidence_f1")) == correct_expected
+
+
+def test_a_seed_without_evidence_does_not_end_a_table():
+    good, none = with_evidence((0, 1, [0])), with_evidence()
+    columns = {"evidence": Measure("evidence_f1"), "of correct": Measure("correct_evidence_f1")}
+
+    result = summarize_row("row", {1: good, 2: none}, {1: good, 2: good}, columns, Measure("evidence_f1"))
+    assert result.summary["evidence"] == {"mean": 50.0, "std": pytest.approx(50 * 2**0.5), "runs": 2}
+    assert result.summary["of correct"]["runs"] == 1
+    assert result.gain["difference"] == 0.0  # of seed 1
+    assert summarize_row("row", {2: none}, {2: good}, columns, Measure("evidence_f1")).gain is None
+
+
+def test_documents_without_evidence_have_no_score_of_it():
+    with pytest.raises(ValueError, match="the documents have no score 'evidence_f1', they have f1"):
+        run_of(2).value(Measure("evidence_f1"))
