@@ -27,11 +27,19 @@ from modeling_docre_ii import extract_to_parquet
 class ShardExtractor:
     """A worker: loads the model once, and writes the files that it is given."""
 
-    def __init__(self, checkpoint: str, corpus: str, output: str, documents_per_shard: int, batch_size: int):
+    def __init__(
+        self,
+        checkpoint: str,
+        corpus: str,
+        relations_file: str | None,
+        output: str,
+        documents_per_shard: int,
+        batch_size: int,
+    ):
         # Ray has set the number of threads to `num_cpus`, or to 1 below that: the same bits in every worker.
         self.model = AutoModel.from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
         self.processor = AutoProcessor.from_pretrained(checkpoint)
-        self.documents = read_documents(corpus)
+        self.documents = read_documents(corpus, relations_file)
         self.output = output
         self.settings = {"documents_per_shard": documents_per_shard, "batch_size": batch_size}
 
@@ -57,9 +65,9 @@ class ShardExtractor:
         return count_shards(len(self.documents), self.settings["documents_per_shard"])
 
 
-def read_documents(corpus: str) -> Any:
+def read_documents(corpus: str, relations_file: str | None = None) -> Any:
     """Reads a corpus as a `datasets.Dataset`, which stays on disk."""
-    return load_corpus(files={"test": [corpus]}).splits["test"]
+    return load_corpus(files={"test": [corpus]}, relations_file=relations_file).splits["test"]
 
 
 def count_shards(num_documents: int, documents_per_shard: int) -> int:
@@ -71,7 +79,7 @@ def extract(args: argparse.Namespace) -> Counter[tuple[str, int]]:
     """Runs the job, and returns how many files each worker wrote or found finished, by node and process."""
     import ray
 
-    num_shards = count_shards(len(read_documents(args.corpus)), args.documents_per_shard)
+    num_shards = count_shards(len(read_documents(args.corpus, args.relations_file)), args.documents_per_shard)
     context = ray.data.DataContext.get_current()
     context.wait_for_min_actors_s = 600  # all workers are there before the first file
     context.enable_progress_bars = False  # the files in the folder show the progress
@@ -81,6 +89,7 @@ def extract(args: argparse.Namespace) -> Counter[tuple[str, int]]:
             # Workers have another working folder.
             os.path.abspath(args.checkpoint) if Path(args.checkpoint).exists() else args.checkpoint,
             os.path.abspath(args.corpus),
+            args.relations_file and os.path.abspath(args.relations_file),
             os.path.abspath(args.output),
             args.documents_per_shard,
             args.batch_size,
@@ -98,6 +107,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="a DocRE-II checkpoint: a folder or a name on the Hub")
     parser.add_argument("corpus", help="the documents, as for --test_file of run_docre.py: .jsonl, .json")
     parser.add_argument("output", help="folder of the Parquet files")
+    parser.add_argument("--relations_file", help="of the model's training, if it has relations of its own")
     parser.add_argument("--documents_per_shard", type=int, default=500, help="documents of a file")
     parser.add_argument("--batch_size", type=int, default=8, help="documents that go through the model at once")
     parser.add_argument("--num_workers", type=int, default=2, help="number of processes with a model")

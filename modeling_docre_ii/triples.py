@@ -38,8 +38,8 @@ def describe_entity(index: int, mentions: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def kb_id_of(mentions: Iterable[Mapping[str, Any]]) -> str | None:
-    """Returns the first `kb_id` of mentions in DocRED's form, `None` without any."""
-    return next((mention["kb_id"] for mention in mentions if mention.get("kb_id") is not None), None)
+    """Returns the first `kb_id` of mentions that is not empty, `None` without any."""
+    return next((mention["kb_id"] for mention in mentions if mention.get("kb_id")), None)
 
 
 def named_triples(

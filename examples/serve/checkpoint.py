@@ -100,6 +100,10 @@ class Checkpoint:
         text = document.get("text") if isinstance(document, dict) else document
         if not isinstance(text, str):
             return
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return  # the handler names the document
         tokenizer = self.handler.extractor.processor.tokenizer
         num_tokens = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if num_tokens > self.budget.max_tokens:

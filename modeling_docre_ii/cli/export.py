@@ -74,6 +74,9 @@ def main(argv: list[str], prog: str = "docre-ii export") -> None:
         setup_logging()
         if load_config(args.checkpoint).model_type != DocREIIConfig.model_type:
             raise ValueError(f"`checkpoint`: {args.checkpoint!r} is not a DocRE-II checkpoint")
+        for name in () if args.int8 else ("train_file", "data_dir", "max_train_documents"):
+            if getattr(data_args, name) is not None:
+                raise ValueError(f"`{name}` calibrates the encoder in int8: add `--int8`")
         # Before the export, which takes a minute.
         documents = _calibration_documents(data_args) if args.int8 else []
         print(f"{args.output_dir}: {export_checkpoint(args.checkpoint, args.output_dir)}")

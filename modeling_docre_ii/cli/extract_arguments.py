@@ -28,9 +28,9 @@ def check_arguments(args: argparse.Namespace) -> None:
             The arguments.
 
     Raises:
-        `ValueError`: `output` is empty or neither a .jsonl file nor a folder, `html` is no .html file, `graph` has no
-            known ending or no `output`, an option has no effect on a folder, a number is out of range, or there is no
-            such device.
+        `ValueError`: `output` is empty or neither a .jsonl file nor a folder, `html` is no .html file or in the folder
+            of `graph`, `graph` has no known ending or no `output`, an option has no effect on a folder, a number is
+            out of range, or there is no such device.
     """
     check_selection(args.threshold, args.top_k)
     check_device(args.device)
@@ -51,6 +51,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError(f"`batch_size` must be at least 1, got {args.batch_size}")
     if args.html is not None and (not args.html.endswith(_PAGE) or Path(args.html).is_dir()):
         raise ValueError(f"`html` is {args.html!r}, expected the name of a file that ends in {_PAGE}")
+    if args.html and args.graph and Path(args.graph).resolve() in Path(args.html).resolve().parents:
+        raise ValueError(f"`html` is {args.html!r}, in the folder of the `graph` {args.graph!r}: name another place")
     for name in ("output", "html", "graph"):
         check_can_be_made(name, getattr(args, name))
     if args.output is None or args.output.endswith(LINES):

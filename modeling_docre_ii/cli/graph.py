@@ -1,6 +1,7 @@
 """Makes a knowledge graph of extracted triples: `docre-ii graph`."""
 
 import argparse
+from pathlib import Path
 
 from ..knowledge_graph import read_graph, write_graph
 from ..knowledge_graph.building import check_input
@@ -57,7 +58,26 @@ def main(argv: list[str], prog: str = "docre-ii graph") -> None:
     with one_line_errors(prog, ValueError, OSError):
         check_input(args.triples)
         check_output(args.output)
+        check_is_outside(args.triples, args.output)
         print(make_graph(args.triples, args.output, args.min_score, args.min_documents))
+
+
+def check_is_outside(triples: str, output: str) -> None:
+    """
+    Checks that a graph does not become a part of the triples.
+
+    Args:
+        triples (`str`):
+            Where the triples are.
+        output (`str`):
+            Where the graph goes.
+
+    Raises:
+        `ValueError`: it goes into their folder, which `datasets` could then no longer read.
+    """
+    folder, target = Path(triples).resolve(), Path(output).resolve()
+    if folder.is_dir() and (folder == target or folder in target.parents):
+        raise ValueError(f"`output` is {output!r}, in the folder of the triples {triples!r}: name another place")
 
 
 def make_graph(triples: str, output: str, min_score: float = 0.0, min_documents: int = 1) -> str:

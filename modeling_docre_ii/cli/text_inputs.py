@@ -17,6 +17,10 @@ from .process_setup import logger
 
 STANDARD_INPUT = "-"
 
+_LINES = (".jsonl", ".ndjson")
+# What would be read as prose, with its markup.
+_NO_PROSE = (".csv", ".htm", ".html", ".parquet", ".tsv", ".xml")
+
 
 def list_inputs(paths: Iterable[str]) -> list[str]:
     """
@@ -24,27 +28,30 @@ def list_inputs(paths: Iterable[str]) -> list[str]:
 
     Args:
         paths (`list[str]`):
-            Text files (one document each), `.jsonl` files (one document a line), `.json` files (a list of documents),
-            folders, and `-` for a text on the standard input.
+            Text files (one document each), `.jsonl` or `.ndjson` files (one document a line), `.json` files (a list of
+            documents), folders, and `-` for a text on the standard input.
 
     Returns:
-        `list[str]`: files and `-`, each folder replaced by the `.txt` and `.jsonl` files in it, in the order of their
-        names.
+        `list[str]`: files and `-`, each once, each folder replaced by the `.txt`, `.jsonl` and `.ndjson` files in it,
+        in the order of their names.
 
     Raises:
-        `ValueError`: there is no such file or folder, a name is empty, or a folder has no such files.
+        `ValueError`: there is no such file or folder, a name is empty, a file is a table or a page, or a folder has no
+            such files.
     """
     files: list[str] = []
-    for path in dict.fromkeys(paths):  # each once
+    for path in paths:
         if not path:
             raise ValueError("the name of a text is empty")
         if path != STANDARD_INPUT and not Path(path).exists():
             raise ValueError(f"there is no file or folder {path!r}{did_you_mean_path(path)}")
+        if Path(path).suffix.lower() in _NO_PROSE and not Path(path).is_dir():
+            raise ValueError(f"{path!r} is no text: convert it to .txt, .jsonl or .json")
         if not Path(path).is_dir():
             files.append(path)
             continue
         shown = [file for file in Path(path).iterdir() if not is_hidden(file.relative_to(path))]
-        inside = sorted(str(file) for file in shown if file.suffix.lower() in (".txt", ".jsonl") and file.is_file())
+        inside = sorted(str(file) for file in shown if file.suffix.lower() in (".txt", *_LINES) and file.is_file())
         if not inside:
             raise ValueError(f"the folder {path!r} has no .txt and no .jsonl files")
         if others := sorted({file.name for file in shown} - {Path(file).name for file in inside}):
@@ -52,7 +59,10 @@ def list_inputs(paths: Iterable[str]) -> list[str]:
             named = f"{', '.join(others[:3])}{more}"
             logger.warning("%s: only the .txt and .jsonl files in it are read, and not %s", path, named)
         files += inside
-    return files
+    unique: dict[Any, str] = {}
+    for path in files:
+        unique.setdefault(path if path == STANDARD_INPUT else Path(path).resolve(), path)
+    return list(unique.values())
 
 
 def check_inputs(files: Iterable[str]) -> None:
@@ -61,12 +71,12 @@ def check_inputs(files: Iterable[str]) -> None:
 
     Args:
         files (`list[str]`):
-            From [`list_inputs`]. The standard input can be read only once, and is not checked.
+            From [`list_inputs`]. The standard input and pipes can be read only once, and are not checked.
 
     Raises:
         [`DocumentError`], `OSError`: as [`read_inputs`].
     """
-    for _ in read_inputs(file for file in files if file != STANDARD_INPUT):
+    for _ in read_inputs(file for file in files if file != STANDARD_INPUT and Path(file).is_file()):
         pass
 
 
@@ -89,7 +99,7 @@ def read_inputs(files: Iterable[str]) -> Iterator[dict[str, Any]]:
     for file in files:
         if file == STANDARD_INPUT:
             yield _checked({"title": "standard input", "text": _decode(sys.stdin.buffer.read(), file)}, file)
-        elif Path(file).suffix.lower() == ".jsonl":
+        elif Path(file).suffix.lower() in _LINES:
             yield from _read_lines(file)
         elif Path(file).suffix.lower() == ".json":
             yield from _read_list(file)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -17,7 +19,7 @@ from ..loaded_weights import device_to_run_on
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
 from ..quoting import quote
-from ..text_documents import check_given
+from ..text_documents import check_given, check_is_no_table, with_title
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
 from ..utils.wording import counted
 from .exported_model import ExportedModel
@@ -144,8 +146,10 @@ def extract_to_parquet(
         raise ValueError(
             f"expected both 0 <= `process_index` < `num_processes`, got {process_index} and {num_processes}"
         )
-    if documents_per_shard < 1 or batch_size < 1:
-        raise ValueError(f"expected at least 1, got {documents_per_shard=} and {batch_size=}")
+    if not all(isinstance(size, Integral) and size >= 1 for size in (documents_per_shard, batch_size)):
+        raise ValueError(f"expected integers of at least 1, got {documents_per_shard=} and {batch_size=}")
+    if not isinstance(documents, Dataset):
+        check_is_no_table(documents)
     if isinstance(documents, (Mapping, str)):
         raise ValueError(f"expected a list of documents or a `datasets.Dataset`, found one {type(documents).__name__}")
     if not hasattr(documents, "__len__"):
@@ -207,8 +211,7 @@ def _read(
     """Reads the documents of a shard, and finds the entities of raw texts."""
     given = [documents[index] for index in indices]
     for index, document in zip(indices, given):
-        if is_raw_text(document):
-            _named(check_given, document, index)
+        _named(check_given if is_raw_text(document) else with_title, document, index)
     found = extractor.add_entities(given, indices[0])
     return [_named(read_document, document, index) for index, document in zip(indices, found)]
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from ..documents import DocumentError, is_raw_text, name_of
 from ..entity_finding import EntityFinder, name_of_callable
 from ..mention_extraction import TokenClassificationExtractor
+from ..mention_formats import read_mentions
 from ..processing_docre_ii import DocREIIProcessor
 from ..quoting import quote
 from .exported_model import ExportedModel
@@ -181,10 +182,18 @@ def _fingerprint_of(documents: Sequence[Mapping[str, Any]]) -> str:
     digest = hashlib.sha256()
     for index, document in enumerate(documents):
         try:
-            content = json.dumps(document, sort_keys=True, default=str)
+            content = json.dumps(document, sort_keys=True, default=_as_json)
         # Keys of several types, integers of over 4,300 digits, and lists that are nested too deep.
         except (TypeError, ValueError, RecursionError) as error:
             name = name_of(document) if isinstance(document, Mapping) else quote(document)
             raise DocumentError(f"documents[{index}]: {name} cannot be written as JSON: {error}") from None
         digest.update(content.encode() + b"\n")
     return digest.hexdigest()[:16]
+
+
+def _as_json(value: Any) -> Any:
+    """Returns what a spaCy `Doc` says of its text, which its `str` leaves out, and the `str` of anything else."""
+    if not hasattr(value, "ents"):
+        return str(value)
+    found = read_mentions(value, value.text, "mentions", value)
+    return [value.text, found.mentions, found.clusters]

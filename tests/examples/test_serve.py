@@ -145,6 +145,11 @@ def test_documents_of_a_request_are_predicted_as_by_the_pipeline(modules, checkp
         ({"inputs": TEXT | {"entities": 1}}, 422, "document 'plain text': 'entities' is 1, expected a list"),
         ({"inputs": {"title": "t", "sents": []}}, 422, "document 't': 'sents' is [], expected at least one token"),
         ({"inputs": "No mention model."}, 422, "document 'No mention model.': 'entities' is missing"),
+        (
+            {"inputs": "a \ud83d b"},
+            422,
+            r"document 'a \ud83d b': 'text' is 'a \ud83d b', expected text that UTF-8 can",
+        ),
         ({"inputs": [TEXT] * 13}, 413, "'inputs' has 13 documents, expected at most 12"),
         ({"inputs": "word " * 401}, 413, "'text' has 401 tokens, expected at most 400"),
         (

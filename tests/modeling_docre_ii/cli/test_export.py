@@ -59,3 +59,17 @@ def test_a_checkpoint_is_not_replaced_by_its_export(checkpoint, tmp_path):
     with pytest.raises(SystemExit, match="`output_dir`: .*checkpoint' holds a checkpoint, whose configuration and"):
         main(["export", "--checkpoint", checkpoint, "--output_dir", checkpoint])
     assert {path: path.read_bytes() for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--train_file", __file__, "--max_train_documents", "5"], "train_file"),
+        (["--data_dir", "."], "data_dir"),
+        (["--max_train_documents", "5"], "max_train_documents"),
+    ],
+)
+def test_a_corpus_without_int8_is_refused(checkpoint, tmp_path, arguments, name):
+    with pytest.raises(SystemExit, match=f"`{name}` calibrates the encoder in int8: add `--int8`"):
+        main(["export", "--checkpoint", checkpoint, "--output_dir", str(tmp_path / "exported"), *arguments])
+    assert not (tmp_path / "exported").exists()

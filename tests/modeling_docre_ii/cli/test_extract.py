@@ -191,13 +191,9 @@ def test_no_output_replaces_a_text_or_becomes_one(run, inputs, tmp_path):
         run(inputs, "--output", inputs)
     with pytest.raises(SystemExit, match="`output` is '.*', in a folder whose texts are read"):
         run(tmp_path, "--output", tmp_path / "triples.jsonl")
-    page = tmp_path / "page.html"
-    page.write_text(TEXT, encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"`html` is '.*page\.html', which is one of the texts"):
-        run(page, "--html", page)
 
-    assert inputs.read_bytes() == before and page.read_text(encoding="utf-8") == TEXT
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs.jsonl", "page.html"]
+    assert inputs.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["empty.jsonl", "empty.json"])
@@ -300,6 +296,10 @@ def test_the_graph_of_the_triples_is_written_beside_them(run, inputs, tmp_path, 
         (["--output", "triples", "--threshold", "0.4"], "`threshold` has no effect on Parquet files"),
         (["--output", "triples", "--html", "page.html"], "`html` has no effect on Parquet files"),
         (["--html", "page.txt"], "`html` is 'page.txt', expected the name of a file that ends in .html"),
+        (
+            ["--output", "a.jsonl", "--graph", "new", "--html", "new/page.html"],
+            "`html` is 'new/page.html', in the folder of the `graph` 'new': name another place",
+        ),
         (["--html", "."], "`html` is '.', expected the name of a file"),
         (["--output", ""], "`output` is empty"),
         (["--output", "triples", "--graph", ""], "the name of the graph is empty"),

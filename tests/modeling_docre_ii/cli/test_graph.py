@@ -46,6 +46,14 @@ def test_limits_leave_out_edges(run, tmp_path, capsys, limit):
         ),
         (["triples.jsonl", "--output", "graph", "--min_score", "2"], "`min_score` must be from 0 to 1, got 2.0"),
         (["triples.jsonl", "--output", "graph", "--min_documents", "0"], "`min_documents` must be at least 1, got 0"),
+        (
+            ["damaged", "--output", "damaged/graph"],
+            "`output` is 'damaged/graph', in the folder of the triples 'damaged'",
+        ),
+        (
+            ["damaged", "--output", "damaged/../damaged/g.ttl"],
+            "in the folder of the triples 'damaged': name another pl",
+        ),
         (["unfinished", "--output", "graph"], "1 of 2 files are missing, triples-00001-of-00002.parquet. Start"),
         (["damaged", "--output", "graph"], "triples-00001-of-00002.parquet is damaged"),
     ],

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import pipeline
 
-from modeling_docre_ii import extract_to_parquet
+from modeling_docre_ii import DocumentError, extract_to_parquet
 from modeling_docre_ii.deployment.extraction_shards import METADATA_KEY
 from tests.hub_model import make_model, make_processor, sample_documents
 from tests.tagger import NAMES, save_tagger
@@ -152,3 +154,45 @@ def test_documents_with_entities_do_not_load_the_mention_model(model, processor,
     assert described["entities"] is None
     with pytest.raises(OSError, match="mention_model|no file named"):
         extract_to_parquet(loaded, processor, TEXTS, tmp_path / "raw")
+
+
+def tagged(text, *mentions):
+    """What spaCy's `Doc` has, without spaCy; test_spacy_component.py uses the real one."""
+    ents = [
+        SimpleNamespace(start_char=text.index(name), end_char=text.index(name) + len(name), label_=kind, kb_id_="")
+        for name, kind in mentions
+    ]
+    methods = {"__str__": lambda self: self.text, "has_extension": lambda self, name: False}
+    document = type("Doc", (), {"text": text, "ents": tuple(ents), "spans": {}} | methods)
+    return {"title": text, "text": text, "mentions": document()}
+
+
+def test_triples_of_other_mentions_of_a_spacy_doc_are_not_mixed_with(model, processor, tmp_path):
+    texts = ["Ada was in London.", "Babbage was in London."]
+    first = [tagged(text, (text.split()[0], "PER"), ("London", "LOC")) for text in texts]
+    other = [tagged(text, (text.split()[0], "ORG"), ("London", "LOC")) for text in texts]
+    options = {"documents_per_shard": 1, "process_index": 0}
+    extract_to_parquet(model, processor, first, tmp_path, num_processes=2, **options)
+    with pytest.raises(FileExistsError, match=r"of another run \(`documents` \w+, here \w+\)"):
+        extract_to_parquet(model, processor, other, tmp_path, num_processes=1, **options)
+    again = [tagged(text, (text.split()[0], "PER"), ("London", "LOC")) for text in texts]
+    assert extract_to_parquet(model, processor, again, tmp_path, num_processes=1, **options).is_complete
+
+
+@pytest.mark.parametrize(
+    ("documents", "options", "error", "message"),
+    [
+        (pd.DataFrame([GIVEN]), {}, DocumentError, "found a DataFrame, expected documents: pass its rows"),
+        ([TEXTS[0], None], {}, DocumentError, r"documents\[1\]: found None, expected a document"),
+        ([None, TEXTS[0]], {}, DocumentError, r"documents\[0\]: found None, expected a document"),
+        ([GIVEN], {"batch_size": 2.5}, ValueError, "expected integers of at least 1, got .* and batch_size=2.5"),
+        ([GIVEN], {"documents_per_shard": "2"}, ValueError, "got documents_per_shard='2'"),
+        ([GIVEN], {"documents_per_shard": 0}, ValueError, "got documents_per_shard=0"),
+    ],
+)
+def test_what_is_no_list_of_documents_is_refused(
+    model, processor, tagger, tmp_path, documents, options, error, message
+):
+    with pytest.raises(error, match=message):
+        extract_to_parquet(model, processor, documents, tmp_path, mention_extractor=tagger, **options)
+    assert not list(tmp_path.glob("*.parquet"))

@@ -52,6 +52,8 @@ def test_identifiers_and_uncounted_pairs_stay():
     for mention, identifier in zip(document["vertexSet"][1], (None, "Q84")):
         mention["kb_id"] = identifier
     assert [entity.get("kb_id") for entity in plain_text_of(document)["entities"]] == ["Q7259", "Q84"]
+    document["vertexSet"][1][0]["kb_id"] = ""
+    assert plain_text_of(document)["entities"][1]["kb_id"] == "Q84"
 
 
 def test_plain_texts_stay_and_are_checked():
