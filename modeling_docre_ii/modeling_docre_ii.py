@@ -324,21 +324,21 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             output_hidden_states (`bool` or `list[int]`, *optional*):
                 Whether to return the encoder's hidden states, all or of these layers. Defaults to the configuration's.
             base_logits (`torch.FloatTensor`, *optional*):
-                Predictions of another base module, like those of the output, for the inference module to read. Encoder
-                and base module do not run. Needs `inference_features="logits"`.
+                Predictions of another base module, of shape `(batch_size, num_entities, num_entities, num_labels)`,
+                for the inference module. Encoder and base module do not run. Needs `inference_features="logits"`.
             sentence_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Sentence of every token, -1 for special tokens and padding.
             evidence (`torch.LongTensor` of shape `(batch_size, num_facts, num_evidence)`, *optional*):
                 Sentences in the evidence of each of the `labels`, -100 for padding. Facts without any are not
                 annotated. Needed, with `sentence_ids`, to train with an `evidence_loss_weight`.
             num_evidence_in_batch (`int` or `torch.Tensor`, *optional*):
-                Number of annotated facts to average the evidence loss over, likewise.
+                Number of annotated facts of an optimizer step, to average the evidence loss over, likewise.
             output_evidence (`bool`, *optional*):
                 Whether to return `sentence_shares`, which needs `sentence_ids`. By default, a model with an
                 `evidence_loss_weight` does so outside of training if they are given.
             teacher_probabilities (`torch.FloatTensor`, *optional*):
                 In training, what a teacher predicts for unlabeled documents, whose `labels` are empty. Of the shape of
-                the output's logits; -100 for documents with labels.
+                `base_logits`; -100 for documents with labels.
             return_dict (`bool`, *optional*):
                 Whether to return a [`DocREIIOutput`] or a tuple.
 
