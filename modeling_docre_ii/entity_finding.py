@@ -342,8 +342,9 @@ def _identified(entities: Iterable[Mapping[str, Any]], spans_of: Mapping[str, It
             identified.append(dict(entity))
             continue
         parts: dict[str, list[list[int]]] = {}
+        usual = _most_frequent(given)
         for span in entity["mentions"]:
-            parts.setdefault(identifier_of.get(tuple(span), _most_frequent(given)), []).append(span)
+            parts.setdefault(identifier_of.get(tuple(span), usual), []).append(span)
         identified += [{**entity, "mentions": spans, "kb_id": identifier} for identifier, spans in parts.items()]
     return sorted(identified, key=lambda entity: entity["mentions"])
 

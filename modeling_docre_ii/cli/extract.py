@@ -36,8 +36,8 @@ Extracts the triples of texts.
     docre-ii extract article.txt --model outputs/quickstart --explain --html article.html
     cat article.txt | docre-ii extract - --model outputs/quickstart --mention_extractor dslim/bert-base-NER
 
-Every TEXT is a text file, a folder of .txt and .jsonl files, a .jsonl file with a document a line (a "text", or
-DocRED's form), a .json file with a list of them, or - for the standard input.
+Every TEXT is a text file, a folder of .txt and .jsonl files, a .jsonl or .ndjson file with a document a line (a
+"text", or DocRED's form), a .json file with a list of them, or - for the standard input.
 """
 
 # A document, and its triples.

@@ -53,11 +53,11 @@ def list_inputs(paths: Iterable[str]) -> list[str]:
         shown = [file for file in Path(path).iterdir() if not is_hidden(file.relative_to(path))]
         inside = sorted(str(file) for file in shown if file.suffix.lower() in (".txt", *_LINES) and file.is_file())
         if not inside:
-            raise ValueError(f"the folder {path!r} has no .txt and no .jsonl files")
+            raise ValueError(f"the folder {path!r} has no .txt, .jsonl or .ndjson files")
         if others := sorted({file.name for file in shown} - {Path(file).name for file in inside}):
             more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
             named = f"{', '.join(others[:3])}{more}"
-            logger.warning("%s: only the .txt and .jsonl files in it are read, and not %s", path, named)
+            logger.warning("%s: only the .txt, .jsonl and .ndjson files in it are read, and not %s", path, named)
         files += inside
     unique: dict[Any, str] = {}
     for path in files:

@@ -39,9 +39,9 @@ class MentionMetric(DocumentInputs, evaluate.Metric):
     It takes a prediction and a reference for each document. A prediction has the `text`, its `entities`, each with a
     `type` and `mentions`, [start, end) in characters, and `triples`, as the pipeline returns them for plain text: a
     `relation`, and a `head` and a `tail`, whose `mentions` have `start` and `end`, and which may have a `type`. A
-    reference is the gold document,
-    in DocRED's form (`title`, `sents`, `vertexSet`, `labels`) or as plain text (`title`, `text`, `entities`,
-    `labels`). Texts may differ in white space. Other keys are ignored. Titles must differ.
+    reference is the gold document, in DocRED's form (`title`, `sents`, `vertexSet`, `labels`) or as plain text
+    (`title`, `text`, `entities`, `labels`). Texts may differ in white space. Other keys are ignored. Titles must
+    differ.
 
     Example:
 

@@ -343,7 +343,8 @@ def test_files_of_a_folder_that_are_not_read_are_named(run, inputs, caplog):
         (inputs.parent / name).write_text("none of these is read", encoding="utf-8")
     run(inputs.parent)
     warnings = [record.getMessage() for record in caplog.records if record.name == "docre_ii"]
-    assert warnings == [f"{inputs.parent}: only the .txt and .jsonl files in it are read, and not docs.json, notes.md"]
+    read = "only the .txt, .jsonl and .ndjson files in it are read"
+    assert warnings == [f"{inputs.parent}: {read}, and not docs.json, notes.md"]
 
 
 def test_a_checkpoint_without_its_processor_and_an_exported_one_are_named(inputs, checkpoint, tmp_path):
@@ -392,5 +393,5 @@ def test_missing_files_are_named(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit, match="there is no file or folder 'no.txt'"):
         run("no.txt")
-    with pytest.raises(SystemExit, match=r"the folder '.*empty' has no .txt and no .jsonl files"):
+    with pytest.raises(SystemExit, match=r"the folder '.*empty' has no .txt, .jsonl or .ndjson files"):
         run(tmp_path / "empty")
