@@ -148,16 +148,17 @@ class _Document:
 
     def _span(self, place: str, start: int, end: int, expected: str | None) -> tuple[int, int]:
         """Finds the characters of the text at an offset, and compares them with the text of an annotation."""
-        for offset, text, first in self.sections:
-            if offset <= start < offset + len(text):
-                span = check_span(place, (start - offset, end - offset), len(text))
-                found = text[span[0] : span[1]]
-                if expected is not None and found.split() != expected.split():
-                    fail(
-                        place, f"the text from {start} to {end} is {quote(found, 60)}, expected {quote(expected, 60)}"
-                    )
-                return span[0] + first, span[1] + first
-        fail(place, f"there is no text at the offset {start}, expected it in a passage")
+        holding = [section for section in self.sections if section[0] <= start < section[0] + len(section[1])]
+        if not holding:
+            fail(place, f"there is no text at the offset {start}, expected it in a passage")
+        if len(holding) > 1:
+            fail(place, f"the offset {start} is in {len(holding)} passages, expected offsets in the whole document")
+        ((offset, text, first),) = holding
+        span = check_span(place, (start - offset, end - offset), len(text))
+        found = text[span[0] : span[1]]
+        if expected is not None and found.split() != expected.split():
+            fail(place, f"the text from {start} to {end} is {quote(found, 60)}, expected {quote(expected, 60)}")
+        return span[0] + first, span[1] + first
 
     def _read_relation(self, relation: _Part, relations: set[str]) -> None:
         infons, place = dict(relation.infons), relation.place

@@ -269,6 +269,11 @@ def test_what_a_document_cannot_hold_is_refused_or_left_out(tmp_path, annotation
             "<infon",
             "relation 'R0': 'CID' has 0 nodes, expected two nodes",
         ),
+        (
+            "<offset>17</offset>",
+            "<offset>0</offset>",
+            "annotation '0': the offset 0 is in 2 passages, expected offsets in the whole document",
+        ),
         ("<offset>17</offset>", "<offset>x</offset>", "line 19: document '10': 'offset' is 'x', expected a number"),
         ("</text>", "</txt>", "line 9: this is not XML: mismatched tag"),
         ("collection>\n", "", "line 43: this is not XML: unclosed token"),
