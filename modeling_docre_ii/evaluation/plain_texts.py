@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..documents import DocumentError, check_document, is_plain_text, name_of
+from ..documents import check_document, is_plain_text
 from ..text_documents import check_text
 from ..triples import kb_id_of
 from ..utils.detokenization import detokenize, join_by_spaces
@@ -25,10 +25,11 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
     Returns:
         `dict`: `title`, `text`, `entities`, each with `type`, `mentions`, a list of [start, end), and the first
         `kb_id` of its mentions if they have one, and the `labels` and, if there are any, `uncounted` pairs of the
-        document. A mention of nothing but white space is left out.
+        document. A mention of nothing but white space is left out. An entity may be left
+        without any, which extraction and scores refuse.
 
     Raises:
-        [`DocumentError`]: the document is malformed, or all mentions of an entity are white space.
+        [`DocumentError`]: the document is malformed.
     """
     if is_plain_text(document):
         check_text(document.get("title"), document["text"], document.get("entities"))
@@ -36,7 +37,7 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
     check_document(document)
     text, tokens = (join_by_spaces if spaced else detokenize)(document["sents"])
     entities = []
-    for index, mentions in enumerate(document["vertexSet"]):
+    for mentions in document["vertexSet"]:
         spans = []
         for mention in mentions:
             first, last = mention["pos"]
@@ -45,10 +46,6 @@ def plain_text_of(document: Mapping[str, Any], spaced: bool = False) -> dict[str
             name = text[start:end]
             if name.strip():
                 spans.append([end - len(name.lstrip()), start + len(name.rstrip())])
-        if not spans:
-            raise DocumentError(
-                f"{name_of(document)}, entity {index}: its mentions are white space, expected a word in one of them"
-            )
         identifier = kb_id_of(mentions)
         described = {} if identifier is None else {"kb_id": identifier}
         entities.append({"type": mentions[0]["type"], "mentions": spans, **described})

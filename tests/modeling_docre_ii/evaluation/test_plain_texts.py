@@ -66,12 +66,10 @@ def test_plain_texts_stay_and_are_checked():
         plain_text_of({"title": "T", "sents": [["Ada"]]})
 
 
-def test_an_entity_of_white_space_is_an_error():
+def test_mentions_of_white_space_are_left_out():
     mention = {"name": "\xa0", "sent_id": 0, "pos": [1, 2], "type": "X"}
     document = {"title": "T", "sents": [["Ada", "\xa0", "is"]], "vertexSet": [[mention]]}
 
-    with pytest.raises(DocumentError, match="document 'T', entity 0: its mentions are white space, expected a word"):
-        plain_text_of(document)
-    # Beside another mention it is left out.
+    assert plain_text_of(document)["entities"] == [{"type": "X", "mentions": []}]
     document["vertexSet"][0].append({"name": "Ada", "sent_id": 0, "pos": [0, 1], "type": "X"})
     assert plain_text_of(document)["entities"][0]["mentions"] == [[0, 3]]
