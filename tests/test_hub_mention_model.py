@@ -1,11 +1,14 @@
 """Mention models of checkpoints on the Hub, with and without a connection."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.hub_client import Client
 from tests.hub_server import Hub
 
 
+ROOT = Path(__file__).parents[1]
 FIND = """
 from modeling_docre_ii.entity_finding import find_mention_model
 from transformers import logging
@@ -30,7 +33,7 @@ def hub():
 @pytest.fixture(scope="module")
 def revisions(hub, tmp_path_factory):
     """The commits of two repositories, of which only "org/finds" has a mention model."""
-    return Client(hub, tmp_path_factory.mktemp("pushing")).run(
+    return Client(hub, tmp_path_factory.mktemp("pushing"), PYTHONPATH=str(ROOT)).run(
         """
 from huggingface_hub import HfApi
 from transformers import BertConfig, BertForTokenClassification
@@ -55,7 +58,7 @@ answer(said)
 
 @pytest.fixture
 def client(hub, tmp_path):
-    return Client(hub, tmp_path)
+    return Client(hub, tmp_path, PYTHONPATH=str(ROOT))
 
 
 def run_offline(client, script):
