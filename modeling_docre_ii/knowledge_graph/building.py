@@ -1,5 +1,6 @@
 """Builds knowledge graphs: merges entities and relations over documents."""
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
@@ -25,6 +26,10 @@ LINES = ".jsonl"
 
 # The sentences of a triple, and their characters in a plain text.
 _Places = tuple[tuple[int, ...], tuple[tuple[int, int], ...] | None]
+
+# Head, relation and tail; and the name and type of an entity.
+_Triple = tuple[str, str, str]
+_Label = tuple[str, str]
 
 _MISSING: Any = object()
 
@@ -52,11 +57,11 @@ class GraphBuilder:
             raise ValueError(f"`min_documents` must be at least 1, got {min_documents}")
         self.min_score = min_score
         self.min_documents = min_documents
-        self._names: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._types: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        # How documents name head and tail of an edge.
+        self._labels: defaultdict[_Triple, set[tuple[int, _Label, _Label]]] = defaultdict(set)
         self._kb_ids: dict[str, str] = {}
         self._relation_names: dict[str, str] = {}
-        self._evidence: dict[tuple[str, str, str], list[Evidence]] = {}
+        self._evidence: dict[_Triple, list[Evidence]] = {}
 
     def add(self, document: int, title: str, triples: Iterable[Mapping[str, Any]]) -> None:
         """
@@ -78,7 +83,7 @@ class GraphBuilder:
         shared: dict[_Places, _Places] = {}
         for number, triple in enumerate(triples):
             check_triple(triple, f"{name_of({'title': title})}, triple {number}")
-            head, tail = self._add_entity(triple["head"]), self._add_entity(triple["tail"])
+            (head, head_label), (tail, tail_label) = map(self._add_entity, (triple["head"], triple["tail"]))
             relation, relation_name = triple["relation"], triple["relation_name"]
             known = self._relation_names.setdefault(relation, relation_name)
             if relation_name < known:
@@ -87,15 +92,14 @@ class GraphBuilder:
             places = (sentences, None if spans is None else tuple((start, end) for start, end in spans))
             evidence = Evidence(document, title, float(triple["score"]), *shared.setdefault(places, places))
             self._evidence.setdefault((head, relation, tail), []).append(evidence)
+            self._labels[head, relation, tail].add((document, head_label, tail_label))
 
-    def _add_entity(self, entity: Mapping[str, Any]) -> str:
+    def _add_entity(self, entity: Mapping[str, Any]) -> tuple[str, _Label]:
         name, kind, kb_id = entity["name"], entity.get("type") or "", entity.get("kb_id") or None
         node = node_id(name, kind, kb_id)
-        self._names[node][name] += 1
-        self._types[node][kind] += 1
         if kb_id is not None:
             self._kb_ids[node] = kb_id
-        return node
+        return node, (sys.intern(name), sys.intern(kind))
 
     def build(self) -> KnowledgeGraph:
         """
@@ -110,12 +114,12 @@ class GraphBuilder:
             if (edge := self._make_edge(head, relation, tail, evidence)).score >= self.min_score
             and edge.num_documents >= self.min_documents
         ]
-        documents: dict[str, set[int]] = {}
+        labels: defaultdict[str, set[tuple[int, _Label]]] = defaultdict(set)
         for edge in edges:
-            stating = {evidence.document for evidence in edge.evidence}
-            for node in (edge.head, edge.tail):
-                documents.setdefault(node, set()).update(stating)
-        return KnowledgeGraph({node: self._make_node(node, len(documents[node])) for node in sorted(documents)}, edges)
+            for document, of_head, of_tail in self._labels[edge.head, edge.relation, edge.tail]:
+                labels[edge.head].add((document, of_head))
+                labels[edge.tail].add((document, of_tail))
+        return KnowledgeGraph({node: self._make_node(node, labels[node]) for node in sorted(labels)}, edges)
 
     def _make_edge(self, head: str, relation: str, tail: str, evidence: list[Evidence]) -> Edge:
         ordered = sorted(
@@ -133,13 +137,16 @@ class GraphBuilder:
             evidence=tuple(ordered),
         )
 
-    def _make_node(self, node: str, num_documents: int) -> Node:
-        names = _most_frequent_first(self._names[node])
-        kind = _most_frequent_first(self._types[node])[0]
+    def _make_node(self, node: str, labels: set[tuple[int, _Label]]) -> Node:
+        names = _most_frequent_first({(document, name) for document, (name, _) in labels})
+        kind, *_ = _most_frequent_first({(document, kind) for document, (_, kind) in labels})
+        num_documents = len({document for document, _ in labels})
         return Node(node, names[0], kind, self._kb_ids.get(node), tuple(names), num_documents)
 
 
-def _most_frequent_first(counts: Counter[str]) -> list[str]:
+def _most_frequent_first(texts: Iterable[tuple[int, str]]) -> list[str]:
+    """Sorts texts by the number of documents that have them, and then by the alphabet."""
+    counts = Counter(text for _, text in texts)
     return sorted(counts, key=lambda text: (-counts[text], text))
 
 

@@ -19,8 +19,8 @@ _RELATIONSHIP_HEADER = (
     ":TYPE",
     "relation",
     "name",
-    "score:float",
-    "mean_score:float",
+    "score:double",
+    "mean_score:double",
     "num_documents:int",
     "evidence",
 )

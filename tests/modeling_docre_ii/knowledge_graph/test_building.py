@@ -158,6 +158,20 @@ def test_limits_keep_edges_and_their_nodes(small_documents):
             graph_of(small_documents, **limits)
 
 
+def test_names_and_types_are_those_of_the_edges_that_are_kept():
+    kept = triple(entity("UK", kb_id="Q145"), "P17", "London", 0.95)
+    left_out = triple(entity("Great Britain", "GPE", kb_id="Q145"), "P17", "Leeds", 0.3)
+    graph = graph_of([("first", [kept]), ("second", [left_out]), ("third", [left_out])], min_score=0.9)
+    assert (*graph.nodes["Q145"],) == ("Q145", "UK", "LOC", "Q145", ("UK",), 1)
+
+
+def test_a_document_has_one_vote_on_a_name():
+    """However many of its triples have the entity."""
+    often = [triple(entity("germany (FRG)", kb_id="Q183"), "P17", name) for name in ("Bonn", "Kiel", "Ulm")]
+    once = [(f"{number}", [triple(entity("Germany", kb_id="Q183"), "P17", "Bonn")]) for number in range(2)]
+    assert graph_of([("often", often), *once]).nodes["Q183"].names == ("Germany", "germany (FRG)")
+
+
 @pytest.mark.parametrize("documents_per_shard", [1, 2, 100])
 def test_files_give_the_graph_of_the_objects(hostile, tmp_path, documents_per_shard):
     assert read_graph(write_jsonl(tmp_path / "triples.jsonl", hostile_documents())) == hostile

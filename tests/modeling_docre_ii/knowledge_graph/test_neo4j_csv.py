@@ -21,7 +21,9 @@ def test_a_small_graph_is_as_expected(small, tmp_path):
         'name:PER:lyon,Lyon,PER,,"[""Lyon""]",1,Entity;PER',
     ]
     lines = (tmp_path / "relationships.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == ":START_ID,:END_ID,:TYPE,relation,name,score:float,mean_score:float,num_documents:int,evidence"
+    assert (
+        lines[0] == ":START_ID,:END_ID,:TYPE,relation,name,score:double,mean_score:double,num_documents:int,evidence"
+    )
     assert lines[1].startswith('name:LOC:lyon,Q142,COUNTRY,P17,country,0.875,0.75,2,"[{""document"": 1, ')
     assert lines[2].startswith("name:PER:lyon,name:LOC:lyon,PLACE_OF_BIRTH,P19,place of birth,0.5625,0.5625,1,")
 
@@ -36,7 +38,7 @@ def test_hostile_names_are_read_back(hostile, tmp_path):
     assert [(row[":START_ID"], row["relation"], row["name"], row[":END_ID"]) for row in relationships] == [
         (edge.head, edge.relation, edge.relation_name, edge.tail) for edge in hostile.edges
     ]
-    assert [float(row["score:float"]) for row in relationships] == [edge.score for edge in hostile.edges]
+    assert [float(row["score:double"]) for row in relationships] == [edge.score for edge in hostile.edges]
     assert [[one["title"] for one in json.loads(row["evidence"])] for row in relationships] == [
         [one.title for one in edge.evidence] for edge in hostile.edges
     ]
