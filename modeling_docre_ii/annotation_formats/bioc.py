@@ -118,7 +118,7 @@ class _Document:
             return
         self.kinds.add(kind)
         value = infons.get(self.identifier)
-        identifiers = [] if value is None else split_identifiers(str(value))
+        identifiers = _identifiers(value, place)
         if value is not None and not identifiers and name not in named:
             self.report.skip("annotation", " without an identifier")
             self.left_out.add(name)
@@ -359,6 +359,14 @@ def _text(given: Mapping[str, Any], place: str) -> str | None:
     if text is not None and not isinstance(text, str):
         fail(place, f"'text' is {quote(text)}, expected a string")
     return text
+
+
+def _identifiers(value: Any, place: str) -> list[str]:
+    """The identifiers of an annotation: in one string, or in a list."""
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(one, str | int) for one in values):
+        fail(place, f"the identifier is {quote(value)}, expected a string, or a list of them")
+    return list(dict.fromkeys(part for one in values for part in split_identifiers(str(one))))
 
 
 def _integer(place: str, key: str, value: Any) -> int:

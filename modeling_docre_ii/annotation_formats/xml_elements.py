@@ -47,7 +47,8 @@ def read_xml(path: str | Path) -> Element:
     """
     Reads an XML file.
 
-    Files that define entities are refused: a few lines can stand for gigabytes. No other file is opened.
+    Files with entities of their own are refused: a few lines can stand for gigabytes. No other file is opened, also
+    no DTD that defines entities.
 
     Args:
         path (`str` or `Path`):
@@ -57,7 +58,8 @@ def read_xml(path: str | Path) -> Element:
         [`Element`]: its root.
 
     Raises:
-        [`DocumentError`]: the file cannot be read, is not XML or defines entities. The message names file and line.
+        [`DocumentError`]: the file cannot be read, is not XML, or has entities that it or its DTD defines. The message
+            names file and line.
     """
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -72,10 +74,15 @@ def read_xml(path: str | Path) -> Element:
     def refuse_entity(name: str, *_: object) -> NoReturn:
         fail(f"{path}, line {parser.CurrentLineNumber}", f"this defines the entity {quote(name)}, which is not read")
 
+    def refuse_unknown_entity(name: str, *_: object) -> NoReturn:
+        fail(f"{path}, line {parser.CurrentLineNumber}", f"the entity {quote(name)} is not defined in this file")
+
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda tag: opened.pop()
     parser.CharacterDataHandler = lambda text: opened[-1].pieces.append(text)
     parser.EntityDeclHandler = refuse_entity
+    # With a DTD elsewhere, which is not read, expat would leave out what it may define.
+    parser.SkippedEntityHandler = refuse_unknown_entity
     with open_text(path) as stream:
         try:
             while piece := stream.read(1 << 20):

@@ -175,6 +175,20 @@ def test_repeated_ids_are_refused_only_if_a_relation_names_them(tmp_path):
         read(read_bioc, write(tmp_path, collection(repeated, RELATIONS), "own.json"))
 
 
+def test_identifiers_may_be_a_list(tmp_path):
+    infons = {"type": "Gene", "identifier": [673, "5604;5605", "673"]}
+    own = collection([{**ANNOTATIONS[0], "infons": infons}, *ANNOTATIONS[1:]], [])
+    ((document,), _) = read(read_bioc, write(tmp_path, own, "own.json"))
+    braf = [entity["kb_id"] for entity in document["entities"] if [0, 4] in entity["mentions"]]
+    assert braf == ["673", "5604", "5605"]
+
+    infons["identifier"] = {"id": 7}
+    with pytest.raises(
+        DocumentError, match="annotation 'T1': the identifier is {'id': 7}, expected a string, or a list"
+    ):
+        read(read_bioc, write(tmp_path, own, "own.json"))
+
+
 def test_a_relation_of_an_identifier_whose_only_mention_is_left_out_is_left_out(tmp_path):
     content = CDR.replace(
         '<location offset="0" length="7"/>', '<location offset="0" length="2"/><location offset="5" length="2"/>'

@@ -41,6 +41,16 @@ def test_entities_are_refused_before_they_grow(tmp_path):
         read_xml(path)
 
 
+def test_entities_that_only_a_dtd_defines_are_refused(tmp_path):
+    """The DTD is not read, so they would be missing in the text."""
+    path = tmp_path / "a.xml"
+    path.write_text('<!DOCTYPE x SYSTEM "x.dtd">\n<x>5 &mu;m &lt; &#956;</x>', encoding="utf-8")
+    with pytest.raises(DocumentError, match="a.xml, line 2: the entity 'mu' is not defined in this file$"):
+        read_xml(path)
+    path.write_text('<!DOCTYPE x SYSTEM "x.dtd">\n<x>5 &lt; &#956;</x>', encoding="utf-8")
+    assert read_xml(path).text == "5 < \u03bc"
+
+
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "a.xml"
     for content, message in (
