@@ -247,7 +247,7 @@ def encode_documents(
         )
 
     documents, positions, mask, of_document = split_into_windows(
-        attention_mask.sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
+        (attention_mask > 0).sum(-1), window_size, window_overlap, num_prefix_tokens, num_suffix_tokens
     )
     mentions, rows = _mentions_of_windows(mention_positions[documents], positions, of_document)
     inputs = {name: values[documents[:, None], positions] for name, values in inputs.items()}
@@ -342,7 +342,7 @@ def encode_window(
     options: dict[str, Any] = {"mention_attention": mention_attention} if implementation == "sdpa" else {}
     if output_hidden_states:
         options["output_hidden_states"] = output_hidden_states
-    output = encoder(**inputs, **options, output_attentions=implementation != "sdpa")
+    output = encoder(**inputs, **options, output_attentions=implementation != "sdpa", return_dict=True)
     if implementation != "sdpa" and output.attentions:
         last = output.attentions[-1]
         index = rows[:, None, :, None].expand(-1, last.shape[1], -1, last.shape[3])

@@ -399,15 +399,26 @@ class InferenceModule(nn.Module):
         return NoisyPass(logits, (encoded, reversed_encoded), sample, pairs.document)
 
 
-def check_reads_logits(module: InferenceModule | None) -> None:
+def given_logits(module: InferenceModule | None, base_logits: torch.Tensor) -> torch.Tensor:
     """
-    Checks that an inference module can read the logits of another base module.
+    Returns the logits of another base module as an inference module reads them.
+
+    Args:
+        module ([`InferenceModule`], *optional*):
+            The inference module.
+        base_logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            The logits, in any precision.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_pairs, num_labels)`, in that of the module.
 
     Raises:
         `ValueError`: it reads the features of its own, or there is none.
     """
     if module is None or module.config.inference_features != "logits":
         raise ValueError("`base_logits` need an inference module with `inference_features='logits'`")
+    weight = module.feature_projection.weight
+    return base_logits.to(weight.dtype) if weight.is_floating_point() else base_logits  # quantized weights
 
 
 @torch.no_grad()

@@ -6,10 +6,13 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from .configuration_loading import load_error
 from .decoding import is_finite
 
+
+logger = logging.get_logger(__name__)
 
 # Modules that only the loss of the training needs.
 _TRAINING_ONLY = ("contrastive_predictor.",)
@@ -41,6 +44,14 @@ class CheckedPreTrainedModel(PreTrainedModel):
         if model.missing_weights:
             model.register_forward_pre_hook(_forget_in_training)
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        if self.missing_weights:
+            logger.warning(
+                f"saving weights that were drawn at random and never trained, {_named(self.missing_weights)}: whoever "
+                "loads them cannot tell"
+            )
+        super().save_pretrained(*args, **kwargs)
 
 
 def _forget_in_training(model: CheckedPreTrainedModel, _: Any) -> None:

@@ -12,7 +12,7 @@ from .configuration_loading import HUB_ARGUMENTS, load_config, load_encoder_conf
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .evidence import evidence_loss, sentence_shares, should_output_evidence
-from .inference_module import InferenceModule, InferenceOutput, check_reads_logits
+from .inference_module import InferenceModule, InferenceOutput, given_logits
 from .loaded_weights import CheckedPreTrainedModel
 from .losses import ContrastivePredictor, threshold_losses
 from .model_outputs import DocREIIModelOutput, DocREIIOutput, logit_matrices
@@ -151,7 +151,8 @@ class DocREIIModel(DocREIIPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("the model needs either `input_ids` or `inputs_embeds`")
-        check_token_ids(input_ids, self.get_input_embeddings().num_embeddings)
+        # Embeddings that an adapter wraps do not name their number.
+        check_token_ids(input_ids, getattr(self.get_input_embeddings(), "num_embeddings", self.config.vocab_size))
         mention_positions, mention_entities, pair_mask = require_pair_inputs(
             mention_positions, mention_entities, pair_mask
         )
@@ -355,8 +356,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         asked = False if output_evidence is None and (self.training or not is_encoded) else output_evidence
         output_evidence = should_output_evidence(asked, sentence_ids, self.config)
         if base_logits is not None:
-            check_reads_logits(self.inference_module)
-            base = DocREIIModelOutput(pair_logits=pairs.to_rows(base_logits))
+            base = DocREIIModelOutput(pair_logits=given_logits(self.inference_module, pairs.to_rows(base_logits)))
         else:
             base = self.docre_ii(
                 input_ids,
@@ -380,7 +380,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         dense = pairs.to_rows(dense_labels(labels, pairs.num_entities, self.config.num_labels))
         taught = None if teacher_probabilities is None else pairs.to_rows(teacher_probabilities)
         num_pairs = max(len(dense) if num_items_in_batch is None else num_items_in_batch, 1)
-        if self.training and self.inference_module is not None:
+        if self.training and self.inference_module is not None and self.config.num_iterations:
             output = self._train(self.inference_module, *rows, dense, num_pairs, taught)
         else:
             inferred = self._iterate(*rows, output_attentions)

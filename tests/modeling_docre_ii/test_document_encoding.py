@@ -341,12 +341,18 @@ def test_attention_without_probabilities_is_refused(tiny_model, tiny_batch):
         model(**tiny_batch)
 
 
-@pytest.mark.parametrize("family", ["bert", "electra", "modernbert, last layer local", "deberta-v2"])
+# transformers has none for them.
+WITHOUT_CHECKPOINTING = [family for family in FAMILIES if family.startswith(("albert", "mpnet"))]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - WITHOUT_CHECKPOINTING))
 @pytest.mark.parametrize("window_size", [64, 16])
 def test_gradient_checkpointing_changes_neither_loss_nor_gradients(tiny_model, tiny_batch, family, window_size):
-    no_dropout = (
-        {} if family.startswith("modernbert") else {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
-    )
+    no_dropout = {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    if family.startswith("modernbert"):
+        no_dropout = {}
+    if family == "distilbert":
+        no_dropout = {"dropout": 0, "attention_dropout": 0}
     model = tiny_model(family, no_dropout, window_size=window_size, window_overlap=6).train()
     loss = model(**tiny_batch).loss
     loss.backward()
@@ -359,6 +365,26 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(tiny_model, t
     torch.testing.assert_close(checkpointed, loss)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", WITHOUT_CHECKPOINTING)
+def test_families_without_gradient_checkpointing_are_those_of_the_documentation(tiny_model, family):
+    with pytest.raises(ValueError, match="not compatible with gradient checkpointing"):
+        tiny_model(family).gradient_checkpointing_enable()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bool])
+@pytest.mark.parametrize("window_size", [64, 16])
+def test_mask_of_another_kind_is_the_same_mask(tiny_model, tiny_batch, kind, window_size):
+    model = tiny_model(window_size=window_size, window_overlap=6)
+    expected = model(**tiny_batch).logits
+    found = model(**tiny_batch | {"attention_mask": tiny_batch["attention_mask"].to(kind)}).logits
+    torch.testing.assert_close(found, expected)
+
+
+def test_encoder_whose_configuration_asks_for_tuples(tiny_model, tiny_batch):
+    expected = tiny_model()(**tiny_batch).logits
+    torch.testing.assert_close(tiny_model(encoder_changes={"return_dict": False})(**tiny_batch).logits, expected)
 
 
 @pytest.mark.parametrize("window_size", [64, 16])

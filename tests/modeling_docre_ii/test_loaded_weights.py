@@ -139,6 +139,17 @@ def test_tensors_of_another_size_are_missing(save_damaged):
         check_weights(model)
 
 
+def test_saving_what_is_missing_is_named(save_damaged, caplog, tmp_path):
+    """Whoever loads the copy cannot tell that it is random."""
+    model = AutoModel.from_pretrained(save_damaged(without(TENSORS[2])))
+    caplog.clear()
+    model.save_pretrained(tmp_path / "copy")
+    assert [
+        f"saving weights that were drawn at random and never trained, {TENSORS[2]!r}" in text
+        for text in caplog.messages
+    ] == [True]
+
+
 def test_training_fills_what_is_missing(save_damaged, documents, tmp_path):
     model = AutoModel.from_pretrained(save_damaged(without(TENSORS[2])))
     processor = make_processor(documents)
@@ -233,6 +244,9 @@ def test_logits_that_are_no_numbers_are_an_error_that_names_the_document(process
     with pytest.raises(NonFiniteLogitsError, match=message):
         trainer.predict(documents)
     with pytest.raises(NonFiniteLogitsError, match=message):
+        trainer.evaluate()
+    trainer.args.prediction_loss_only = True
+    with pytest.raises(NonFiniteLogitsError, match=f"^the loss of document {documents[0]['title']!r}"):
         trainer.evaluate()
 
 

@@ -112,6 +112,26 @@ def test_saved_adapters_load_on_the_same_base(tiny_model, inputs, lora, tmp_path
     torch.testing.assert_close(loaded(**inputs).logits, logits)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_modules": ["word_embeddings", "query"]},
+        {"target_modules": ["query"], "trainable_token_indices": [5, 6]},
+    ],
+)
+def test_embeddings_of_words_can_have_an_adapter(tiny_model, tiny_batch, changes):
+    model = tiny_model(num_iterations=2)
+    logits = model(**tiny_batch).logits
+    adapted = get_peft_model(copy.deepcopy(model), LoraConfig(r=2, **changes)).eval()  # which changes nothing at first
+
+    output = adapted(**tiny_batch)
+    torch.testing.assert_close(output.logits, logits, rtol=1e-4, atol=1e-5)
+    output.loss.backward()
+    assert any("embeddings" in name and weight.grad is not None for name, weight in adapted.named_parameters())
+    with pytest.raises(ValueError, match="has the token id 100 at position 1"):
+        adapted(**tiny_batch | {"input_ids": tiny_batch["input_ids"].index_fill(1, torch.tensor([1]), 100)})
+
+
 def test_merged_adapters_are_a_model_as_any_other(tiny_model, inputs, lora, tmp_path):
     model = get_peft_model(tiny_model(num_iterations=2), lora()).eval()
     logits = model(**inputs).logits

@@ -218,6 +218,8 @@ def test_inference_module_can_be_switched_off(tiny_model, tiny_batch):
     output = model(**without_labels(tiny_batch))
 
     assert torch.equal(output.logits, base_logits) and output.iteration_logits is None
+    assert model(**tiny_batch).inference_loss is None
+    assert model.train()(**tiny_batch).inference_loss is None, "as in evaluation"
 
 
 def test_one_pass_in_training_with_labels_only(tiny_model, tiny_batch):

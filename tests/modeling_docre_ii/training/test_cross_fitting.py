@@ -52,6 +52,17 @@ def test_module_on_given_logits_is_that_on_the_logits_of_its_own_base(tiny_model
     assert not torch.allclose(other.logits, expected.logits, atol=0.01)
 
 
+def test_given_logits_may_have_another_precision_than_the_module(tiny_model, tiny_batch):
+    """Those that a cross-fit stored are float32 in every batch."""
+    model = tiny_model(**LOGITS_ONLY, add_base_logits=True)
+    base_logits = model(**tiny_batch).base_logits
+    expected = model(**tiny_batch, base_logits=base_logits).logits
+    found = model.bfloat16()(**tiny_batch, base_logits=base_logits).logits
+
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.1)
+
+
 def test_module_reads_only_the_margins_of_the_logits(tiny_model, tiny_batch):
     """Whatever is added to all logits of a pair changes nothing but, with `add_base_logits`, those of the pair."""
     model = tiny_model(**LOGITS_ONLY)
