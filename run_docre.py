@@ -53,7 +53,7 @@ from modeling_docre_ii.evidence import evidence_source
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.distillation import DistilledDocuments
 from modeling_docre_ii.training.encoding import EncodedDocuments, encode_dataset
-from modeling_docre_ii.training.metrics import gain_over_base
+from modeling_docre_ii.training.metrics import gain_over_base, remove_results
 from modeling_docre_ii.training.predictions import save_predictions, unpack_with_evidence
 from modeling_docre_ii.training.stage_record import record_stage
 from modeling_docre_ii.utils.folder_lock import lock_folder
@@ -90,7 +90,8 @@ def main(argv: list[str] | None = None, prog: str = "run_docre.py") -> None:
                 locks.enter_context(lock_folder(args.output_dir))
             with args.main_process_first(desc="reading the documents"):
                 corpus = read_corpus(data_args)
-                check_splits(corpus, args)
+                for stage_args in arguments.training.values():
+                    check_splits(corpus, stage_args)
                 check_metrics(arguments, corpus, config)
                 check_folds(arguments, corpus)
                 record = open_run(arguments, corpus) if args.do_train else None
@@ -176,7 +177,8 @@ def make_trainer(
         encoded = encode(corpus, "train", processor, data_args, training_args)
         if data_args.teacher_file:
             num_labeled = len(corpus.splits["train"])
-            encoded = DistilledDocuments(encoded, num_labeled, data_args.teacher_file, model.config.num_labels)
+            candidates = (processor.relations, processor.candidate_types)
+            encoded = DistilledDocuments(encoded, num_labeled, data_args.teacher_file, *candidates)
         data["train_dataset"] = training_documents(encoded, stage, arguments)
     if stage.fold is None and "validation" in corpus.splits and (training_args.do_train or training_args.do_eval):
         data["eval_dataset"] = encode(corpus, "validation", processor, data_args, training_args)
@@ -252,6 +254,10 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         save_predictions(output_dir / "test_predictions.npz", packed)
         trainer.record.add_scores("test", metrics, prefix="predict_")
         print(f"\nThe test documents\n{score_table(trainer.record.scores['test'])}")
+    else:
+        # The folder may have those of documents that were predicted before.
+        remove_results(output_dir, "predict")
+        (output_dir / "test_predictions.npz").unlink(missing_ok=True)
     print_triples(predictions, data_args.num_printed_documents, data_args.num_printed_triples)
     print_explanation(trainer, processor, documents[: data_args.num_printed_documents])
     triples = counted(len(result), "triple")

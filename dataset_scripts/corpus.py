@@ -36,6 +36,8 @@ class Corpus:
             Whether every document has passed [`check_document`], as a builder's documents have.
         distant_facts (`set[tuple[str, str, str]]`, *optional*):
             Named facts of the distantly supervised documents.
+        files (`tuple[str]`, *optional*):
+            Files that the training and validation documents were read from.
     """
 
     splits: DatasetDict
@@ -43,6 +45,7 @@ class Corpus:
     candidate_types: list[list[str]] | None = None
     is_checked: bool = False
     distant_facts: set[NamedFact] | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def relations(self) -> list[str]:
@@ -149,6 +152,8 @@ def load_corpus(
         builder = make_builder(dataset_name, dataset_config_name, files=files, data_dir=data_dir, **options)
         builder.download_and_prepare()
         corpus = Corpus(builder.as_dataset(), builder.relation_names, builder.candidate_types, is_checked=True)
+        of_splits = builder.config.files_of_split()
+        corpus.files = tuple(path for split, paths in of_splits.items() if split != "test" for path in paths)
     else:
         for option, value in builder_options.items():
             if value is not None:

@@ -88,7 +88,7 @@ def mean_threshold_loss(
         num_pairs (`int` or `torch.Tensor`):
             Number of pairs that the loss is averaged over: those of the batch, or of all batches of an optimizer step.
         sample (`torch.BoolTensor` of shape `(num_pairs,)`, *optional*):
-            Pairs in the loss, from [`sample_pairs`]. Their mean estimates that of all. Defaults to all.
+            Pairs in the loss, from [`sample_pairs`]. Defaults to all.
         teacher_probabilities (`torch.FloatTensor` of shape `(num_pairs, num_labels)`, *optional*):
             As for [`distillation_loss`], -100 for pairs with labels. Defaults to labels for all.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 import run_docre
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
@@ -73,16 +74,30 @@ def test_teachers_predict_every_document(taught):
             torch.testing.assert_close(found[:, 1:], margins.sigmoid()[:, 1:], rtol=2e-3, atol=2e-3)
 
 
-def test_teachers_are_scored_on_documents_with_labels(taught, tmp_path, capsys):
+def test_teachers_are_scored_on_documents_with_labels(taught, tmp_path, monkeypatch, request, capsys):
     teachers = [str(taught / "seed_1"), str(taught / "seed_2")]
     files = ["--validation_file", str(SAMPLE / "dev.json"), "--max_eval_documents", "3"]
-    output_file = tmp_path / "teacher.safetensors"
-    teach(["--dataset_name", "re_docred", *files, "--teachers", *teachers, "--output_file", str(output_file)])
+    monkeypatch.chdir(tmp_path)
+    files[1] = str(request.config.rootpath / files[1])
+    teach(["--dataset_name", "re_docred", *files, "--teachers", *teachers])
 
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split("  ")[0] == "F1 on 3 documents"
     assert [row.rsplit(maxsplit=2)[0].strip() for row in rows] == [*teachers, "all together"]
-    assert not output_file.exists(), "there were no documents to predict"
+    assert not list(tmp_path.iterdir()), "there were no documents to predict"
+
+
+def test_a_configuration_may_name_the_corpus_and_titles_of_unlabeled_documents_may_repeat(taught, tmp_path, capsys):
+    """As in the training that learns from them; the documents of the configuration itself are not read."""
+    twice = 2 * json.loads((taught / "unlabeled.json").read_text(encoding="utf-8"))
+    (tmp_path / "twice.json").write_text(json.dumps(twice), encoding="utf-8")
+    (tmp_path / "run.yaml").write_text("dataset_name: re_docred\nnum_train_epochs: 6\nmax_train_documents: 2\n")
+    path = tmp_path / "out" / "teacher.safetensors"
+    given = ["--unlabeled_file", str(tmp_path / "twice.json"), "--teachers", str(taught / "seed_1")]
+    teach([str(tmp_path / "run.yaml"), *given, "--output_file", str(path)])
+
+    assert f"1 model predicted 6 documents: {path}" in capsys.readouterr().out
+    assert len(load_file(path)) == 6
 
 
 def test_both_stages_of_a_run_read_the_unlabeled_documents_too(taught, tmp_path):
@@ -119,6 +134,14 @@ def test_training_that_cannot_learn_from_a_teacher_says_why(taught, tmp_path, ch
         (["--unlabeled_file", str(SAMPLE / "dev.json"), "--batch_size", "0"], "`batch_size` must be at least 1"),
         (["--unlabeled_file", str(SAMPLE / "dev.json")], "no_such_model"),
         (["--unlabeled_file", str(SAMPLE / "dev.json"), "--output_file", "docs"], "`output_file`: 'docs' is a folder"),
+        (
+            ["--validation_file", str(SAMPLE / "dev.json"), "--output_file", "a"],
+            "`output_file` is for the predictions",
+        ),
+        (
+            ["--unlabeled_file", str(SAMPLE / "dev.json"), "--test_file", str(SAMPLE / "dev.json")],
+            "`test_file`: docum",
+        ),
     ],
 )
 def test_teachers_that_cannot_predict_say_why(changes, message):

@@ -59,15 +59,17 @@ class ModelArguments:
             "inference module that stage 2 adds to a checkpoint, such as '{\"num_inference_layers\": 1}'.",
         },
     )
-    mark_types: bool = field(
-        default=False,
-        metadata={"help": "For a new model: write the type of a mention after its opening marker, as a word."},
-    )
-    mention_anchor: Literal["marker", "token", "span"] = field(
-        default="span",
+    mark_types: bool | None = field(
+        default=None,
         metadata={
-            "help": "For a new model: what represents a mention, all tokens of its text (`span`), the first `token`, "
-            "or its opening `marker` (the paper)."
+            "help": "For a new model: write the type of a mention after its opening marker, as a word. Default: false."
+        },
+    )
+    mention_anchor: Literal["marker", "token", "span"] | None = field(
+        default=None,
+        metadata={
+            "help": "For a new model: what represents a mention, all tokens of its text (`span`, the default), the "
+            "first `token`, or its opening `marker` (the paper)."
         },
     )
     max_labels_per_pair: int | None = field(

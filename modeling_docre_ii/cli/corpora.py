@@ -1,7 +1,6 @@
 """Reads and checks the documents that the data arguments name."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 from transformers import PreTrainedConfig
@@ -14,6 +13,7 @@ from ..documents import count_documents
 from ..evaluation.scores import count_facts
 from ..evaluation.tables import SCORE_GROUPS, iteration_names
 from ..training.arguments import DocREIITrainingArguments
+from ..training.checks import check_choice
 from ..training.metrics import SCORES_OF_ITERATIONS
 from ..utils.suggestions import check_names
 from .arguments import Arguments, DataArguments
@@ -45,7 +45,7 @@ def read_corpus(data_args: DataArguments) -> Corpus:
         `ValueError`: there are no files of a corpus that is read from files; otherwise as [`load_corpus`].
     """
     name = data_args.dataset_name
-    if name in KNOWN_CORPORA and not (data_args.files or data_args.data_dir or Path(name).is_dir()):
+    if name in KNOWN_CORPORA and not (data_args.files or data_args.data_dir):
         raise ValueError(
             f"no documents were given: {name!r} is read from files, set `train_file`, `validation_file` or `test_file`"
         )
@@ -122,10 +122,13 @@ def check_metrics(arguments: Arguments, corpus: Corpus, start: PreTrainedConfig)
             Configuration of the model that the run starts from.
 
     Raises:
-        `ValueError`: the `metric_for_best_model` of a stage is unknown, or its evaluations lack this score.
+        `ValueError`: the `metric_for_best_model` of a stage is unknown, its evaluations lack this score, or there is
+            none before its end.
     """
     new = arguments.model.config_fields.get("num_iterations", DocREIIConfig.num_iterations)
     for stage, args in arguments.training.items():
+        if args.do_train:
+            check_choice(args)
         if args.do_train and args.metric_for_best_model:
             num_iterations = 0 if stage == 1 else getattr(start, "num_iterations", 0) or new
             _check_metric(args.metric_for_best_model, corpus, num_iterations)

@@ -303,7 +303,8 @@ def parse_some_arguments(
     """
     parser = ArgumentParser(classes, description, prog)
     if argv and not argv[0].startswith("-"):
-        known = {field.name for kind in classes for field in fields(kind)}
+        # The file is that of a run. What the command itself does is said on its command line.
+        known = {field.name for field in fields(DataArguments)}
         values = {name: value for name, value in read_configuration(argv[0]).items() if name in known}
         argv = _configured(parser, values, argv[1:])
     parser.parse_args(argv)  # suggests a name for an unknown argument
@@ -312,7 +313,10 @@ def parse_some_arguments(
 
 def _configured(parser: ArgumentParser, values: dict[str, Any], command_line: list[str]) -> list[str]:
     """Returns the values of a configuration file as arguments, before those of the command line."""
-    before, after = (parser.parse_args(as_arguments(values) + rest) for rest in ([], command_line))
+    after = parser.parse_args(as_arguments(values) + command_line)
+    for action in parser._actions:
+        action.required = False  # all are there, but not in the file alone
+    before = parser.parse_args(as_arguments(values))
     overridden = {name for name, value in vars(after).items() if value != getattr(before, name)}
     return as_arguments(without_stale_statements(values, overridden)) + command_line
 
@@ -358,7 +362,13 @@ def read_configuration(path: str) -> dict[str, Any]:
         raise ValueError(f"cannot read the configuration {path!r}: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"the configuration {path!r} must be a mapping of argument names to values")
-    check_names(path, values, [field.name for kind in _ARGUMENT_CLASSES for field in fields(kind) if field.init])
+    known = {field.name: field for kind in _ARGUMENT_CLASSES for field in fields(kind) if field.init}
+    check_names(path, values, list(known))
+    for name, value in values.items():
+        if isinstance(value, bool) and "bool" not in str(known[name].type) and name != "resume_from_checkpoint":
+            raise ValueError(
+                f"{path}: `{name}` is {str(value).lower()}, which YAML makes of no, off, yes and on: quote the word"
+            )
     return values
 
 

@@ -39,6 +39,7 @@ def without_stale_statements(values: dict[str, Any], overridden: Collection[str]
     corpus = KNOWN_CORPORA.get(kept.get("dataset_name", ""))
     if "relations_file" in overridden and corpus is not None and not corpus.is_in_docred_form:
         del kept["dataset_name"]
+        kept.pop("dataset_config_name", None)
     return kept
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,8 @@ class RunRecord:
 
     def finish_stage(self, number: int, stage_dir: str, folder: str) -> None:
         """Records in the run's `folder` that the model of a stage is in `stage_dir`."""
-        list_files(stage_dir, "*")
+        # Reports and scores are for readers: a run goes on without them.
+        list_files(stage_dir, "*", skipped=_RESULTS)
         self.finished_stages = sorted({*self.finished_stages, number})
         self.write(folder)
 
@@ -148,6 +148,9 @@ def identity_of(arguments: Arguments, corpus: Corpus, version: str) -> dict[str,
         identity["model_kwargs"] = changed_fields(arguments.model.model_kwargs)
     identity["model_name_or_path"] = _digest_of_model(arguments.model.model_name_or_path)
     identity |= {name: getattr(data, name) for name in _DATA_NAMES} | _digests_of_files(data)
+    if data.data_dir is not None:
+        # Only what was read: the folder may hold other files, and the output folder itself.
+        identity["data_dir"] = {os.path.relpath(path, data.data_dir): digest_of_file(path) for path in corpus.files}
     if data.data_dir is None and not data.files:
         identity["dataset"] = {split: corpus.splits[split]._fingerprint for split in sorted(corpus.splits)}
     first, *others = (_effective(args) for args in arguments.training.values())
@@ -172,13 +175,12 @@ def _effective(args: DocREIITrainingArguments) -> dict[str, Any]:
 
 
 def _digests_of_files(data: DataArguments) -> dict[str, Any]:
-    digests: dict[str, Any] = {}
-    for name in LEARNED_FILES:
-        paths = getattr(data, name) or []
-        digests[name] = [digest_of_file(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
-    if data.data_dir is not None:
-        digests["data_dir"] = _digests(Path(data.data_dir).rglob("*"))
-    return digests
+    return {name: [digest_of_file(path) for path in _paths(data, name)] for name in LEARNED_FILES}
+
+
+def _paths(data: DataArguments, name: str) -> list[str]:
+    paths = getattr(data, name) or []
+    return [paths] if isinstance(paths, str) else paths
 
 
 def _digest_of_model(name_or_path: str) -> Any:
@@ -186,17 +188,13 @@ def _digest_of_model(name_or_path: str) -> Any:
     if not path.is_dir():
         return name_or_path
     names = ("config.json", "processor_config.json", "tokenizer.json", "*.safetensors", "*.bin")
-    return _digests([file for name in names for file in path.glob(name)])
+    return {file.name: digest_of_file(file) for pattern in names for file in sorted(path.glob(pattern))}
 
 
-def _digests(paths: Iterable[Path]) -> dict[str, str]:
-    return {path.name: digest_of_file(path) for path in sorted(paths) if path.is_file()}
-
-
-def digest_of_file(path: Path) -> str:
+def digest_of_file(path: str | os.PathLike) -> str:
     """Returns a digest of the content of a file."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()[:16]
@@ -232,6 +230,10 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
         start = Path(resolve_path(arguments.model.model_name_or_path)).resolve()
         if start.is_relative_to(folder.resolve()):
             raise ValueError(f"`overwrite_output_dir` removes {str(folder)!r}, which holds the `model_name_or_path`")
+        for name in LEARNED_FILES:
+            for path in map(Path, _paths(arguments.data, name)):
+                if any(path.resolve().is_relative_to(left.resolve()) for left in _remains(folder)):
+                    raise ValueError(f"`overwrite_output_dir` removes {str(path)!r}, the `{name}`")
         if args.should_save:
             remove_training(folder)
     found, left = RunRecord.read(folder), _traces(folder)
@@ -265,12 +267,16 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
 
 def remove_training(folder: Path) -> None:
     """Removes a training, its scores and its predictions from an output folder."""
-    results = [path for name in _RESULTS for path in sorted(folder.glob(name))]
-    for path in [*_traces(folder), *results, folder / RECORD_FILE, folder / UNFINISHED, folder / FILE_LIST]:
+    for path in _remains(folder):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remains(folder: Path) -> list[Path]:
+    results = [path for name in _RESULTS for path in sorted(folder.glob(name))]
+    return [*_traces(folder), *results, folder / RECORD_FILE, folder / UNFINISHED, folder / FILE_LIST]
 
 
 def has_begun(folder: Path) -> bool:
@@ -283,8 +289,11 @@ def _traces(folder: Path) -> list[Path]:
     names = (
         f"{PREFIX_CHECKPOINT_DIR}-*",
         "stage_1",
-        f"{MENTION_MODEL_FOLDER}*",
-        "*.safetensors",
+        MENTION_MODEL_FOLDER,
+        f"{MENTION_MODEL_FOLDER}.partial",
+        # Others are not of the training: predictions of teachers, for example.
+        "model*.safetensors",
+        "adapter_model.safetensors",
         "trainer_state.json",
     )
     return [path for name in names for path in sorted(folder.glob(name)) if _is_filled(path)]

@@ -4,6 +4,7 @@ import os
 from importlib import resources
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -78,6 +79,7 @@ def load_model(
     path, model_args = resolve_path(stage.start), arguments.model
     limit = model_args.max_labels_per_pair
     decoding: dict[str, Any] = {} if limit is None else {"max_labels_per_pair": limit}
+    marking = {name: getattr(model_args, name) for name in ("mention_anchor", "mark_types")}
     relations = corpus.relation_names
     candidate_types = arguments.data.candidate_type_pairs or corpus.candidate_types
     if config.model_type == DocREIIConfig.model_type:
@@ -103,10 +105,9 @@ def load_model(
     processor = DocREIIProcessor.from_encoder_pretrained(
         path,
         relations,
-        model_args.mention_anchor,
         candidate_types=candidate_types,
-        mark_types=model_args.mark_types,
         entity_types=corpus.entity_types,
+        **{name: value for name, value in marking.items() if value is not None},
         **decoding,
     )
     modules = "base module" if stage.number == 1 else "base and inference module"
@@ -155,10 +156,11 @@ def _load_checkpoint(
         model = _load_to_predict(path)
     elif stage.number == 1 or has_inference:
         logger.info("%s: the model of %s, trained further", stage, path)
-        model = DocREIIForRelationExtraction.from_pretrained(path, **changes)
+        model = DocREIIForRelationExtraction.from_pretrained(path, dtype=torch.float32, **changes)
     else:
         logger.info("%s: a new inference module on the base module of %s", stage, path)
-        model = DocREIIForRelationExtraction.from_base_pretrained(path, **arguments.model.config_fields, **changes)
+        changes |= arguments.model.config_fields
+        model = DocREIIForRelationExtraction.from_base_pretrained(path, dtype=torch.float32, **changes)
     _warn_of_kept_settings(arguments, model, processor)
     return model
 
@@ -188,9 +190,14 @@ def _warn_of_kept_settings(
         # The base module alone has no iterations, in whatever run it is trained further.
         if value != getattr(config, name, None) and (name, model.config.num_iterations) != ("num_iterations", 0)
     ]
-    types = arguments.data.candidate_type_pairs
-    if types is not None and types != [list(pair) for pair in processor.candidate_types or ()]:
-        kept.append("it has `candidate_types` of its own")
+    kept += [
+        f"`{name}` is {getattr(processor, name)!r}, not {getattr(arguments.model, name)!r}"
+        for name in ("mention_anchor", "mark_types")
+        if getattr(arguments.model, name) not in (None, getattr(processor, name))
+    ]
+    types, kept_types = arguments.data.candidate_type_pairs, processor.candidate_types
+    if types is not None and types != [list(pair) for pair in kept_types or ()]:
+        kept.append("it has `candidate_types` of its own" if kept_types else "it has no `candidate_types`")
     if kept:
         logger.warning("the checkpoint keeps its settings: %s", "; ".join(kept))
 

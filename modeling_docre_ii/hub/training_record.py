@@ -129,15 +129,15 @@ class TrainingRecord:
         }
 
 
-def final_scores(log_history: Sequence[Mapping[str, Any]], kept_step: int) -> dict[str, float]:
+def final_scores(log_history: Sequence[Mapping[str, Any]], kept_step: int | None) -> dict[str, float]:
     """
     Finds the scores of the weights that a training kept.
 
     Args:
         log_history (`list[dict]`):
             The log of a Trainer.
-        kept_step (`int`):
-            The step whose weights were kept.
+        kept_step (`int`, *optional*):
+            The step whose weights were kept; `None` if they were changed after the last step.
 
     Returns:
         `dict[str, float]`: the last evaluation after training or, without one, the evaluation of the kept weights,

@@ -138,6 +138,8 @@ class DocREIITrainingArguments(TrainingArguments):
             raise ValueError("`dataloader_drop_last` is not supported: evaluations would leave out documents")
         if not self.eval_do_concat_batches:
             raise ValueError("`eval_do_concat_batches=False` is not supported: scores need all documents at once")
+        if self.batch_eval_metrics:
+            raise ValueError("`batch_eval_metrics` is not supported: scores need all documents at once")
         # `accelerate launch --mixed_precision bf16` requests it in the environment.
         self.bf16: bool = self.mixed_precision == "bf16"
         self.requested_precision = self.precision

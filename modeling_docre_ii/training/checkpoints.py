@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,32 @@ class WholeCheckpointTrainer(Trainer):
             if flaw is not None:
                 raise CheckpointError(f"cannot resume from {resume_from_checkpoint!r}: {flaw}")
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        begun = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        if resume_from_checkpoint is not None and self.state.best_model_checkpoint is None:
+            self.state.best_model_checkpoint = self._moved_best_checkpoint(Path(resume_from_checkpoint))
+        return begun
+
+    def _moved_best_checkpoint(self, checkpoint: Path) -> str | None:
+        """Finds the best checkpoint beside another. Its path was recorded, and they may have been moved since."""
+        recorded = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).best_model_checkpoint
+        best = None if recorded is None else checkpoint.parent / Path(recorded).name
+        flaw = None if best is None else flaw_of_checkpoint(best)
+        if flaw is not None and self.args.load_best_model_at_end:
+            raise CheckpointError(
+                f"cannot resume from {str(checkpoint)!r}: the best checkpoint was {str(best)!r}, but {flaw}"
+            )
+        return None if best is None or flaw is not None else str(best)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         try:
@@ -227,7 +254,7 @@ def replace_model(written: Path, folder: Path) -> None:
     flush_to_disk(folder, recursive=False)
 
 
-def list_files(folder: str | os.PathLike, pattern: str = "**/*") -> None:
+def list_files(folder: str | os.PathLike, pattern: str = "**/*", skipped: Collection[str] = ()) -> None:
     """
     Lists the files of a folder with their sizes, for [`flaw_of_files`].
 
@@ -236,12 +263,15 @@ def list_files(folder: str | os.PathLike, pattern: str = "**/*") -> None:
             The folder.
         pattern (`str`, *optional*, defaults to `"**/*"`):
             Which files to list; `"*"` for those that are not in folders inside.
+        skipped (`Collection[str]`, *optional*):
+            Patterns of names of files that are not listed.
 
     Raises:
         `OSError`: the folder cannot be written.
     """
     folder = Path(folder)
-    files = [path for path in sorted(folder.glob(pattern)) if path.is_file() and path.name != FILE_LIST]
+    skipped = {FILE_LIST, *skipped}
+    files = [path for path in sorted(folder.glob(pattern)) if path.is_file() and not any(map(path.match, skipped))]
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     with atomic_write(folder / FILE_LIST) as partial:
         partial.write_text(json.dumps(sizes, indent=1), encoding="utf-8")

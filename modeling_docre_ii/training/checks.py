@@ -3,11 +3,16 @@
 from typing import Any
 
 from transformers import TrainingArguments
+from transformers.utils import logging
 
 from ..configuration_docre_ii import DocREIIConfig
+from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..pipeline_docre_ii import check_label_map
 from .arguments import DocREIITrainingArguments
 from .encoding import EncodedDocuments
+
+
+logger = logging.get_logger(__name__)
 
 
 def check_parts(config: DocREIIConfig | None, args: TrainingArguments, processing_class: Any) -> None:
@@ -51,26 +56,106 @@ def check_datasets(args: DocREIITrainingArguments, train_dataset: Any, eval_data
             The encoded validation documents.
 
     Raises:
-        `ValueError`: batches with a budget are to be made of a stream, there is not exactly one dataset to calibrate
-            the threshold on, its predictions are not gathered, or no document has the labels that
-            `calibrate_threshold` or `load_best_model_at_end` needs.
+        `ValueError`: batches with a budget are to be made of a stream, no evaluation can choose the best checkpoint,
+            there is not exactly one dataset to calibrate the threshold on, its predictions are not gathered, or no
+            document has the labels that `calibrate_threshold` or the best checkpoint needs.
     """
     budgets = [name for name in ("max_tokens_per_batch", "max_pairs_per_batch") if getattr(args, name) is not None]
     if budgets and train_dataset is not None and not hasattr(train_dataset, "__len__"):
         raise ValueError(f"`{budgets[0]}` needs all training features at once, and not a stream of them")
+    check_choice(args)
     if args.calibrate_threshold:
-        if eval_dataset is None:
-            raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
-        if isinstance(eval_dataset, dict):
-            raise ValueError(
-                f"`calibrate_threshold` needs one `eval_dataset`, got {', '.join(eval_dataset)}: after training, call "
-                "`trainer.calibrate_threshold(documents)` instead"
-            )
-        if args.prediction_loss_only:
-            raise ValueError("`calibrate_threshold` needs predictions, which `prediction_loss_only` leaves out")
-    for name in ("calibrate_threshold", "load_best_model_at_end"):
-        if getattr(args, name) and isinstance(eval_dataset, EncodedDocuments) and not eval_dataset.has_labels:
-            raise ValueError(f"`{name}` needs labels, but no document in `eval_dataset` has one")
+        check_calibration(args, eval_dataset)
+    choice = _name_of_choice(args)
+    if choice and isinstance(eval_dataset, EncodedDocuments) and not eval_dataset.has_labels:
+        raise ValueError(f"{choice} needs labels, but no document in `eval_dataset` has one")
 
 
-__all__ = ["check_datasets", "check_parts"]
+def check_calibration(args: DocREIITrainingArguments, eval_dataset: Any) -> None:
+    """
+    Checks that a threshold can be chosen on validation documents.
+
+    Args:
+        args ([`DocREIITrainingArguments`]):
+            Training arguments.
+        eval_dataset ([`EncodedDocuments`], other features, or a `dict` of them, *optional*):
+            The encoded validation documents.
+
+    Raises:
+        `ValueError`: there is not exactly one dataset, none of its documents has labels, or its predictions are not
+            gathered.
+    """
+    if eval_dataset is None:
+        raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
+    if isinstance(eval_dataset, dict):
+        raise ValueError(
+            f"`calibrate_threshold` needs one `eval_dataset`, got {', '.join(eval_dataset)}: after training, call "
+            "`trainer.calibrate_threshold(documents)` instead"
+        )
+    if args.prediction_loss_only:
+        raise ValueError("`calibrate_threshold` needs predictions, which `prediction_loss_only` leaves out")
+    if isinstance(eval_dataset, EncodedDocuments) and not eval_dataset.has_labels:
+        raise ValueError("`calibrate_threshold` needs labels, but no document in `eval_dataset` has one")
+
+
+def check_choice(args: DocREIITrainingArguments) -> None:
+    """
+    Checks that evaluations can choose the best checkpoint, if it is asked for.
+
+    Args:
+        args ([`DocREIITrainingArguments`]):
+            Training arguments.
+
+    Raises:
+        `ValueError`: the first evaluation would come after the end of the training, or evaluations lack the score.
+    """
+    choice = _name_of_choice(args)
+    if choice is None:
+        return
+    if args.prediction_loss_only and args.metric_for_best_model not in ("loss", "eval_loss"):
+        raise ValueError(
+            f"{choice} goes by `{args.metric_for_best_model}`, which `prediction_loss_only` leaves out: set "
+            "`metric_for_best_model` to 'loss'"
+        )
+    in_steps = args.max_steps > 0
+    end = args.max_steps if in_steps else args.num_train_epochs
+    if args.eval_strategy == ("steps" if in_steps else "epoch") and args.eval_delay > end:
+        raise ValueError(
+            f"{choice} needs an evaluation, but `eval_delay` is {args.eval_delay:g}, and training ends after {end:g} "
+            f"{'steps' if in_steps else 'epochs'}: set `eval_delay` to less"
+        )
+
+
+def check_trained_parts(model: DocREIIForRelationExtraction, args: DocREIITrainingArguments) -> None:
+    """
+    Checks that there is something to train.
+
+    A base module that was frozen elsewhere is named in a warning.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model.
+        args ([`DocREIITrainingArguments`]):
+            Training arguments.
+
+    Raises:
+        `ValueError`: `freeze_base` is set, and the model has no inference module.
+    """
+    if args.freeze_base:
+        if not model.config.num_iterations:
+            raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
+    elif not any(parameter.requires_grad for parameter in model.base_model.parameters()):
+        logger.warning(
+            "the base module is not trained: none of its parameters requires a gradient, as after a training with "
+            "`freeze_base`. To train it, call `model.requires_grad_(True)` before you create the Trainer"
+        )
+
+
+def _name_of_choice(args: DocREIITrainingArguments) -> str | None:
+    """The argument that asks for the best checkpoint."""
+    if args.load_best_model_at_end:
+        return "`load_best_model_at_end`"
+    return "`save_strategy='best'`" if args.save_strategy == "best" else None
+
+
+__all__ = ["check_calibration", "check_choice", "check_datasets", "check_parts", "check_trained_parts"]

@@ -41,7 +41,8 @@ def start_at_frequencies(model: DocREIIForRelationExtraction, features: Any) -> 
     num_facts, num_pairs = torch.zeros(model.config.num_labels), 0
     for index in range(min(len(features), _MOST_DOCUMENTS)):
         row = features[index]
-        if "teacher_probabilities" not in row:
+        taught = row.get("teacher_probabilities")
+        if taught is None or not (torch.as_tensor(taught) >= 0).any():
             num_pairs += sum(map(sum, row["pair_mask"]))
             num_facts += torch.bincount(
                 torch.tensor([relation for _, _, relation in row["labels"]], dtype=torch.long), minlength=len(bias)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..decoding import check_finite
+from ..documents import name_of
 from ..entity_pairs import EntityPairs
 from ..utils.atomic_write import atomic_write
 from .encoding import EncodedDocuments
@@ -74,7 +75,8 @@ def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, pa
         batch = {name: values.to(args.device) for name, values in batch.items() if name != "labels"}
         with trainer.compute_loss_context_manager():
             logits = model(**batch).base_logits
-        check_finite([logits], partial(_name_of_document, places))
+        documents = [dataset.source[place] for place in range(start, start + len(places))]
+        check_finite([logits], partial(_name_of_row, documents))
         pairs = EntityPairs.from_mask(batch["pair_mask"])
         rows = pairs.to_rows(logits).half().cpu()
         for row, place in enumerate(places):
@@ -83,8 +85,8 @@ def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, pa
         save_file(tensors, partial_file)
 
 
-def _name_of_document(places: Sequence[int], row: int) -> str:
-    return f"training document {places[row]}"
+def _name_of_row(documents: Sequence[Mapping[str, Any]], row: int) -> str:
+    return name_of(documents[row])
 
 
 class CrossFittedDocuments(EncodedDocuments):

@@ -101,17 +101,18 @@ def mean_probabilities(teachers: Sequence[Teacher], documents: Sequence[Mapping[
         teachers, of shape `(num_pairs, num_labels)`, 0 for the threshold class.
 
     Raises:
-        `ValueError`: the teachers have not the same candidate pairs.
+        `ValueError`: the teachers have not the same types of candidates.
         [`NonFiniteLogitsError`]: the logits of a document are NaN or infinite.
     """
+    first, *others = teachers
+    for teacher in others:
+        if _shown_types(teacher.processor.candidate_types) != _shown_types(first.processor.candidate_types):
+            raise ValueError(
+                f"{teacher.name!r} and {first.name!r} have not the same candidates: teachers need the same "
+                "`candidate_types`"
+            )
     probabilities = []
-    for document, margins in zip(documents, zip(*(teacher.margins(documents) for teacher in teachers))):
-        for teacher, margin in zip(teachers, margins):
-            if len(margin) != len(margins[0]):
-                raise ValueError(
-                    f"{name_of(document)}: {teacher.name!r} takes {len(margin)} pairs for candidates, "
-                    f"{teachers[0].name!r} {len(margins[0])}: teachers need the same `candidate_types`"
-                )
+    for margins in zip(*(teacher.margins(documents) for teacher in teachers)):
         probability = torch.stack(margins).mean(0).sigmoid()
         probability[:, 0] = 0.0  # the threshold class is no relation
         probabilities.append(probability)
@@ -126,7 +127,7 @@ def write_teacher_probabilities(
 
     These are the probabilities of all relations. The file is in the safetensors format and holds, for each document,
     its title, a digest of its tokens and entities, and a float16 tensor of shape `(num_pairs, num_labels)`, under the
-    number of the document.
+    number of the document; and the relations and types of candidates of the models.
 
     Args:
         teachers (`Sequence[Teacher]`):
@@ -149,8 +150,15 @@ def write_teacher_probabilities(
             probabilities[str(len(probabilities))] = probability.half()
     metadata = {f"title_{place}": str(document["title"]) for place, document in enumerate(documents)}
     metadata |= {f"digest_{place}": document_digest(document) for place, document in enumerate(documents)}
+    processor = teachers[0].processor
+    metadata |= {"relations": json.dumps(list(processor.relations))}
+    metadata |= {"candidate_types": _shown_types(processor.candidate_types)}
     with atomic_write(Path(path)) as partial_file:
         save_file(probabilities, partial_file, metadata=metadata)
+
+
+def _shown_types(candidate_types: Sequence[Sequence[str]] | None) -> str:
+    return json.dumps(candidate_types and sorted(map(list, candidate_types)))
 
 
 def document_digest(document: Mapping[str, Any]) -> str:
@@ -184,17 +192,32 @@ class DistilledDocuments(EncodedDocuments):
             Number of documents with labels.
         path (`str` or `Path`):
             The file, from [`write_teacher_probabilities`], on all of the unlabeled documents.
-        num_labels (`int`):
-            Number of classes of the model.
+        relations (`Sequence[str]`):
+            The relations of the processor of the model.
+        candidate_types (`list[list[str]]`, *optional*):
+            Its types of candidates.
 
     Raises:
         `FileNotFoundError`: the file is missing.
-        `ValueError`: it is damaged, or was written for other documents or relations.
+        `ValueError`: it is damaged, or was written for other documents, relations or types of candidates.
     """
 
-    def __init__(self, encoded: EncodedDocuments, num_labeled: int, path: str | Path, num_labels: int):
+    def __init__(
+        self,
+        encoded: EncodedDocuments,
+        num_labeled: int,
+        path: str | Path,
+        relations: Sequence[str],
+        candidate_types: Sequence[Sequence[str]] | None = None,
+    ):
         super().__init__(encoded.features, encoded.source)
-        self.path, self.num_labeled, self.num_labels = Path(path), num_labeled, num_labels
+        self.path, self.num_labeled, self.num_labels = Path(path), num_labeled, len(relations)
+        written = [self._written.get(name) for name in ("relations", "candidate_types")]
+        if written != [json.dumps(list(relations)), _shown_types(candidate_types)]:
+            raise ValueError(
+                f"the teacher's predictions {str(self.path)!r} are not for this model: they have other relations or "
+                "candidate types, or another order of the relations. Write them again with `docre-ii teach`"
+            )
         for place in range(num_labeled, len(encoded)):
             self._check(place)
 

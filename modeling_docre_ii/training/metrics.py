@@ -170,8 +170,8 @@ def save_results(folder: Path, split: str, metrics: Mapping[str, float], combine
         metrics (`dict[str, float]`):
             The metrics.
         combined (`bool`, *optional*, defaults to `True`):
-            Whether to add them to `all_results.json` as well. A damaged one, as a killed run may leave it, is
-            replaced.
+            Whether to write them to `all_results.json` as well, in place of earlier ones of the split. A damaged
+            file, as a killed run may leave it, is replaced.
 
     Raises:
         `OSError`: a file cannot be written. The message names it.
@@ -183,10 +183,31 @@ def save_results(folder: Path, split: str, metrics: Mapping[str, float], combine
             earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         except ValueError:
             earlier = {}
-        contents[path.name] = (earlier if isinstance(earlier, dict) else {}) | dict(metrics)
+        of_others = earlier.items() if isinstance(earlier, dict) else ()
+        contents[path.name] = {name: value for name, value in of_others if not name.startswith(f"{split}_")}
+        contents[path.name] |= metrics
     for name, content in contents.items():
         with atomic_write(folder / name) as partial:
             partial.write_text(json.dumps(content, indent=4, sort_keys=True), encoding="utf-8")
+
+
+def remove_results(folder: Path, split: str) -> None:
+    """
+    Removes the metrics of a split that are out of date.
+
+    Args:
+        folder (`Path`):
+            The output folder.
+        split (`str`):
+            As for [`save_results`].
+
+    Raises:
+        `OSError`: a file cannot be written or removed.
+    """
+    path = folder / f"{split}_results.json"
+    if path.exists():
+        save_results(folder, split, {})
+        path.unlink()
 
 
 def scored_predictions(

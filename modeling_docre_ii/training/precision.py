@@ -1,7 +1,8 @@
 """Records the precision of a training, for resumed trainings to reuse."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +61,27 @@ class PrecisionRecord(TrainerCallback, ExportableState):
                 )
 
 
+@contextmanager
+def whole_weights(args: TrainingArguments) -> Iterator[None]:
+    """
+    Predicts with the weights as they are.
+
+    With `bf16_full_eval` or `fp16_full_eval`, transformers' Trainer rounds them for good, so that what is saved next
+    is no longer what was trained.
+
+    Args:
+        args (`TrainingArguments`): The training arguments. They change until the context ends.
+    """
+    kept = {name: getattr(args, name) for name in ("bf16_full_eval", "fp16_full_eval")}
+    for name in kept:
+        setattr(args, name, False)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(args, name, value)
+
+
 def read_precision(folder: str) -> PrecisionRecord | None:
     """
     Reads the precision of a training.
@@ -79,4 +101,4 @@ def read_precision(folder: str) -> PrecisionRecord | None:
     return recorded and PrecisionRecord(**recorded["args"])
 
 
-__all__ = ["Precision", "PrecisionRecord", "read_precision"]
+__all__ = ["Precision", "PrecisionRecord", "read_precision", "whole_weights"]

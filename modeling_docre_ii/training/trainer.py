@@ -30,12 +30,12 @@ from .arguments import DocREIITrainingArguments
 from .averaging import AveragingTrainer
 from .batching import budget_sampler, count_annotated, without_repeated
 from .calibration import CALIBRATION_MARGIN, ScoredPredictions, move_threshold
-from .checks import check_datasets, check_parts
+from .checks import check_calibration, check_datasets, check_parts, check_trained_parts
 from .class_prior import start_at_frequencies
 from .encoding import Documents, EncodedDocuments, ensure_encoded
 from .metrics import make_compute_metrics, save_results, scored_predictions
 from .parameter_groups import split_by_learning_rate
-from .precision import PrecisionRecord
+from .precision import PrecisionRecord, whole_weights
 from .predictions import pack_predictions
 from .pushes import PushWatch
 from .sharding import docre_ii_of, unsharded_class
@@ -193,8 +193,7 @@ class DocREIITrainer(AveragingTrainer):
         check_datasets(self.args, self.train_dataset, self.eval_dataset)
         self._loss_parts = {}
         if self.model is not None:  # in a search, `model_init` makes it later
-            if self.args.freeze_base and not self.model.config.num_iterations:
-                raise ValueError("`freeze_base` leaves nothing to train: the model has no inference module")
+            check_trained_parts(docre_ii_of(self.model), self.args)
             docre_ii_of(self.model).missing_weights = ()
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Accelerate takes a model that was evaluated for prepared, and its processes would not share gradients.
@@ -289,13 +288,13 @@ class DocREIITrainer(AveragingTrainer):
             self._evaluated += torch.tensor([loss, 1.0], dtype=torch.float64) * inputs["pair_mask"].sum().item()
         if prediction_loss_only:
             if loss is not None:
-                check_finite([loss.reshape(1, 1)], lambda _: f"the loss of documents {document_index.tolist()}")
+                check_finite([loss.reshape(1, 1)], lambda _: f"the loss of {self._names(*document_index)}")
             return loss, None, None
         base_logits, *others = logits if isinstance(logits, tuple) else (logits,)
         iteration_logits = next((value for value in others if isinstance(value, tuple)), ())
         shares = next((value for value in others if isinstance(value, torch.Tensor)), None)
         pair_mask = inputs["pair_mask"].to(base_logits.device)
-        check_finite((base_logits, *iteration_logits), lambda place: self._name_of_document(document_index[place]))
+        check_finite((base_logits, *iteration_logits), lambda place: self._names(document_index[place]))
         predictions = tuple(
             pack_predictions(values, pair_mask, document_index, self.processing_class, self._margin, shares)
             for values in (base_logits, *iteration_logits)
@@ -304,9 +303,9 @@ class DocREIITrainer(AveragingTrainer):
         pad = partial(self.accelerator.pad_across_processes, dim=0, pad_index=-100)
         return loss, pad(predictions), None if labels is None else pad(labels)
 
-    def _name_of_document(self, index: int) -> str:
-        shown = self._evaluated_dataset
-        return name_of(shown.source[int(index)]) if isinstance(shown, EncodedDocuments) else f"document {index}"
+    def _names(self, *indices: torch.Tensor) -> str:
+        source = getattr(self._evaluated_dataset, "source", None)  # mere features have none
+        return ", ".join(name_of(source[int(i)]) if source is not None else f"document {i}" for i in indices)
 
     def evaluation_loop(
         self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
@@ -345,6 +344,7 @@ class DocREIITrainer(AveragingTrainer):
             `float`: what was added to the bias of the threshold class, below 0 where more is predicted than before.
         """
         dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
+        check_calibration(self.args, dataset)
         if ignored is None:
             ignored = ignored_pairs(dataset.documents) if isinstance(dataset, EncodedDocuments) else ()
 
@@ -354,7 +354,8 @@ class DocREIITrainer(AveragingTrainer):
 
         margin, self._margin = self._margin, CALIBRATION_MARGIN
         try:
-            return move_threshold(docre_ii_of(self.model), predict)
+            with whole_weights(self.args):
+                return move_threshold(docre_ii_of(self.model), predict)
         finally:
             self._margin = margin
 

@@ -219,7 +219,7 @@ def make_trainer(tiny_model, collate, tmp_path):
         relations = list(model.config.id2label.values())
         return DocREIITrainer(
             model=model,
-            args=DocREIITrainingArguments(output_dir=str(tmp_path), disable_tqdm=True, **settings),
+            args=DocREIITrainingArguments(**{"output_dir": str(tmp_path), "disable_tqdm": True} | settings),
             train_dataset=train and Dataset.from_list(train).remove_columns("document_index"),
             eval_dataset=evaluation and Dataset.from_list(evaluation),
             data_collator=collate,

@@ -31,7 +31,10 @@ def read(path):
 
 
 @pytest.mark.parametrize("name", ["docred", "cdr"])
-def test_corpus_of_files_needs_files(name):
+def test_corpus_of_files_needs_files(name, tmp_path, monkeypatch):
+    """Also in a folder that has one of its name."""
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=f"^no documents were given: '{name}' is read from files, set `train_file`"):
         read_corpus(DataArguments(dataset_name=name))
 
@@ -144,6 +147,14 @@ def check_metric(folder, metric, stage, start=None):
 def test_metric_for_the_best_model_is_a_score(tmp_path, metric, stages):
     for stage in stages:
         check_metric(tmp_path, metric, stage)
+
+
+def test_an_evaluation_after_the_end_is_found_before_the_first_stage(tmp_path):
+    settings = "--do_train true --num_train_epochs 9 --eval_strategy epoch --eval_delay 6 --save_strategy best".split()
+    stages = ["--load_best_model_at_end", "true", "--stage_2", '{"num_train_epochs": 4}']
+    arguments = parse_arguments([*settings, *stages, "--output_dir", str(tmp_path)])
+    with pytest.raises(ValueError, match="`eval_delay` is 6, and training ends after 4 epochs"):
+        check_metrics(arguments, corpus_of(train=[FACT]), BertConfig())
 
 
 def test_iterations_are_those_of_the_checkpoint_that_is_trained_further(tmp_path):

@@ -82,6 +82,8 @@ def test_stage_that_is_trained_alone_stays_in_the_output_folder(configuration, s
         ({"num_train_epoch": 3}, [], "unknown name 'num_train_epoch', did you mean 'num_train_epochs'?"),
         ({"trian_file": "x"}, [], "unknown name 'trian_file', did you mean 'train_file'?"),
         ({"zzzz": 1}, [], "unknown name 'zzzz'"),
+        ("hub_language: no\n", [], "`hub_language` is false, which YAML makes of no, off, yes and on: quote the word"),
+        ("eval_strategy: no\n", [], "`eval_strategy` is false, which YAML makes of no"),
         ({"model_kwargs": {"pair_encodr": "concat"}}, [], "unknown name 'pair_encodr', did you mean 'pair_encoder'?"),
         ("- a\n- b\n", [], "must be a mapping"),
         ("a: [", [], "cannot read the configuration"),
@@ -181,10 +183,6 @@ def test_errors_name_the_program_that_the_user_called(configuration, prog):
         run_docre.main([configuration({}), "--train_file", "nowhere.json"], prog)
     with pytest.raises(SystemExit, match=f"^{prog}: unknown argument '--no_such_argument'"):
         run_docre.main([configuration({}), "--no_such_argument"], prog)
-
-
-def test_recommended_settings_are_the_defaults():
-    assert parse_arguments([]).model.mention_anchor == "span"
 
 
 def test_data_arguments_alone_ignore_the_rest_of_a_file(configuration):

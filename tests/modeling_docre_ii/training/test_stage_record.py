@@ -43,13 +43,10 @@ def evaluation(step, f1):
     return {"step": step, "eval_f1": f1, "eval_calibrated_f1": f1 + 1, "eval_base_calibrated_f1": f1 - 1}
 
 
-@pytest.mark.parametrize(("is_calibrated", "keeps_best", "f1"), [(True, True, 30.0), (False, False, 20.0)])
-def test_a_record_is_completed_by_the_stage_and_the_scores_of_the_kept_weights(
-    tmp_path, is_calibrated, keeps_best, f1
-):
+@pytest.mark.parametrize(("keeps_best", "f1"), [(True, 30.0), (False, 20.0)])
+def test_a_record_is_completed_by_the_stage_and_the_scores_of_the_kept_weights(tmp_path, keeps_best, f1):
     args = DocREIITrainingArguments(
         output_dir=str(tmp_path),
-        calibrate_threshold=is_calibrated,
         load_best_model_at_end=keeps_best,
         eval_strategy="steps",
         report_to=[],
@@ -60,9 +57,20 @@ def test_a_record_is_completed_by_the_stage_and_the_scores_of_the_kept_weights(
     completed = complete_record(record, args, state, stage=2)
 
     assert completed.stages == {2: record_stage(args, log)}
-    best = {"calibrated_f1": f1 + 1, "base_calibrated_f1": f1 - 1} if is_calibrated else {}
-    assert completed.scores == {"validation": {"f1": f1} | best}
+    assert completed.scores == {"validation": {"f1": f1}}
     assert record == TrainingRecord()
+
+
+def test_a_calibrated_threshold_has_only_scores_from_after_the_training(tmp_path):
+    """Those from before are of the threshold that was moved."""
+    args = DocREIITrainingArguments(output_dir=str(tmp_path), calibrate_threshold=True, report_to=[])
+    log = [evaluation(1, 30.0), evaluation(2, 20.0), {"train_runtime": 1.0, "step": 2}]
+    state = TrainerState(global_step=2, best_global_step=1, log_history=log)
+    assert complete_record(TrainingRecord(), args, state, stage=2).scores == {"validation": {}}
+
+    log.append(evaluation(2, 40.0))
+    scores = complete_record(TrainingRecord(), args, state, stage=2).scores
+    assert scores == {"validation": {"f1": 40.0, "calibrated_f1": 41.0, "base_calibrated_f1": 39.0}}
 
 
 def test_scores_of_the_record_stay_and_an_untrained_stage_is_not_recorded(tmp_path):

@@ -323,6 +323,18 @@ def test_training_of_the_inference_module_resumes_where_it_was(tiny_model, relat
 
 
 @pytest.mark.usefixtures("faster_in_bf16")
+def test_calibration_does_not_round_the_weights(tiny_model, related, documents_of, make_trainer):
+    """Those of a Trainer that is evaluated in bf16 would be, for good, and saved so."""
+    model = tiny_model(num_iterations=0)
+    calibrated = {"calibrate_threshold": True, "bf16_full_eval": True, "use_cpu": True, "max_steps": 1}
+    trainer = make_trainer(model, related, related, documents=documents_of(related), report_to=[], **calibrated)
+    trainer.train()
+
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    assert trainer.args.bf16_full_eval
+
+
+@pytest.mark.usefixtures("faster_in_bf16")
 def test_training_in_bfloat16_has_finite_losses(tiny_model, related, make_trainer):
     model = tiny_model(num_iterations=2, initializer_range=0.1, **WEIGHTS)
     dtypes = set()
