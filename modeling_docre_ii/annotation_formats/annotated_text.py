@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ..documents import DocumentError
+from ..documents import NO_RELATION, DocumentError
 from ..quoting import quote
 from ..text_documents import check_text
 from ..utils.suggestions import check_names
@@ -221,7 +221,8 @@ def to_document(annotated: AnnotatedText, coreference: Collection[str], report: 
         `dict`: a plain text with `title`, `text`, `entities` (in the order of their first mentions) and `labels`.
 
     Raises:
-        [`DocumentError`]: an argument of a relation has no mention, or the text or the title is malformed.
+        [`DocumentError`]: an argument of a relation has no mention, its name is that of the class without a relation,
+            or the text or the title is malformed.
     """
     groups = _Groups()
     mentions = sorted(annotated.mentions, key=lambda mention: (mention.start, mention.end))
@@ -305,6 +306,8 @@ def _add_facts(
     facts: dict[tuple[int, int, str], None],
     report: Report,
 ) -> None:
+    if relation.name == NO_RELATION:
+        fail(relation.place, f"{NO_RELATION!r} is the class of pairs without a relation: give this one another name")
     for head, tail in product(relation.head, relation.tail):
         for node in (head, tail):
             if groups.find(node) not in index:

@@ -163,6 +163,8 @@ class _Document:
         by_role = {match[1]: match[2] for match in matches if match}
         if len(arguments) > 2:
             self.report.refuse("n_ary", place, f"{quote(line.kind)} has {len(arguments)} arguments", "n-ary relation")
+        elif any(target[0] == "R" for target in by_role.values()):
+            self.report.refuse("n_ary", place, f"{quote(line.kind)} is one of relations", "relation of relations")
         elif not self._names_left_out(by_role.values()):
             # Roles have other names in some corpora. Then the order counts.
             ordered = (

@@ -145,6 +145,7 @@ def test_an_equivalence_of_what_was_left_out_is_counted(tmp_path):
 EVENT = "T7\tMerge-org 7 13\tformed\nE1\tMerge-org:T7 Org1:T1 Org2:T2\nA9\tNegation E1\nR9\tCause Arg1:E1 Arg2:T3\n"
 PIECES = "T8\tProduct 111 115;149 155\thalf phones\nR9\tMakes Arg1:T1 Arg2:T8\n"
 THREE = "R9\tDeal A:T1 B:T2 C:T3\n"
+OF_RELATIONS = "R9\tCause Arg1:R1 Arg2:T3\n"
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,7 @@ THREE = "R9\tDeal A:T1 B:T2 C:T3\n"
             {"discontinuous mention": 1, "relation of what was left out": 1},
         ),
         (THREE, "n_ary", "line 17, R9: 'Deal' has 3 arguments", {"n-ary relation": 1}),
+        (OF_RELATIONS, "n_ary", "line 17, R9: 'Cause' is one of relations", {"relation of relations": 1}),
     ],
 )
 def test_what_a_document_cannot_hold_is_refused_or_left_out(tmp_path, added, kind, message, counts):
@@ -175,6 +177,7 @@ def test_what_a_document_cannot_hold_is_refused_or_left_out(tmp_path, added, kin
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("Based_in", "Na", "'Na' is the class of pairs without a relation: give this one another name"),
         ("0 4\tSony", "0 5\tSony", "line 1, T1: the text at 0 5 is 'Sony ', expected 'Sony'"),
         ("T1\tOrganization 0 4", "T1\tOrganization 1 5", "line 1, T1: the text at 1 5 is 'ony ', expected 'Sony'"),
         ("0 4\tSony", "0 400\tSony", "T1: the span is [0, 400], expected [start, end) with 0 <= start < end <= 178"),
@@ -190,7 +193,7 @@ def test_what_a_document_cannot_hold_is_refused_or_left_out(tmp_path, added, kin
         ("*\tEquiv T1 T4", "*\tEquiv T1", "line 9: the equivalence names 'T1', expected two or more mentions"),
         ("*\tEquiv T1 T4", "*\tEquiv T1 T44", "line 9: there is no mention 'T44'"),
         ("T1 Wikipedia:26989", "T1", "line 11, N1: found 'T1', expected a mention and a reference"),
-        ("Arg1:T2 Arg2:T3", "Arg1:R2 Arg2:T3", "line 6, R1: there is no mention 'R2', expected the id of a T line"),
+        ("Arg1:T2 Arg2:T3", "Arg1:T9 Arg2:T3", "line 6, R1: there is no mention 'T9', expected the id of a T line"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, old, new, message):
