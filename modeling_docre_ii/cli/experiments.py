@@ -297,7 +297,10 @@ class Runner:
     def _setting(self) -> Setting:
         corpora = [self._corpus(row.runs[0]) for row in self.rows]
         split = _scored_split(corpora[0])
-        is_held_out = self._is_held_out(self.rows[0].runs[0], split)
+        thresholds = [
+            "at held-out thresholds" if self._is_held_out(row.runs[0], split) else "at the thresholds of the models"
+            for row in self.rows
+        ]
         sizes = list(dict.fromkeys(len(corpus.splits["train"]) for corpus in corpora))
         return Setting(
             configuration=self.configuration,
@@ -305,7 +308,7 @@ class Runner:
             seeds=self.seeds,
             documents=f"{len(corpora[0].splits[split]):,} {split} documents",
             train_documents=" or ".join(f"{size:,}" for size in sizes),
-            thresholds="at held-out thresholds" if is_held_out else "at the thresholds of the models",
+            thresholds=" or ".join(dict.fromkeys(thresholds)),
         )
 
 

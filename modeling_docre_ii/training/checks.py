@@ -57,8 +57,9 @@ def check_datasets(args: DocREIITrainingArguments, train_dataset: Any, eval_data
 
     Raises:
         `ValueError`: batches with a budget are to be made of a stream, no evaluation can choose the best checkpoint,
-            there is not exactly one dataset to calibrate the threshold on, its predictions are not gathered, or no
-            document has the labels that `calibrate_threshold` or the best checkpoint needs.
+            or it does not say by which of several datasets, there is not exactly one to calibrate the threshold on,
+            its predictions are not gathered, or no document has the labels that `calibrate_threshold` or the best
+            checkpoint needs.
     """
     budgets = [name for name in ("max_tokens_per_batch", "max_pairs_per_batch") if getattr(args, name) is not None]
     if budgets and train_dataset is not None and not hasattr(train_dataset, "__len__"):
@@ -67,6 +68,11 @@ def check_datasets(args: DocREIITrainingArguments, train_dataset: Any, eval_data
     if args.calibrate_threshold:
         check_calibration(args, eval_dataset)
     choice = _name_of_choice(args)
+    if choice and isinstance(eval_dataset, dict):
+        score = str(args.metric_for_best_model).removeprefix("eval_")
+        if not score.startswith(tuple(f"{name}_" for name in eval_dataset)):
+            named = ", ".join(f"'{name}_{score}'" for name in eval_dataset)
+            raise ValueError(f"{choice} goes by {score!r}, of which documents? Set `metric_for_best_model` to {named}")
     if choice and isinstance(eval_dataset, EncodedDocuments) and not eval_dataset.has_labels:
         raise ValueError(f"{choice} needs labels, but no document in `eval_dataset` has one")
 

@@ -123,6 +123,17 @@ def test_evaluations_that_cannot_choose_a_checkpoint_are_refused(make_trainer, d
         trainer.train()
 
 
+def test_the_best_of_several_datasets_is_by_one_of_them(make_trainer, documents):
+    several = {"first": documents[:1], "others": documents[1:]}
+    settings = EPOCHS | {"num_train_epochs": 1, "metric_for_best_model": "f1"}
+    with pytest.raises(ValueError, match="goes by 'f1', of which documents\\? Set .* to 'first_f1', 'others_f1'"):
+        make_trainer(settings, eval_dataset=several).train()
+
+    trainer = make_trainer(settings | {"metric_for_best_model": "others_f1"}, eval_dataset=several)
+    trainer.train()
+    assert trainer.state.best_metric is not None
+
+
 def test_an_evaluation_after_the_last_epoch_is_enough(make_trainer, documents):
     trainer = make_trainer(EPOCHS | {"num_train_epochs": 2, "eval_delay": 2}, eval_dataset=documents)
     trainer.train()

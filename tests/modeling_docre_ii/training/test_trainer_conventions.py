@@ -101,7 +101,9 @@ def test_a_budget_needs_all_features_at_once(documents, processor, tmp_path):
         trainer.train()
 
 
-def test_documents_without_labels_calibrate_nothing(documents, processor, tmp_path):
+def test_features_without_labels_calibrate_nothing(documents, processor, tmp_path):
     trainer = DocREIITrainer(make_model(processor), arguments(tmp_path), processing_class=processor)
+    features = processor(documents[1:])
+    rows = [dict(zip(features, values), document_index=i) for i, values in enumerate(zip(*features.values()))]
     with pytest.raises(ValueError, match="the threshold is fitted on labels, but none of the documents has one"):
-        trainer.calibrate_threshold(documents[1:])
+        trainer.calibrate_threshold(rows)
