@@ -158,6 +158,7 @@ class _Encoder:
         attention_mask: torch.Tensor,
         mention_attention: MentionAttention,
         output_attentions: bool,
+        return_dict: bool,
     ) -> SimpleNamespace:
         states, mention_attention.probabilities = run(
             self.graph,
