@@ -1,6 +1,5 @@
 """Builds knowledge graphs: merges entities and relations over documents."""
 
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
@@ -57,11 +56,11 @@ class GraphBuilder:
             raise ValueError(f"`min_documents` must be at least 1, got {min_documents}")
         self.min_score = min_score
         self.min_documents = min_documents
-        # How documents name head and tail of an edge.
-        self._labels: defaultdict[_Triple, set[tuple[int, _Label, _Label]]] = defaultdict(set)
+        self._shared_labels: dict[_Label, _Label] = {}  # each is in memory once
         self._kb_ids: dict[str, str] = {}
         self._relation_names: dict[str, str] = {}
-        self._evidence: dict[_Triple, list[Evidence]] = {}
+        # The evidence of an edge, and how it names head and tail.
+        self._stated: dict[_Triple, list[tuple[Evidence, _Label, _Label]]] = {}
 
     def add(self, document: int, title: str, triples: Iterable[Mapping[str, Any]]) -> None:
         """
@@ -91,15 +90,15 @@ class GraphBuilder:
             sentences, spans = tuple(triple["evidence"]), triple.get("evidence_spans")
             places = (sentences, None if spans is None else tuple((start, end) for start, end in spans))
             evidence = Evidence(document, title, float(triple["score"]), *shared.setdefault(places, places))
-            self._evidence.setdefault((head, relation, tail), []).append(evidence)
-            self._labels[head, relation, tail].add((document, head_label, tail_label))
+            self._stated.setdefault((head, relation, tail), []).append((evidence, head_label, tail_label))
 
     def _add_entity(self, entity: Mapping[str, Any]) -> tuple[str, _Label]:
         name, kind, kb_id = entity["name"], entity.get("type") or "", entity.get("kb_id") or None
         node = node_id(name, kind, kb_id)
         if kb_id is not None:
             self._kb_ids[node] = kb_id
-        return node, (sys.intern(name), sys.intern(kind))
+        label = (name, kind)
+        return node, self._shared_labels.setdefault(label, label)
 
     def build(self) -> KnowledgeGraph:
         """
@@ -110,15 +109,15 @@ class GraphBuilder:
         """
         edges = [
             edge
-            for (head, relation, tail), evidence in sorted(self._evidence.items(), key=lambda item: item[0])
-            if (edge := self._make_edge(head, relation, tail, evidence)).score >= self.min_score
+            for (head, relation, tail), stated in sorted(self._stated.items(), key=lambda item: item[0])
+            if (edge := self._make_edge(head, relation, tail, [one for one, *_ in stated])).score >= self.min_score
             and edge.num_documents >= self.min_documents
         ]
         labels: defaultdict[str, set[tuple[int, _Label]]] = defaultdict(set)
         for edge in edges:
-            for document, of_head, of_tail in self._labels[edge.head, edge.relation, edge.tail]:
-                labels[edge.head].add((document, of_head))
-                labels[edge.tail].add((document, of_tail))
+            for evidence, of_head, of_tail in self._stated[edge.head, edge.relation, edge.tail]:
+                labels[edge.head].add((evidence.document, of_head))
+                labels[edge.tail].add((evidence.document, of_tail))
         return KnowledgeGraph({node: self._make_node(node, labels[node]) for node in sorted(labels)}, edges)
 
     def _make_edge(self, head: str, relation: str, tail: str, evidence: list[Evidence]) -> Edge:
