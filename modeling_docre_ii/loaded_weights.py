@@ -48,8 +48,8 @@ class CheckedPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         if self.missing_weights:
             logger.warning(
-                f"saving weights that were drawn at random and never trained, {_named(self.missing_weights)}: whoever "
-                "loads them cannot tell"
+                f"saving weights that were drawn at random and never trained, {_named(self.missing_weights)}: the "
+                "saved model will load and predict without an error"
             )
         super().save_pretrained(*args, **kwargs)
 

@@ -11,7 +11,7 @@ from tests.hub_model import sample_documents, save_checkpoint
 
 @pytest.fixture
 def predict(tmp_path):
-    """Predicts documents, always in the same folder, which it returns."""
+    """Predicts documents into one folder, and returns the folder."""
     checkpoint, relations = save_checkpoint(tmp_path / "checkpoint"), tmp_path / "relations.json"
     known = DocREIIProcessor.from_pretrained(checkpoint).relations[1:]
     relations.write_text(json.dumps({name: name for name in known}), encoding="utf-8")

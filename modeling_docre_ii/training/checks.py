@@ -128,7 +128,7 @@ def check_choice(args: DocREIITrainingArguments) -> None:
     if args.eval_strategy == ("steps" if in_steps else "epoch") and args.eval_delay > end:
         raise ValueError(
             f"{choice} needs an evaluation, but `eval_delay` is {args.eval_delay:g}, and training ends after {end:g} "
-            f"{'steps' if in_steps else 'epochs'}: set `eval_delay` to less"
+            f"{'step' if in_steps else 'epoch'}{'' if end == 1 else 's'}: set `eval_delay` to less"
         )
 
 

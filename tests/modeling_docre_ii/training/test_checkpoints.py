@@ -121,8 +121,8 @@ def test_best_checkpoint_is_kept_under_its_final_name(
 
 
 @pytest.fixture
-def run_that_was_best_early(features, documents_of, make_trainer, tiny_model):
-    """Trains with a score that falls, so that the first of three checkpoints is the best; returns the weights."""
+def run_that_was_best_early(features, make_trainer, tiny_model):
+    """Trains with a falling score, so that the first of three checkpoints is the best; returns weights and state."""
 
     def run(resume_from_checkpoint=None, **settings):
         rows = features[:6]
@@ -152,7 +152,7 @@ def test_a_best_checkpoint_that_is_gone_is_named(run_that_was_best_early, tmp_pa
 
     with pytest.raises(CheckpointError, match=r"cannot resume .*checkpoint-3', but there is no such folder"):
         run_that_was_best_early(str(tmp_path / "checkpoint-6"))
-    # Who does not want the best can go on.
+    # Without it, the training goes on.
     run_that_was_best_early(str(tmp_path / "checkpoint-6"), load_best_model_at_end=False)
 
 

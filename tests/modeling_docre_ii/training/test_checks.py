@@ -112,7 +112,7 @@ EPOCHS = {"eval_strategy": "epoch", "load_best_model_at_end": True, "save_strate
         (EPOCHS | {"save_strategy": "best", "eval_delay": 19}, "is 19, and training ends after 3 epochs"),
         (
             {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "best", "eval_delay": 2},
-            "is 2, and training ends after 1 steps",
+            "is 2, and training ends after 1 step:",
         ),
         (EPOCHS | {"prediction_loss_only": True}, "goes by `f1`, which `prediction_loss_only` leaves out"),
     ],

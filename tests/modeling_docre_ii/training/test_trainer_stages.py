@@ -324,7 +324,7 @@ def test_training_of_the_inference_module_resumes_where_it_was(tiny_model, relat
 
 @pytest.mark.usefixtures("faster_in_bf16")
 def test_calibration_does_not_round_the_weights(tiny_model, related, documents_of, make_trainer):
-    """Those of a Trainer that is evaluated in bf16 would be, for good, and saved so."""
+    """An evaluation in bf16 rounds them for good, and they would be saved so."""
     model = tiny_model(num_iterations=0)
     calibrated = {"calibrate_threshold": True, "bf16_full_eval": True, "use_cpu": True, "max_steps": 1}
     trainer = make_trainer(model, related, related, documents=documents_of(related), report_to=[], **calibrated)
