@@ -219,7 +219,7 @@ def evaluate(trainer: DocREIITrainer, corpus: Corpus, evidence: str | None = Non
     trainer.record.add_scores("validation", metrics, prefix="eval_")
     if not trainer.is_world_process_zero():
         return
-    save_predictions(Path(trainer.args.output_dir) / "validation_predictions.npz", predictions)
+    save_predictions(Path(trainer.args.output_dir) / "validation_predictions.npz", predictions, documents)
     path = write_report(trainer.args.output_dir, corpus, "validation", documents, predictions, evidence)
     table = iteration_table(metrics, iteration_names(len(predictions)))
     print(f"\n{score_table(trainer.record.scores['validation'])}\n\n{table}")
@@ -251,7 +251,7 @@ def predict(trainer: DocREIITrainer, corpus: Corpus, processor: DocREIIProcessor
         write_submission(output_dir / name, result)
     if split == "test" and dataset.has_labels:
         trainer.save_metrics("predict", metrics)
-        save_predictions(output_dir / "test_predictions.npz", packed)
+        save_predictions(output_dir / "test_predictions.npz", packed, documents)
         trainer.record.add_scores("test", metrics, prefix="predict_")
         print(f"\nThe test documents\n{score_table(trainer.record.scores['test'])}")
     else:

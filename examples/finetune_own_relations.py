@@ -6,8 +6,8 @@ Fine-tune DocRE-II on your own documents and relations, in Python.
     python examples/finetune_own_relations.py --model_name_or_path google-bert/bert-base-cased \
         --output_dir outputs/own --push_to_hub true --hub_model_id YOU/docre-ii-companies
 
-Start from a DocRE-II checkpoint or from a text encoder. A checkpoint keeps everything that it has learned but its
-classifiers, which are new for your relations. An encoder is trained in both stages.
+Start from a DocRE-II checkpoint or from a text encoder. A checkpoint keeps everything that it has learned but the
+relations that are none of yours. An encoder is trained in both stages.
 
 The documents of `examples/own_corpus` show the form. They are far too few to learn from. All arguments of
 transformers' `TrainingArguments` work. `run_docre.py --relations_file RELATIONS.json` does the same from the command
@@ -53,9 +53,7 @@ class OwnCorpusArguments:
 def train_checkpoint(checkpoint, relations, documents, dev_documents, args):
     """Trains a DocRE-II checkpoint on other relations, and returns its Trainer."""
     processor = DocREIIProcessor.from_pretrained(checkpoint, relations=relations)
-    model = DocREIIForRelationExtraction.from_pretrained(
-        checkpoint, **processor.label_maps, ignore_mismatched_sizes=True
-    )
+    model = DocREIIForRelationExtraction.from_pretrained(checkpoint).with_relations(processor.relations)
     trainer = DocREIITrainer(
         model=model, args=args, train_dataset=documents, eval_dataset=dev_documents, processing_class=processor
     )

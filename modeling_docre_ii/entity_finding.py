@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
 from transformers import TokenClassificationPipeline
 from transformers.utils import CONFIG_NAME, logging
 
@@ -378,7 +379,7 @@ def _load_extractor(given: Any, device: Any) -> Any:
         return TokenClassificationExtractor.from_pretrained(os.fspath(given), device=device)
     if isinstance(given, TokenClassificationPipeline):
         return TokenClassificationExtractor(given.model, given.tokenizer)
-    if given is not None and not callable(given):
+    if given is not None and (not callable(given) or isinstance(given, nn.Module)):
         raise ValueError(
             f"`mention_extractor` is {quote(given)}, expected a token-classification model, its pipeline, or a "
             "callable text -> mentions"

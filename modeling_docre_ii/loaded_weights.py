@@ -1,5 +1,7 @@
-"""The weights of a loaded model: from its checkpoint, finite, and on which device."""
+"""The weights of a loaded model: whole, finite, on which device, of which classes."""
 
+import copy
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from transformers.utils import logging
 
 from .configuration_loading import load_error
 from .decoding import is_finite
+from .quoting import quote
 
 
 logger = logging.get_logger(__name__)
@@ -39,10 +42,7 @@ class CheckedPreTrainedModel(PreTrainedModel):
         except SafetensorError as error:
             name = args[0] if args else kwargs.get("pretrained_model_name_or_path")
             raise load_error(str(name), error) from error
-        names = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
-        model.missing_weights = tuple(sorted(name for name in names if not name.startswith(_TRAINING_ONLY)))
-        if model.missing_weights:
-            model.register_forward_pre_hook(_forget_in_training)
+        model._remember_missing({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
@@ -52,6 +52,51 @@ class CheckedPreTrainedModel(PreTrainedModel):
                 "saved model will load and predict without an error"
             )
         super().save_pretrained(*args, **kwargs)
+
+    def with_relations(self, relations: Sequence[str]) -> Any:
+        """
+        Makes the same model for other relations, to be trained on them.
+
+        Args:
+            relations (`list[str]`):
+                The relations of the classes, with that of class 0, the threshold class.
+
+        Returns:
+            `PreTrainedModel`: a copy. The relations that this model has keep their weights, wherever they are in
+            `relations`; the weights of the others, in the classifiers and the relation embeddings, are drawn at
+            random.
+        """
+        old = [self.config.id2label[index] for index in range(self.config.num_labels)]
+        model = type(self)(_with_labels(self.config, relations)).to(self.device, self.dtype)
+        # The weights with an entry for each relation are those that one relation more would change.
+        with torch.device("meta"):
+            wider = type(self)(_with_labels(self.config, [*relations, "another"])).state_dict()
+        kept = [(relations.index(name), index) for index, name in enumerate(old) if name in relations]
+        new_rows, old_rows = zip(*kept) if kept else ((), ())
+        weights, given = model.state_dict(), self.state_dict()
+        by_relation = []
+        for name, weight in weights.items():
+            axes = [axis for axis, size in enumerate(wider[name].shape) if size != weight.shape[axis]]
+            if axes:
+                by_relation.append(name)
+                weight.transpose(0, axes[0])[list(new_rows)] = given[name].transpose(0, axes[0])[list(old_rows)]
+            else:
+                weight.copy_(given[name])
+        model._remember_missing({*self.missing_weights, *(() if set(relations) <= set(old) else by_relation)})
+        return model.train(self.training)
+
+    def _remember_missing(self, names: Iterable[str]) -> None:
+        self.missing_weights = tuple(sorted(name for name in names if not name.startswith(_TRAINING_ONLY)))
+        if self.missing_weights:
+            self.register_forward_pre_hook(_forget_in_training)
+
+
+def _with_labels(config: Any, relations: Sequence[str]) -> Any:
+    """Returns a copy of a configuration with other relations."""
+    config = copy.deepcopy(config)
+    config.id2label = dict(enumerate(relations))
+    config.label2id = {name: index for index, name in enumerate(relations)}
+    return config
 
 
 def _forget_in_training(model: CheckedPreTrainedModel, _: Any) -> None:
@@ -95,9 +140,6 @@ def _named(names: Any, most: int = 3) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-__all__ = ["CheckedPreTrainedModel", "WeightsError", "check_weights"]
-
-
 def device_to_run_on(model: Any) -> torch.device | None:
     """
     Returns the `device` of a pipeline that runs a model where it is.
@@ -124,3 +166,31 @@ def is_on_device(model: Any, device: Any) -> bool:
     """
     devices = (getattr(model, "hf_device_map", None) or {}).values()
     return set(map(str, devices)) == {"cpu" if device == -1 else str(device)}
+
+
+def differing(labels: Collection[str], relations: Collection[str]) -> str:
+    """Describes how a label map (`labels`) differs from another (`relations`)."""
+    surplus, missing = sorted(set(labels) - set(relations)), sorted(set(relations) - set(labels))
+    said = [f"{verb} {quote(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
+    return " and ".join(said) or "it has the same relations in another order"
+
+
+def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
+    """
+    Checks that a model and a processor have the same relations.
+
+    Args:
+        id2label (`dict[int, str]`):
+            Label map of the model.
+        relations (`list[str]`):
+            Relations of the processor, in the order of the classes.
+
+    Raises:
+        `ValueError`: they have others. The message names the differences.
+    """
+    labels = [label for _, label in sorted(id2label.items())]
+    if labels != relations:
+        raise ValueError(f"the label map of the model is not that of its processor: {differing(labels, relations)}")
+
+
+__all__ = ["CheckedPreTrainedModel", "WeightsError", "check_weights"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers.utils import logging
 
-from .documents import DocumentError
-from .quoting import quote
+from .documents import ENCODABLE, DocumentError
+from .quoting import lone_surrogate, quote
 
 
 logger = logging.get_logger(__name__)
@@ -155,6 +155,8 @@ def _read_row(row: Any, text: str, place: str) -> dict[str, Any]:
     start, end, kind = (_first_of(row, names) for names in (_STARTS, _ENDS, _TYPES))
     if not isinstance(kind, str) or not kind:
         raise DocumentError(f"{place}: found {quote(row)} without a type, {_ROW_HELP}")
+    if lone_surrogate(kind):
+        raise DocumentError(f"{place}: 'type' is {quote(kind)}, expected {ENCODABLE}")
     start, end = _read_span((start, end), text, place)
     mention = {"start": start, "end": end, "type": kind}
     score, identifier = row.get("score"), row.get("kb_id")
@@ -165,6 +167,8 @@ def _read_row(row: Any, text: str, place: str) -> dict[str, Any]:
     if identifier is not None:
         if not isinstance(identifier, str) or not identifier:
             raise DocumentError(f"{place}: 'kb_id' is {quote(identifier)}, expected a string that is not empty")
+        if lone_surrogate(identifier):
+            raise DocumentError(f"{place}: 'kb_id' is {quote(identifier)}, expected {ENCODABLE}")
         mention["kb_id"] = identifier
     return mention
 

@@ -2,12 +2,12 @@
 
 import difflib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 from transformers.utils import logging
 
@@ -18,7 +18,7 @@ from .entity_finding import EntityFinder, checkpoint_of, find_mention_model, sav
 from .entity_linking import Linker
 from .evidence import evidence_source
 from .explanation import check_can_explain
-from .loaded_weights import check_weights, is_on_device
+from .loaded_weights import check_label_map, check_weights, is_on_device
 from .mention_extraction import TokenClassificationExtractor
 from .quoting import quote
 from .text_documents import (
@@ -37,7 +37,8 @@ logger = logging.get_logger(__name__)
 
 # The arguments of a call beside the documents. `Pipeline` reads those that belong to batches.
 _BATCH_ARGUMENTS = ("batch_size", "num_workers")
-_ARGUMENTS = ("threshold", "top_k", "explain", "evidence", *_BATCH_ARGUMENTS)
+_DEFAULTS: dict[str, Any] = {"threshold": 0.5, "top_k": None, "explain": False, "evidence": None}
+_ARGUMENTS = (*_DEFAULTS, *_BATCH_ARGUMENTS)
 
 # A list has a progress bar if it takes longer than this, in seconds.
 _PROGRESS_BAR_DELAY = 2.0
@@ -232,10 +233,8 @@ class DocumentRelationExtractionPipeline(Pipeline):
         try:
             check_is_no_table(documents)
             if isinstance(documents, Dataset) or (is_iterable and not is_list):
-                # A `datasets.Dataset` is an iterable, but not a torch dataset. `Pipeline` reads the first document.
-                size = kwargs.get("batch_size", self._batch_size) or 1
-                streamed = documents if isinstance(documents, Dataset) else self._stream(documents, size)
-                return _Stream(super().__call__(streamed, **kwargs))
+                call = super().__call__
+                return _Stream(lambda: call(self._streamed(documents, kwargs), **kwargs), documents)
             if is_list:
                 check_documents(documents)
                 documents = self.add_entities(documents, 0)
@@ -266,6 +265,14 @@ class DocumentRelationExtractionPipeline(Pipeline):
         titled = [with_title(given) if is_raw_text(given) else given for given in documents]
         return self.entity_finder(titled, number_from)
 
+    def _streamed(self, documents: Dataset | Iterable[Any], kwargs: Mapping[str, Any]) -> Dataset | Iterator[Any]:
+        """Returns documents as `Pipeline` takes them, checked. A `datasets.Dataset` is no dataset of torch."""
+        if isinstance(documents, IterableDataset):
+            return documents
+        if isinstance(documents, Dataset):
+            return _CheckedDataset(documents)
+        return self._stream(documents, kwargs.get("batch_size", self._batch_size) or 1)
+
     def _stream(self, documents: Iterable[Any], size: int) -> Iterator[Any]:
         """Yields documents, each checked, with the entities of raw texts found for up to `size` at once."""
         waiting: list[Any] = []
@@ -284,33 +291,29 @@ class DocumentRelationExtractionPipeline(Pipeline):
             triples, total=len(inputs), desc="Extracting triples", unit=" documents", delay=_PROGRESS_BAR_DELAY
         )
 
-    def _sanitize_parameters(
-        self,
-        threshold: float | None = None,
-        top_k: int | None = None,
-        explain: bool | None = None,
-        evidence: str | None = None,
-        **unknown: Any,
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        for name in unknown:
+    def _sanitize_parameters(self, **given: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        for name in [name for name in given if name not in _DEFAULTS]:
             near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise TypeError(
                 f"the relation extraction pipeline has no argument {name!r}{hint} "
                 f"(arguments of a call: {', '.join(_ARGUMENTS)})"
             )
-        check_selection(0.5 if threshold is None else threshold, top_k)
-        if explain is not None and not isinstance(explain, bool):
-            raise ValueError(f"`explain` must be True or False, got {quote(explain)}")
-        if explain:
+        # `None` in a call takes back what the pipeline was created with.
+        values = {name: _DEFAULTS[name] if value is None else value for name, value in given.items()}
+        checked = _DEFAULTS | values
+        check_selection(checked["threshold"], checked["top_k"])
+        if not isinstance(checked["explain"], bool):
+            raise ValueError(f"`explain` must be True or False, got {quote(checked['explain'])}")
+        if checked["explain"]:
             check_can_explain(self.model.config)
-        if evidence is not None:
-            evidence_source(evidence, self.model.config)
-        given = {"threshold": threshold, "top_k": top_k, "explain": explain, "evidence": evidence}
-        return {}, {name: value for name, value in given.items() if value is not None}, {}
+        if checked["evidence"] is not None:
+            evidence_source(checked["evidence"], self.model.config)
+        return {}, values, {}
 
     def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
-        (document,) = self.add_entities([document])  # a torch dataset is read here
+        check_given(document)  # a torch dataset is read here
+        (document,) = self.add_entities([document])
         encoded = read_document(document)
         features = self.processor(encoded.document)
         encoded.features = {name: values[0] for name, values in features.items()}
@@ -359,45 +362,33 @@ class DocumentRelationExtractionPipeline(Pipeline):
         save_mention_model(extractor, save_directory)
 
 
-class _Stream:
-    """Triples of streamed documents. Errors show none of the frames of `Pipeline`."""
+class _CheckedDataset(Dataset):
+    """A dataset of torch whose documents are checked. Errors have the index of the document."""
 
-    def __init__(self, triples: Iterable[list[dict[str, Any]]]):
-        self.triples = triples
+    def __init__(self, documents: Any):
+        self.documents = documents
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def __getitem__(self, index: int) -> Any:
+        return next(checked_documents([self.documents[index]], index))
+
+
+class _Stream:
+    """Triples of streamed documents, as often as these can be read. Errors show none of the frames of `Pipeline`."""
+
+    def __init__(self, start: Callable[[], Iterable[list[dict[str, Any]]]], documents: Any):
+        self.start, self.documents = start, documents
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         try:
-            yield from self.triples
+            yield from self.start()
         except DocumentError as error:
             raise error.with_traceback(None) from None
 
     def __len__(self) -> int:
-        return len(self.triples)  # type: ignore[arg-type]
-
-
-def differing(labels: Collection[str], relations: Collection[str]) -> str:
-    """Describes how a label map (`labels`) differs from another (`relations`)."""
-    surplus, missing = sorted(set(labels) - set(relations)), sorted(set(relations) - set(labels))
-    said = [f"{verb} {quote(names)}" for verb, names in (("it has", surplus), ("it lacks", missing)) if names]
-    return " and ".join(said) or "it has the same relations in another order"
-
-
-def check_label_map(id2label: Mapping[int, str], relations: list[str]) -> None:
-    """
-    Checks that a model and a processor have the same relations.
-
-    Args:
-        id2label (`dict[int, str]`):
-            Label map of the model.
-        relations (`list[str]`):
-            Relations of the processor, in the order of the classes.
-
-    Raises:
-        `ValueError`: they have others. The message names the differences.
-    """
-    labels = [label for _, label in sorted(id2label.items())]
-    if labels != relations:
-        raise ValueError(f"the label map of the model is not that of its processor: {differing(labels, relations)}")
+        return len(self.documents)
 
 
 def read_document(document: Mapping[str, Any]) -> EncodedDocument:
@@ -436,7 +427,8 @@ def _why_no_triples(
     """Describes why a document has no candidate pair."""
     num_entities = len(document["vertexSet"])
     if num_entities < 2:
-        advice = "" if has_extractor else f". {ENTITIES_HELP}"
+        advice = f". {ENTITIES_HELP}. A mention model of the checkpoint finds them where 'entities' is left out"
+        advice = "" if has_extractor else advice
         reason = f"it has {num_entities or 'no'} {'entity' if num_entities else 'entities'}{advice}"
     else:
         found = sorted({mention["type"] for mentions in document["vertexSet"] for mention in mentions})

@@ -239,9 +239,9 @@ def check_documents(documents: Sequence[Any]) -> None:
         pass
 
 
-def checked_documents(documents: Iterable[Any]) -> Iterator[Any]:
-    """Yields documents, each checked. Errors have the index of the document."""
-    for index, document in enumerate(documents):
+def checked_documents(documents: Iterable[Any], first: int = 0) -> Iterator[Any]:
+    """Yields documents, each checked. Errors have its index, counted from `first`."""
+    for index, document in enumerate(documents, first):
         try:
             check_given(document)
         except DocumentError as error:

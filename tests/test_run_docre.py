@@ -220,7 +220,7 @@ def test_gain_over_the_base_is_that_of_the_saved_predictions(small_run):
     folder, printed = small_run
     results = json.loads((folder / "eval_results.json").read_text(encoding="utf-8"))
     documents = json.loads((ROOT / "examples/re_docred_sample/dev.json").read_text(encoding="utf-8"))[:3]
-    predictions = load_predictions(folder / "validation_predictions.npz")
+    predictions = load_predictions(folder / "validation_predictions.npz", documents)
     relations = DocREIIProcessor.from_pretrained(folder).relations
     assert len(predictions) == 4
     for name, gain in gain_over_base(predictions, documents, relations).items():

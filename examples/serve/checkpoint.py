@@ -68,10 +68,11 @@ class Checkpoint:
             for index, document in enumerate(inputs if isinstance(inputs, list) else [inputs]):
                 self._check_text(document, f"documents[{index}]: " if isinstance(inputs, list) else "")
             found = self.handler.extractor.find_entities(inputs)
-            encoded = [
-                self.handler.extractor.preprocess(document)["encoded"]
-                for document in (found if isinstance(inputs, list) else [found])
-            ]
+            found = found if isinstance(inputs, list) else [found]
+            places = [f"documents[{index}]: " if isinstance(inputs, list) else "" for index in range(len(found))]
+            for document, place in zip(found, places):
+                self._check_entities(document, place)
+            encoded = [self.handler.extractor.preprocess(document)["encoded"] for document in found]
         except ValueError as error:  # a `DocumentError` is one
             raise RequestError(422, str(error)) from None
         parameters = {name: value for name, value in (request.get("parameters") or {}).items() if value is not None}
@@ -86,8 +87,8 @@ class Checkpoint:
             )
             for index, document in enumerate(encoded)
         ]
-        for document in documents:
-            self._check_size(document, f"documents[{document.index}]: " if isinstance(inputs, list) else "")
+        for document, place in zip(documents, places):
+            self._check_length(document, place)
         return documents
 
     def predict(self, batch: list[WaitingDocument]) -> list[list[dict[str, Any]]]:
@@ -111,11 +112,17 @@ class Checkpoint:
                 413, f"{place}'text' has {num_tokens:,} tokens, expected at most {self.budget.max_tokens:,}"
             )
 
-    def _check_size(self, document: WaitingDocument, place: str) -> None:
+    def _check_entities(self, document: Any, place: str) -> None:
+        """Checks the number of entities before a document is encoded, which lists all pairs of them."""
+        entities = document.get("vertexSet") if "sents" in document else document.get("entities")
+        limit = int(self.budget.max_pairs**0.5)
+        if isinstance(entities, (list, tuple)) and len(entities) > limit:
+            found = f"{len(entities):,} entities"
+            title = f"document {document['title']!r}" if document.get("title") else "the document"
+            raise RequestError(413, f"{place}{title} has {found}, expected at most {limit:,}")
+
+    def _check_length(self, document: WaitingDocument, place: str) -> None:
         title = f"{place}document {document.encoded.document['title']!r}"
         if document.num_tokens > self.budget.max_tokens:
             limit = f"{self.budget.max_tokens:,}"
             raise RequestError(413, f"{title} has {document.num_tokens:,} tokens, expected at most {limit}")
-        if document.num_entities**2 > self.budget.max_pairs:
-            limit = int(self.budget.max_pairs**0.5)
-            raise RequestError(413, f"{title} has {document.num_entities:,} entities, expected at most {limit:,}")

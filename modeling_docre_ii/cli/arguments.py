@@ -82,8 +82,7 @@ class ModelArguments:
     ignore_mismatched_sizes: bool = field(
         default=False,
         metadata={
-            "help": "Train a DocRE-II checkpoint on other relations than its own, with new classifiers and relation "
-            "embeddings."
+            "help": "Train a DocRE-II checkpoint on other relations; those that are its own keep their weights."
         },
     )
 

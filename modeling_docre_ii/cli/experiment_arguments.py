@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from types import NoneType
 from typing import Any
 
 from ..configuration_docre_ii import DocREIIConfig
@@ -58,6 +59,9 @@ def _check_names(where: str, arguments: Mapping[str, Any]) -> None:
     for name in arguments:
         if name in _RESERVED:
             raise ValueError(f"{where}: `{name}` cannot be set here: it is set for each run")
+    for name in _MAPPINGS:
+        if not isinstance(arguments.get(name), (Mapping, NoneType)):
+            raise ValueError(f"{where}: `{name}` is {arguments[name]!r}, expected a mapping")
     check_names(f"{where}: stage_2", arguments.get("stage_2") or {}, TRAINING_ARGUMENTS)
     check_names(f"{where}: model_kwargs", arguments.get("model_kwargs") or {}, DocREIIConfig.__dataclass_fields__)
 

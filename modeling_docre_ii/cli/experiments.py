@@ -5,10 +5,12 @@ import gc
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from huggingface_hub.errors import StrictDataclassError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -130,6 +132,7 @@ class Runner:
             for run in (*row.runs[:1], *row.bases[:1]):
                 if run.group not in self._parsed:
                     self._parsed[run.group] = self._parse(run, row.row.name)
+        self._check_iterations()
 
     def command(self, run: PlannedRun) -> list[str]:
         """Returns the arguments of `docre-ii train` of a run."""
@@ -184,7 +187,7 @@ class Runner:
             else:
                 logger.info("\nrun %d of %d: %s, %s", place, len(self.runs), label, run.folder)
                 _train([*self.command(run), *resume], f"{prog}: {label}")
-                _remove_checkpoints(run.folder)
+            _remove_checkpoints(run.folder)
             # A run of both stages has its stage 1 in a folder inside.
             finished |= {run.folder, run.folder / "stage_1"}
             if state != "finished" or place == len(self.runs):
@@ -233,6 +236,20 @@ class Runner:
             raise ValueError(f"{where}: {error}") from error
         return arguments
 
+    def _check_iterations(self) -> None:
+        """A column of an iteration that no model has would be empty."""
+        configs = [
+            DocREIIConfig(**self._parsed[run.group].model.config_fields) for run in self.runs if 2 in run.stages
+        ]
+        most = max((config.num_iterations for config in configs), default=0)
+        measures = {f"column {name!r}": measure for name, measure in self.experiment.columns.items()}
+        for name, measure in (measures | {"the gain": self.experiment.gain}).items():
+            if measure is not None and (measure.iteration or 0) > most:
+                raise ValueError(
+                    f"{self.experiment.path}: {name} is of iteration {measure.iteration}, but the last one of the "
+                    f"models is {most}"
+                )
+
     def _check_scores(self) -> None:
         """Otherwise a missing file, such as the MeSH tree of CDR, would be found after the first training."""
         corpus = self._corpus(self.runs[0])
@@ -277,9 +294,10 @@ class Runner:
         if run.folder not in self._evaluated_runs:
             corpus = self._corpus(run)
             split = _scored_split(corpus)
+            documents = list(corpus.documents(split))
             self._evaluated_runs[run.folder] = evaluate_predictions(
-                load_predictions(run.folder / f"{split}_predictions.npz"),
-                list(corpus.documents(split)),
+                _load_predictions(run, split, documents),
+                documents,
                 corpus.relations,
                 self._is_held_out(run, split),
                 corpus.train_facts,
@@ -310,6 +328,14 @@ class Runner:
             train_documents=" or ".join(f"{size:,}" for size in sizes),
             thresholds=" or ".join(dict.fromkeys(thresholds)),
         )
+
+
+def _load_predictions(run: PlannedRun, split: str, documents: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+    try:
+        return load_predictions(run.folder / f"{split}_predictions.npz", documents)
+    except ValueError as error:
+        folder = str(run.folder.parent if run.is_inside else run.folder)
+        raise ValueError(f"{error}. Remove {folder!r}, and the same command trains it again") from error
 
 
 def _train(argv: list[str], prog: str) -> None:

@@ -1,7 +1,6 @@
 """Exports a checkpoint to ONNX, its encoder to int8 too: `docre-ii export`."""
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ..configuration_loading import load_config
 from ..deployment.exported_model import ENCODER_FILE
 from ..deployment.onnx_export import export_onnx
 from ..deployment.openvino_int8 import quantize_openvino
-from ..entity_finding import MENTION_MODEL_FOLDER, checkpoint_of, find_mention_model, save_mention_model
+from ..entity_finding import checkpoint_of, find_mention_model, save_mention_model
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 from ..utils.wording import counted
 from .arguments import DataArguments
@@ -113,7 +112,6 @@ def export_checkpoint(checkpoint: str, folder: str) -> str:
     model = DocREIIForRelationExtraction.from_pretrained(checkpoint, dtype=torch.float32)
     mention_model = find_mention_model(*checkpoint_of(model))
     export_onnx(model, AutoProcessor.from_pretrained(checkpoint), folder)
-    shutil.rmtree(Path(folder) / MENTION_MODEL_FOLDER, ignore_errors=True)  # of another checkpoint
     if mention_model is None:
         return "exported model"
     save_mention_model(mention_model, folder)

@@ -42,7 +42,7 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise ValueError("`graph` needs an `output`: the graph is made of the triples in it")
         check_output(args.graph)
         graph, output = Path(args.graph).resolve(), Path(args.output).resolve()
-        if graph == output or graph in output.parents or (output in graph.parents and not output.suffix):
+        if graph == output or graph in output.parents or (output in graph.parents and not args.output.endswith(LINES)):
             raise ValueError(
                 f"`graph` is {args.graph!r} and `output` {args.output!r}, one in the other: name another folder for "
                 "the graph"

@@ -241,7 +241,7 @@ def open_run(arguments: Arguments, corpus: Corpus) -> RunRecord:
         # The mention model is trained last, so an unfinished run has none yet.
         found.identity["mention_model"] = record.identity["mention_model"]
     differences = [] if found is None else record.differences(found)
-    otherwise = "choose another `output_dir`, or remove what is there with `--overwrite_output_dir true`"
+    otherwise = "choose another folder, or remove this one, or the training in it with `--overwrite_output_dir true`"
     if not left and (found is None or differences or found.is_finished):
         # Nothing was trained here, as after an error in the first minute, or it was deleted.
         if resumed_from in ("true", "last"):

@@ -12,9 +12,8 @@ from dataset_scripts.corpus import Corpus
 
 from ..configuration_docre_ii import DocREIIConfig
 from ..hub.hub_names import is_hub_id
-from ..loaded_weights import check_weights
+from ..loaded_weights import check_label_map, check_weights, differing
 from ..modeling_docre_ii import DocREIIForRelationExtraction
-from ..pipeline_docre_ii import check_label_map, differing
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.suggestions import did_you_mean_path
 from .arguments import Arguments
@@ -95,8 +94,7 @@ def load_model(
             entity_types=corpus.entity_types,
             **decoding,
         )
-        changes = {**processor.label_maps, "ignore_mismatched_sizes": True}
-        return _load_checkpoint(arguments, stage, path, processor, **changes), processor
+        return _for_relations(_load_checkpoint(arguments, stage, path, processor), processor), processor
     if not stage.args.do_train:
         raise ValueError(
             f"`model_name_or_path`: {stage.start!r} is a text encoder, which has not learned to predict: name a "
@@ -146,7 +144,7 @@ def resolve_path(name_or_path: str) -> str:
 
 
 def _load_checkpoint(
-    arguments: Arguments, stage: Stage, path: str, processor: DocREIIProcessor, **changes: Any
+    arguments: Arguments, stage: Stage, path: str, processor: DocREIIProcessor
 ) -> DocREIIForRelationExtraction:
     has_inference = DocREIIConfig.from_pretrained(path).num_iterations > 0
     if stage.args.do_train and stage.number == 1 and has_inference:
@@ -156,13 +154,20 @@ def _load_checkpoint(
         model = _load_to_predict(path)
     elif stage.number == 1 or has_inference:
         logger.info("%s: the model of %s, trained further", stage, path)
-        model = DocREIIForRelationExtraction.from_pretrained(path, dtype=torch.float32, **changes)
+        model = DocREIIForRelationExtraction.from_pretrained(path, dtype=torch.float32)
     else:
         logger.info("%s: a new inference module on the base module of %s", stage, path)
-        changes |= arguments.model.config_fields
+        changes = arguments.model.config_fields
         model = DocREIIForRelationExtraction.from_base_pretrained(path, dtype=torch.float32, **changes)
     _warn_of_kept_settings(arguments, model, processor)
     return model
+
+
+def _for_relations(model: DocREIIForRelationExtraction, processor: DocREIIProcessor) -> DocREIIForRelationExtraction:
+    new = processor.relations[1:]  # the first is the threshold class
+    num_kept = sum(relation in model.config.label2id for relation in new)
+    logger.info("%d of %d relations keep the weights of the checkpoint, the others start again", num_kept, len(new))
+    return model.with_relations(processor.relations)
 
 
 def _load_to_predict(path: str) -> DocREIIForRelationExtraction:

@@ -12,14 +12,14 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..documents import DocumentError, check_document, is_raw_text
+from ..documents import DocumentError, check_document
 from ..entity_linking import Linker
 from ..evidence import evidence_source
 from ..loaded_weights import device_to_run_on
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline, EncodedDocument, read_document
 from ..processing_docre_ii import DocREIIProcessor
 from ..quoting import quote
-from ..text_documents import check_given, check_is_no_table, with_title
+from ..text_documents import check_given, check_is_no_table
 from ..utils.cpu_bf16 import try_bf16, try_bf16_in_all_processes
 from ..utils.wording import counted
 from .exported_model import ExportedModel
@@ -150,6 +150,8 @@ def extract_to_parquet(
         raise ValueError(f"expected integers of at least 1, got {documents_per_shard=} and {batch_size=}")
     if not isinstance(documents, Dataset):
         check_is_no_table(documents)
+    if hasattr(documents, "iloc"):  # a pandas Series, whose index need not count its rows
+        documents = list(documents)
     if isinstance(documents, (Mapping, str)):
         raise ValueError(f"expected a list of documents or a `datasets.Dataset`, found one {type(documents).__name__}")
     if not hasattr(documents, "__len__"):
@@ -211,7 +213,7 @@ def _read(
     """Reads the documents of a shard, and finds the entities of raw texts."""
     given = [documents[index] for index in indices]
     for index, document in zip(indices, given):
-        _named(check_given if is_raw_text(document) else with_title, document, index)
+        _named(check_given, document, index)
     found = extractor.add_entities(given, indices[0])
     return [_named(read_document, document, index) for index, document in zip(indices, found)]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,15 @@ class ExportedModel:
     def eval(self) -> "ExportedModel":
         """Returns the model, which knows no training."""
         return self
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """
+        Refuses to save, which a pipeline of the model would ask for.
+
+        Raises:
+            `ValueError`: always.
+        """
+        raise ValueError("an exported model is its folder: copy that, or save the checkpoint that it was made of")
 
     def can_generate(self) -> bool:
         """Returns `False`. Pipelines ask."""

@@ -1,9 +1,11 @@
 """Identity of a bulk extraction, so that no folder mixes two of them."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import CodeType
 from typing import Any
 
 import torch
@@ -126,21 +128,43 @@ def digest_of_finder(finder: EntityFinder) -> str:
     """
     Returns a digest of what finds the entities of raw texts.
 
-    A token-classification model is known by its weights, its labels and its tokenizer, a spaCy `Language` by its name,
-    version and components; any other mention extractor and the linker by their names alone.
+    A token-classification model is known by its weights, its labels and its tokenizer, and a spaCy `Language` by all
+    that it would save but its vectors. Of any other mention extractor and the linker, the name and the code of the
+    function itself are known, or of `__call__`: not what that calls, such as another model.
 
     Args:
         finder ([`EntityFinder`]):
             The mention extractor, the linker and the map of types.
     """
-    extractor, described = finder.extractor, [name_of_callable(finder.linker), finder.types.given]
-    if not isinstance(extractor, TokenClassificationExtractor):
-        # spaCy's `meta` is data for people, of which these say what a pipeline computes.
-        meta = getattr(extractor, "meta", None) or {}
-        found_by = [meta.get(field) for field in ("lang", "name", "version", "components")]
-        return _digest([name_of_callable(extractor), *found_by, *described])
-    windows = extractor.windows
-    return _digest([extractor.labels, windows.max_length, *described], windows.tokenizer, extractor.model)
+    extractor, described = finder.extractor, [_described(finder.linker), finder.types.given]
+    if isinstance(extractor, TokenClassificationExtractor):
+        windows = extractor.windows
+        return _digest([extractor.labels, windows.max_length, *described], windows.tokenizer, extractor.model)
+    # spaCy's `meta` is data for people, of which these say what a pipeline computes. The vocabulary grows with use.
+    meta = getattr(extractor, "meta", None) or {}
+    found_by = [meta.get(field) for field in ("lang", "name", "version", "components")]
+    if hasattr(extractor, "pipe") and hasattr(extractor, "to_bytes"):
+        found_by.append(hashlib.sha256(extractor.to_bytes(exclude=["vocab"])).hexdigest())
+    return _digest([_described(extractor), *found_by, *described])
+
+
+def _described(function: Any) -> list[Any]:
+    """Describes a callable, the same in every process."""
+    named = function.func if isinstance(function, functools.partial) else function
+    code = getattr(named, "__code__", None) or getattr(type(named).__call__, "__code__", None)
+    return [name_of_callable(function), _described_code(code) if code is not None else None]
+
+
+def _described_code(code: CodeType) -> list[Any]:
+    constants = [
+        _described_code(value) if isinstance(value, CodeType) else _constant(value) for value in code.co_consts
+    ]
+    return [code.co_code.hex(), code.co_names, code.co_varnames, constants]
+
+
+def _constant(value: Any) -> Any:
+    # A set has another order in every process.
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _digest_of_model(model: PreTrainedModel | ExportedModel, processor: DocREIIProcessor) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers.utils import CONFIG_NAME
 
 from ..document_encoding import DocumentEncoding, encode_window, pool_attention
+from ..entity_finding import MENTION_MODEL_FOLDER
 from ..entity_pairs import EntityPairs
 from ..loaded_weights import check_weights
 from ..modeling_docre_ii import DocREIIForRelationExtraction
@@ -145,6 +146,7 @@ def _move_files(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     for name in (CONFIG_NAME, *INT8_ENCODER_FILES):  # the encoder in int8 is of another model
         (target / name).unlink(missing_ok=True)
+    shutil.rmtree(target / MENTION_MODEL_FOLDER, ignore_errors=True)  # so is the mention model
     for path in sorted(source.iterdir(), key=lambda path: path.name == CONFIG_NAME):
         flush_to_disk(path)
         path.replace(target / path.name)

@@ -9,11 +9,14 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from transformers import pipeline
+from transformers.utils import logging
 
 from ..configuration_loading import load_config
 from ..mention_formats import row_of_spacy_span
 from ..pipeline_docre_ii import DocumentRelationExtractionPipeline
 
+
+logger = logging.get_logger(__name__)
 
 # The attributes of a `Doc` that the component sets.
 RELATIONS, TRIPLES = "relations", "triples"
@@ -137,6 +140,12 @@ class RelationExtractor:
 
     def _as_text(self, doc: Doc) -> dict[str, Any]:
         spans = doc.ents if self.spans_key is None else doc.spans.get(self.spans_key, ())
+        if self.spans_key is not None and self.spans_key not in doc.spans:
+            groups = ", ".join(map(repr, sorted(doc.spans))) or "none"
+            logger.warning_once(
+                f"a text has no triples, because it has no group of spans {self.spans_key!r} (`spans_key`): its "
+                f"groups are {groups}"
+            )
         return {"text": doc.text, "mentions": [row_of_spacy_span(span) for span in spans], "clusters": doc}
 
     def to_bytes(self, exclude: Iterable[str] = ()) -> bytes:

@@ -1,5 +1,7 @@
 """The report of predictions: every document with its triples, as one HTML page."""
 
+import math
+import numbers
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any, NamedTuple
 from ..documents import check_document
 from ..utils.atomic_write import atomic_write
 from ..visualization.pages import entities_data, entity_types, fill_page
-from .matching import gold_facts, ignored_pairs, match_predictions
+from .matching import PredictionError, gold_facts, ignored_pairs, match_predictions, quote
 from .scores import micro_scores
 
 
@@ -156,7 +158,7 @@ def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[It
         by_document = match_predictions(rows, documents).by_document
         predicted.append(
             {
-                (index, *fact): _prediction(row)
+                (index, *fact): _prediction(row, documents[index]["title"])
                 for index, facts in enumerate(by_document)
                 for fact, row in facts.items()
             }
@@ -172,8 +174,13 @@ def _read_facts(documents: Sequence[Mapping[str, Any]], predictions: Iterable[It
     return _Facts(gold, predicted, uncounted, has_gold=bool(gold))
 
 
-def _prediction(row: Mapping[str, Any]) -> _Prediction:
+def _prediction(row: Mapping[str, Any], title: str) -> _Prediction:
     score = row.get("score")
+    if score is not None and (not isinstance(score, numbers.Real) or not math.isfinite(score)):
+        fact = (row["h_idx"], row["t_idx"], row["r"])
+        raise PredictionError(
+            f"document {quote(title, 80)}: 'score' of {quote(fact)} is {quote(score)}, expected a finite number"
+        )
     return _Prediction(None if score is None else round(float(score), 4), sorted({*(row.get("evidence") or ())}))
 
 

@@ -17,16 +17,19 @@ def is_extraction_file(path: str | os.PathLike) -> bool:
 
 def has_given_entities(path: str | os.PathLike) -> bool:
     """
-    Returns whether a file of documents a line has triples, but no texts.
+    Returns whether a file of extractions has documents without texts.
 
-    It is what `docre-ii extract` writes of documents in DocRED's form.
+    It is what `docre-ii extract` writes of a corpus that has documents in DocRED's form, whose entities are given.
     """
     with Path(path).open("rb") as file:
-        first = next((line for line in file if line.strip()), b"null")
+        return any(_has_no_text(line) for line in file)
+
+
+def _has_no_text(line: bytes) -> bool:
     try:
-        document = parse_json(first)
+        document = parse_json(line) if line.strip() else None
     except ValueError:
-        return False  # `read_extractions` says what is wrong
+        return False  # who reads the file says what is wrong
     return isinstance(document, dict) and "triples" in document and "text" not in document
 
 

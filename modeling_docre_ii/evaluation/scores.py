@@ -137,9 +137,14 @@ def count_facts(
         [`PredictionError`]: Two documents have the same title, a prediction is not in submission form or, with
             `"error"`, on an unknown title, a prediction or label is on an unknown entity, the relation of a label is
             no string, or only some mentions have a `sent_id`.
-        `ValueError`: `unknown_titles` is neither `"error"` nor `"wrong"`.
+        `ValueError`: `unknown_titles` is neither `"error"` nor `"wrong"`, or facts are no set.
     """
     documents = list(documents)
+    for name, facts in (("train_facts", train_facts), ("distant_facts", distant_facts)):
+        if facts is not None and not isinstance(facts, (set, frozenset)):
+            raise ValueError(
+                f"`{name}` is a {type(facts).__name__}, expected a set of facts: `named_facts(documents)` makes it"
+            )
     predicted, unknown = match_predictions(predictions, documents, unknown_titles)
     known = {"ign_f1": train_facts, "ign_distant_f1": distant_facts}
     seen = {name: facts for name, facts in known.items() if facts is not None}

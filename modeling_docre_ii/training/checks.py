@@ -6,8 +6,8 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..configuration_docre_ii import DocREIIConfig
+from ..loaded_weights import check_label_map
 from ..modeling_docre_ii import DocREIIForRelationExtraction
-from ..pipeline_docre_ii import check_label_map
 from .arguments import DocREIITrainingArguments
 from .encoding import EncodedDocuments
 

@@ -20,6 +20,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from ..configuration_docre_ii import DocREIIConfig
+from ..configuration_loading import load_config
+from ..documents import DocumentError, name_of
+from ..entity_finding import MENTION_MODEL_FOLDER
 from ..evaluation.matching import check_titles
 from ..evaluation.mention_scores import score_extractions
 from ..evaluation.plain_texts import plain_text_of
@@ -104,7 +108,8 @@ def train_mention_model(
             A pretrained text encoder: a local folder or a name on the Hub.
         args ([`TrainingArguments`]):
             Training arguments, such as [`MentionTrainingArguments`]. Model and tokenizer are saved in `output_dir`,
-            from where [`TokenClassificationExtractor`] and the pipelines of transformers load them.
+            from where [`TokenClassificationExtractor`] loads them. The pipelines of transformers do too, but take the
+            mark of a capital letter for a word of its own.
 
     Returns:
         `dict[str, float]`: the `train_loss`; `mention_f1` and `typed_mention_f1` with their precision and recall (see
@@ -114,8 +119,14 @@ def train_mention_model(
     Raises:
         [`DocumentError`]: a document is malformed.
         [`PredictionError`]: two validation documents have the same title.
-        `ValueError`: the documents have no mention.
+        `OSError`: there is no such encoder.
+        `ValueError`: the documents have no mention, or `model_name_or_path` is a DocRE-II checkpoint.
     """
+    if load_config(model_name_or_path).model_type == DocREIIConfig.model_type:
+        raise ValueError(
+            f"{model_name_or_path!r} is a DocRE-II checkpoint, expected a text encoder. Its mention model, if it has "
+            f"one, is in its folder {MENTION_MODEL_FOLDER!r}"
+        )
     set_seed(args.seed)
     choose = random.Random(args.seed)
     texts = [plain_text_of(document, spaced=choose.random() < 0.5) for document in documents]
@@ -191,8 +202,14 @@ def mention_labels(texts: Iterable[Mapping[str, Any]]) -> list[str]:
         `list[str]`: `"O"`, and `"B-"` and `"I-"` of each type, sorted.
 
     Raises:
+        [`DocumentError`]: an entity has an empty type.
         `ValueError`: there is no mention.
     """
+    texts = list(texts)
+    for text in texts:
+        for index, entity in enumerate(text["entities"]):
+            if not entity["type"]:
+                raise DocumentError(f"{name_of(text)}, entity {index}: 'type' is empty, and no label of its mentions")
     types = sorted({entity["type"] for text in texts for entity in text["entities"] if entity["mentions"]})
     if not types:
         raise ValueError("the documents to learn mentions from have no mention")

@@ -1,7 +1,8 @@
 """Predictions packed into arrays for gathering across processes, and unpacked."""
 
+import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from ..decoding import MAX_LABELS_PER_PAIR, PredictedFact, predicted_facts
 from ..evidence import EVIDENCE_THRESHOLD, add_evidence, join_rule_evidence, read_evidence
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import atomic_write
+from .distillation import document_digest
 
 
+# The array with a digest of the documents, beside those of the predictions.
+_DOCUMENTS = "documents"
 _PADDING = -100.0
 # Without evidence: document, head, tail, relation, score.
 _NUM_COLUMNS = 5
@@ -150,7 +154,7 @@ def pack_predictions(
     return pack_facts(facts, scores, document_index, evidence)
 
 
-def save_predictions(path: Path, predictions: Sequence[np.ndarray]) -> None:
+def save_predictions(path: Path, predictions: Sequence[np.ndarray], documents: Iterable[Mapping[str, Any]]) -> None:
     """
     Saves gathered predictions with their scores as a compressed `.npz`.
 
@@ -161,28 +165,44 @@ def save_predictions(path: Path, predictions: Sequence[np.ndarray]) -> None:
             The file. It is written atomically.
         predictions (`Sequence[np.ndarray]`):
             Predictions of [`DocREIITrainer`], of the base module and of every iteration.
+        documents (`Iterable[dict]`):
+            The documents that they are on. A digest is saved.
     """
     with atomic_write(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, *(packed[packed[..., 0] >= 0] for packed in predictions))
+        saved = [packed[packed[..., 0] >= 0] for packed in predictions]
+        np.savez_compressed(file, *saved, **{_DOCUMENTS: np.array(_digest_of(documents))})
 
 
-def load_predictions(path: Path) -> list[np.ndarray]:
+def load_predictions(path: Path, documents: Iterable[Mapping[str, Any]]) -> list[np.ndarray]:
     """
     Loads what [`save_predictions`] has saved.
 
     Args:
         path (`Path`):
             The file.
+        documents (`Iterable[dict]`):
+            The documents that they are on.
 
     Returns:
         `list[np.ndarray]`: the predictions of the base module and of every iteration, each of shape `(num_facts, 5)`,
         or with more columns for evidence from the model.
 
     Raises:
-        `ValueError`: the file is missing or damaged.
+        `ValueError`: the file is missing or damaged, or holds predictions on other documents.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in arrays.files]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            saved = {name: arrays[name] for name in arrays.files}
+            digest = str(saved.pop(_DOCUMENTS))
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"the predictions {str(path)!r} cannot be read: {error}") from error
+    if digest != _digest_of(documents):
+        raise ValueError(f"the predictions {str(path)!r} are on other documents, which were evaluated there later")
+    return list(saved.values())
+
+
+def _digest_of(documents: Iterable[Mapping[str, Any]]) -> str:
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(document_digest(document).encode())
+    return digest.hexdigest()[:16]

@@ -162,6 +162,12 @@ def test_documents_of_a_request_are_predicted_as_by_the_pipeline(modules, checkp
             413,
             "document 'plain text' has 21 entities, expected at most 20",
         ),
+        (
+            # All pairs of them would take minutes to list.
+            {"inputs": [{"text": "Lark Force", "entities": [{"mentions": [[0, 4]], "type": "ORG"}] * 20_000}]},
+            413,
+            "documents[0]: the document has 20,000 entities, expected at most 20",
+        ),
     ],
 )
 def test_malformed_and_large_requests_are_refused(modules, checkpoint, request_, status, message):

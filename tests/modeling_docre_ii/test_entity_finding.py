@@ -4,6 +4,7 @@ import logging as python_logging
 import re
 
 import pytest
+import torch
 from transformers.utils import logging
 
 from modeling_docre_ii import DocumentError
@@ -323,6 +324,10 @@ def test_mentions_of_the_document_are_named_in_errors():
     ("arguments", "message"),
     [
         ({"mention_extractor": 3}, "`mention_extractor` is 3, expected a token-classification model"),
+        (
+            {"mention_extractor": torch.nn.Linear(2, 2)},
+            r"is Linear\(.*, expected a token-classification model, its pipe",
+        ),
         ({"linker": "fuzzy"}, "`linker` is 'fuzzy', expected a callable"),
         ({"type_map": {"GPE": "PLACE"}, "entity_types": ["LOC"]}, "maps 'GPE' to 'PLACE', but the model knows"),
         ({"type_map": ["PER"]}, r"`type_map` is \['PER'\], expected a mapping"),

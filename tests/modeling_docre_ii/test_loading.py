@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modeling_docre_ii import DocREIIConfig, DocREIIForRelationExtraction, DocREIIModel
+from modeling_docre_ii.loaded_weights import WeightsError, check_weights
 
 
 # Weights with one row per label, without their prefix.
@@ -170,6 +171,49 @@ def test_labels_stay_where_no_others_are_asked_for(saved, labels):
 
     assert load(path, **labels).config.id2label == model.config.id2label
     assert DocREIIConfig.from_pretrained(path, **labels).label2id == model.config.label2id
+
+
+# Other relations for a trained model
+
+
+@pytest.mark.parametrize("changes", [{}, {"inference_features": "logits", "relation_embedding": "soft"}], ids=str)
+def test_relations_keep_their_weights_wherever_they_are(tiny_model, inputs, changes):
+    model = tiny_model(num_iterations=2, **changes).eval()
+    first, *others = model.config.label2id
+    moved = model.with_relations([first, *reversed(others)]).eval()
+
+    assert moved.config.id2label == dict(enumerate([first, *reversed(others)])) and moved.config.num_labels == 4
+    order = [0, 3, 2, 1]
+    torch.testing.assert_close(moved(**inputs).base_logits, model(**inputs).base_logits[..., order])
+    torch.testing.assert_close(moved(**inputs).logits, model(**inputs).logits[..., order])
+    assert moved.missing_weights == ()
+
+
+@pytest.mark.parametrize("model_class", [DocREIIForRelationExtraction, DocREIIModel])
+def test_relations_that_a_model_does_not_have_start_again(saved, inputs, tiny_batch, model_class):
+    model = model_class.from_pretrained(saved[1]).eval()
+    first, *others = model.config.label2id
+    relations = [first, "new", others[1], "newer", others[0]]
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    changed = model.with_relations(relations).eval()
+
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    for name, weight in changed.state_dict().items():
+        if any(name.endswith(suffix) for suffix in OF_LABELS):
+            assert torch.equal(weight[[0, 2, 4]], before[name][[0, 2, 1]]), name
+            assert len(weight) == 5 and weight.isfinite().all(), name
+            assert name.endswith("bias") or not torch.isin(weight[[1, 3]], before[name]).all(), name
+        else:
+            assert torch.equal(weight, before[name]), name
+    torch.testing.assert_close(
+        changed(**inputs).base_logits[..., [0, 2, 4]], model(**inputs).base_logits[..., [0, 2, 1]]
+    )
+    assert {name.split(".")[-2] for name in changed.missing_weights} <= {"classifier", "relation_embeddings"}
+    if model_class is DocREIIForRelationExtraction:
+        with pytest.raises(WeightsError, match="lacks"):
+            check_weights(changed)
+        changed.train()(**tiny_batch | {"labels": torch.tensor([[[0, 1, 4]]] * 2)}).loss.backward()
+        check_weights(changed)
 
 
 # Another vocabulary

@@ -2,7 +2,10 @@
 
 import pandas as pd
 import pytest
+from datasets import Dataset
+from torch.utils.data import IterableDataset
 from transformers import pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 from transformers.utils import logging
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, DocumentError
@@ -65,6 +68,60 @@ def test_mentions_of_a_list_are_checked_before_the_model_runs(extractor, monkeyp
         DocumentError, match=r"documents\[1\]: document 'T': 'mentions', mention 0: the span is \[0, 5"
     ):
         extractor([TEXT, misplaced])
+
+
+class Streamed(IterableDataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": None}, "'text' is None"),
+        ({"text": ""}, "the length of the text"),
+        ({"text": "a \ud83d b"}, "'text' is .*, expected text that UTF-8 can"),
+        ({"mentions": [{"start": 0, "end": 4, "type": "ORG"}]}, "has 'entities' and 'mentions', expected only one"),
+    ],
+)
+def test_documents_of_a_torch_dataset_are_checked_as_those_of_a_list(extractor, changes, message):
+    rows = [{"document": TEXT}, {"document": TEXT | changes}]
+    with pytest.raises(DocumentError, match=rf"^documents\[1\]: document 'T'.*{message}"):
+        list(extractor(KeyDataset(rows, "document")))
+    with pytest.raises(DocumentError, match=f"^document 'T'.*{message}"):
+        list(extractor(Streamed([row["document"] for row in rows])))
+
+
+def test_a_dataset_is_read_as_often_as_its_triples_are(extractor):
+    expected = extractor([TEXT, TEXT])
+    rows = [{"title": "t", "text": TEXT["text"], "entities": TEXT["entities"]}] * 2
+    for documents in (
+        Dataset.from_list(rows),
+        KeyDataset([{"document": TEXT}] * 2, "document"),
+        pd.Series([TEXT] * 2),
+    ):
+        triples = extractor(documents)
+        assert len(triples) == 2 and list(triples) == list(triples) == expected
+    triples = extractor(iter([TEXT, TEXT]))
+    assert (list(triples), list(triples)) == (expected, [])
+
+
+def test_none_in_a_call_takes_back_what_the_pipeline_was_created_with(extractor, checkpoint):
+    options = {"top_k": 1, "threshold": 0.9, "explain": True, "evidence": "none"}
+    changed = pipeline("document-relation-extraction", model=checkpoint, **options)
+    assert changed(TEXT) == extractor(TEXT, **options) != extractor(TEXT)
+    assert changed(TEXT, **dict.fromkeys(options)) == extractor(TEXT)
+    assert changed(TEXT, top_k=None) == extractor(TEXT, **options | {"top_k": None})
+
+
+@pytest.mark.parametrize("field", ["type", "kb_id"])
+def test_lone_surrogates_of_mentions_are_named_where_they_are(extractor, field):
+    mention = {"start": 0, "end": 4, "type": "ORG"} | {field: "\ud83d"}
+    with pytest.raises(DocumentError, match=f"^document 'T': 'mentions', mention 0: '{field}' is .*UTF-8"):
+        extractor({"title": "T", "text": TEXT["text"], "mentions": [mention]})
 
 
 @pytest.mark.parametrize(("mark_types", "num_warnings"), [(True, 1), (False, 0)])

@@ -51,7 +51,7 @@ def test_document_without_a_pair_of_entities_causes_one_warning(warnings_of):
     (warning,) = warnings_of(alone, alone, [alone, TEXT | {"entities": TEXT["entities"][:1]}])
 
     assert warning.startswith("document 'Alone' has no triples because it has no entities. The model relates")
-    assert "docs/raw_text.md" in warning
+    assert "docs/raw_text.md" in warning and "finds them where 'entities' is left out" in warning
     (warning,) = warnings_of(TEXT | {"entities": TEXT["entities"][:1]})
     assert "it has 1 entity." in warning
     assert warnings_of(TEXT) == []

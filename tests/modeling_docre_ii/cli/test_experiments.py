@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import statistics
 from pathlib import Path
 
@@ -344,6 +345,38 @@ def test_finished_run_on_other_documents_is_refused(finished, argv, folder):
         path.write_text(content, encoding="utf-8")
 
 
+def test_predictions_of_another_evaluation_in_the_folder_of_a_run_are_refused(finished, argv, folder):
+    """What they would be scored on is not what they were predicted on."""
+    (run,) = (folder / "out").glob("runs/stage_2_*/seed_1")
+    saved = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    evaluate = ["--do_train", "false", "--do_eval", "true", "--do_predict", "false", "--model_name_or_path", str(run)]
+    evaluate += ["--output_dir", str(run), "--max_eval_documents", "2"]
+    try:
+        main(["train", str(folder / "tiny.yaml"), *argv[4:], *evaluate[:-2]])
+        table = (folder / "out" / "experiment.csv").read_text(encoding="utf-8")
+        main(argv)
+        assert table == (folder / "out" / "experiment.csv").read_text(encoding="utf-8")
+        main(["train", str(folder / "tiny.yaml"), *argv[4:], *evaluate])
+        again = rf"Remove {str(run)!r}, and the same command trains it again"
+        with pytest.raises(SystemExit, match=f"are on other documents, which were evaluated there later. {again}"):
+            main(argv)
+        (run / "validation_predictions.npz").write_bytes(b"PK")
+        with pytest.raises(SystemExit, match=again):
+            main(argv)
+    finally:
+        for path in set(run.iterdir()) - set(saved):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path, content in saved.items():
+            path.write_bytes(content)
+
+
+def test_checkpoints_that_a_killed_command_left_are_removed(finished, argv, folder):
+    (run,) = (folder / "out").glob("runs/stage_1_*/seed_2")
+    (run / "checkpoint-4").mkdir()
+    main(argv)
+    assert not (run / "checkpoint-4").exists() and (run / "model.safetensors").exists()
+
+
 ERRORS = [
     (
         {"stage_2": {"model_kwargs": {"use_fusoin": False}}},
@@ -353,6 +386,7 @@ ERRORS = [
     ({"stage_2": {"model_kwargs": {"use_fusion": 3}}}, "row 'a': stage 2: .*use_fusion"),
     ({"stage_1": {"num_train_epochs": "many"}}, "row 'a': stage 1: argument --num_train_epochs: invalid float value"),
     ({"both": {"seed": 3}}, "row 'a': both: `seed` cannot be set here"),
+    ({"both": {"model_kwargs": '{"num_iterations": 3}'}}, "row 'a': both: `model_kwargs` is .*, expected a mapping"),
 ]
 
 
@@ -362,6 +396,20 @@ def test_wrong_arguments_are_found_before_the_first_run(folder, argv, changes, m
     path = folder / "wrong.yaml"
     path.write_text(yaml.safe_dump(definition | {"rows": [{"name": "a"} | changes]}), encoding="utf-8")
     with pytest.raises(SystemExit, match=f"^docre-ii experiments: .*wrong.yaml: {message}.*$"):
+        main(["experiments", str(path), *argv[2:]])
+
+
+@pytest.mark.parametrize("place", ["column 'late'", "the gain"])
+def test_iteration_that_no_model_has_is_found_before_the_first_run(folder, argv, place):
+    definition = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    late = {"score": "f1", "iteration": 4}
+    if place == "the gain":
+        definition |= {"gain": late}
+    else:
+        definition["columns"].append({"name": "late"} | late)
+    path = folder / "late.yaml"
+    path.write_text(yaml.safe_dump(definition), encoding="utf-8")
+    with pytest.raises(SystemExit, match=f"late.yaml: {place} is of iteration 4, but the last one of the models is 3"):
         main(["experiments", str(path), *argv[2:]])
 
 

@@ -202,3 +202,20 @@ def test_malformed_extractions_are_one_clear_error(extractions, write_lines):
         main([*RAW_TEXT, "--score_files", short])
     with pytest.raises(SystemExit, match="holds extractions from raw text and .*result.json relations of given"):
         main([*RAW_TEXT, "--score_files", short, write_lines("result.json", [])])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_corpus_of_both_forms_is_scored_on_its_entities_whatever_its_first_document_is(
+    sample_documents, write_lines, capsys, order
+):
+    """What `docre-ii extract` writes of gold facts: with a text for a plain text, without for DocRED's form."""
+    rows = []
+    for index, document in enumerate(sample_documents["dev"]):
+        triples = [
+            {"head": {"entity": label["h"]}, "relation": label["r"], "tail": {"entity": label["t"]}}
+            for label in document["labels"]
+        ]
+        entities = spaced_text_of(document) if index % 2 else {"title": document["title"]}
+        rows.append(entities | {"triples": triples})
+    main([*RAW_TEXT, "--score_files", write_lines("found.jsonl", rows[::order])])
+    assert table_row(capsys.readouterr().out, "all facts") == ["100.00", "100.00", "100.00"]

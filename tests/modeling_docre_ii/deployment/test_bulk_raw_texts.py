@@ -185,6 +185,12 @@ def test_triples_of_other_mentions_of_a_spacy_doc_are_not_mixed_with(model, proc
         (pd.DataFrame([GIVEN]), {}, DocumentError, "found a DataFrame, expected documents: pass its rows"),
         ([TEXTS[0], None], {}, DocumentError, r"documents\[1\]: found None, expected a document"),
         ([None, TEXTS[0]], {}, DocumentError, r"documents\[0\]: found None, expected a document"),
+        (
+            [GIVEN | {"mentions": []}],
+            {},
+            DocumentError,
+            r"documents\[0\]: .* has 'entities' and 'mentions', expected only",
+        ),
         ([GIVEN], {"batch_size": 2.5}, ValueError, "expected integers of at least 1, got .* and batch_size=2.5"),
         ([GIVEN], {"documents_per_shard": "2"}, ValueError, "got documents_per_shard='2'"),
         ([GIVEN], {"documents_per_shard": 0}, ValueError, "got documents_per_shard=0"),
@@ -196,3 +202,9 @@ def test_what_is_no_list_of_documents_is_refused(
     with pytest.raises(error, match=message):
         extract_to_parquet(model, processor, documents, tmp_path, mention_extractor=tagger, **options)
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_series_is_read_by_its_rows_whatever_its_index_is(model, processor, tagger, expected, tmp_path):
+    series = pd.Series([*TEXTS, GIVEN], index=range(len(TEXTS) + 1, 0, -1))
+    extract_to_parquet(model, processor, series, tmp_path, mention_extractor=tagger)
+    assert rows_of(tmp_path) == expected

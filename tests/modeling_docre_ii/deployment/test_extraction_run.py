@@ -1,5 +1,9 @@
 """Identity of a bulk extraction: the same wherever the model lies, another for whatever changes the triples."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor, extract_to_parquet
@@ -92,3 +96,71 @@ def test_spacy_pipelines_are_told_apart():
         digest("de", name="small"),
     ]
     assert len(set(others)) == len(others)
+
+
+def test_spacy_pipelines_with_other_rules_are_told_apart_however_often_they_ran():
+    def pipeline(name):
+        made = spacy.blank("en")
+        made.add_pipe("entity_ruler").add_patterns([{"label": "PER", "pattern": name}])
+        return made
+
+    used = pipeline("Charles Babbage")
+    list(used.pipe(["Charles Babbage met Ada Lovelace in Xyzzyville."]))
+    digests = [digest_of_finder(EntityFinder(made)) for made in (used, pipeline("Charles Babbage"), pipeline("Ada"))]
+    assert digests[0] == digests[1] != digests[2]
+
+
+class Finder:
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __call__(self, text):
+        return [{"start": 0, "end": 5, "type": self.kind}]
+
+
+class OtherFinder:
+    def __call__(self, text):
+        return [{"start": 0, "end": 6, "type": "PER"}]
+
+
+OtherFinder.__qualname__ = "Finder"
+
+
+def test_functions_of_the_same_name_are_told_apart():
+    finders = [
+        lambda text: [{"start": 0, "end": 5, "type": "PER"}],
+        lambda text: [{"start": 0, "end": 6, "type": "PER"}],
+        lambda text: [{"start": start, "end": start + 1, "type": "PER"} for start in range(3)],
+        lambda text: [{"start": start, "end": start + 1, "type": "PER"} for start in range(4)],
+        Finder("PER"),
+        OtherFinder(),
+    ]
+    digests = [digest_of_finder(EntityFinder(finder)) for finder in finders]
+    assert len(set(digests)) == len(digests)
+    linked = digest_of_finder(EntityFinder(finders[0], linker=lambda text, mentions: []))
+    assert linked not in digests
+
+
+SCRIPT = """
+from modeling_docre_ii.deployment.extraction_run import digest_of_finder
+from modeling_docre_ii.entity_finding import EntityFinder
+
+def find(text):
+    return [{"start": 0, "end": 4, "type": "PER"}] if text[:4] in {"Adam", "Eve ", "Cain", "Abel"} else []
+
+print(digest_of_finder(EntityFinder(find)))
+"""
+
+
+def test_a_function_is_known_again_in_another_process():
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1

@@ -277,6 +277,7 @@ def test_export_of_before_is_replaced_and_half_an_export_does_not_load(runtime, 
     model, folder = default[0], tmp_path / "exported"
     folder.mkdir()
     (folder / "encoder.onnx").write_bytes(b"old")
+    (folder / "mention_model").mkdir()
     export_onnx(model, processor, folder)
     assert {path.name for path in folder.iterdir()} == {path.name for path in default[1].iterdir()}
     runtime.from_pretrained(folder)

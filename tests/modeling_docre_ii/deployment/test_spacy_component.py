@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 from transformers import pipeline
+from transformers.utils import logging
 
 
 spacy = pytest.importorskip("spacy")
@@ -94,7 +95,7 @@ def test_triples_are_spans(make_nlp):
     assert tail.text == " ".join(doc._.relations[0]["tail_text"])
 
 
-def test_mentions_can_be_in_a_span_group(make_nlp, checkpoint):
+def test_mentions_can_be_in_a_span_group(make_nlp, checkpoint, caplog):
     nlp = make_nlp(with_ruler=False, spans_key="sc")
     doc = nlp.make_doc(TEXT)
     doc.spans["sc"] = [doc.char_span(0, 10, "ORG"), doc.char_span(53, 59, "LOC")]
@@ -102,7 +103,12 @@ def test_mentions_can_be_in_a_span_group(make_nlp, checkpoint):
 
     entities = [{"type": "ORG", "mentions": [[0, 10]]}, {"type": "LOC", "mentions": [[53, 59]]}]
     assert described(doc) == expected(by_hand(checkpoint, entities))
-    assert nlp(TEXT)._.relations == []
+    logging.enable_propagation()
+    try:
+        assert nlp(TEXT)._.relations == []
+    finally:
+        logging.disable_propagation()
+    assert "it has no group of spans 'sc' (`spans_key`): its groups are none" in caplog.text
 
 
 def test_clusters_of_a_coreference_model_join_mentions(make_nlp, checkpoint):

@@ -170,6 +170,13 @@ def test_triples_are_sorted_by_score_and_those_never_predicted_come_last():
     assert [(row["h"], row["t"]) for row in rows[:3]] == [(2, 0), (1, 0), (0, 1)]
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), "x"])
+def test_score_that_is_no_number_is_named(score):
+    base = predicted("Ada", (0, 1, "P19", 0.6), (2, 0, "P17", score))
+    with pytest.raises(PredictionError, match=r"document 'Ada': 'score' of \(2, 0, 'P17'\) is .*, expected a finite"):
+        report_data([ADA], {"base": base}, NAMES)
+
+
 UNLABELED = {**ADA, "labels": []}
 
 

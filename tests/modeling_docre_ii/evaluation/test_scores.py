@@ -425,3 +425,10 @@ def test_relations_by_hand():
 def test_relations_of_an_unknown_title_are_an_error():
     with pytest.raises(PredictionError, match="document 'third'"):
         score_relations(predicted("third", (0, 1, "P17")), [FIRST])
+
+
+@pytest.mark.parametrize("name", ["train_facts", "distant_facts"])
+def test_documents_in_place_of_a_set_of_facts_are_named(sample_documents, name):
+    gold = sample_documents["dev"]
+    with pytest.raises(ValueError, match=rf"^`{name}` is a list, expected a set of facts: `named_facts\(documents\)`"):
+        score_facts([], gold, **{name: sample_documents["train"]})

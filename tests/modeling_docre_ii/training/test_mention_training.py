@@ -20,6 +20,7 @@ from modeling_docre_ii.training.mention_training import (
     without_overlaps,
 )
 from modeling_docre_ii.utils.cpu_bf16 import BF16Trial
+from tests.hub_model import save_checkpoint
 
 
 WORDS = ["a", "b", "p", "r", "ada", "##s", "bob", "paris", "rome", "met", "lives", "in", ".", "^"]
@@ -124,6 +125,15 @@ def test_documents_without_mentions_are_an_error(encoder, make_args):
         train_mention_model([document("Ada met Bob .")], None, encoder, make_args())
     with pytest.raises(DocumentError, match="document 'Ada', entity 0, mention 0"):
         train_mention_model([document("Ada", ("PER", [0, 2]))], None, encoder, make_args())
+    with pytest.raises(DocumentError, match="document 'Ada', entity 0: 'type' is empty"):
+        train_mention_model([document("Ada", ("", [0, 1]))], None, encoder, make_args())
+
+
+def test_what_is_no_encoder_is_named(make_args, tmp_path):
+    with pytest.raises(ValueError, match="is a DocRE-II checkpoint, expected a text encoder. Its mention model, if"):
+        train_mention_model(DOCUMENTS, None, save_checkpoint(tmp_path / "checkpoint"), make_args())
+    with pytest.raises(OSError, match="'/no/such/folder' is not a local folder"):
+        train_mention_model(DOCUMENTS, None, "/no/such/folder", make_args())
 
 
 def test_the_longest_of_overlapping_mentions_is_kept():

@@ -122,11 +122,17 @@ def test_there_and_back(dtype, margin):
     assert (gathered[..., 0] >= 0).sum() > len(expected) or not margin
 
 
+DOCUMENTS = [
+    {"sents": [[name, "met", "Ada"]], "vertexSet": [[{"name": name, "sent_id": 0, "pos": [0, 1], "type": "PER"}]]}
+    for name in ("Babbage", "Byron")
+]
+
+
 def test_saved_predictions_are_loaded_without_padding(tmp_path):
     base = np.array([[[3, 0, 1, 2, 0.75], PADDING], [[1, 2, 0, 3, 1 / 3], [1, 2, 1, 3, 0.5]]])
     nothing = np.array([[PADDING]])
-    save_predictions(tmp_path / "saved.npz", [base, nothing])
-    found = load_predictions(tmp_path / "saved.npz")
+    save_predictions(tmp_path / "saved.npz", [base, nothing], DOCUMENTS)
+    found = load_predictions(tmp_path / "saved.npz", DOCUMENTS)
     assert [array.tolist() for array in found] == [
         [[3, 0, 1, 2, 0.75], [1, 2, 0, 3, 1 / 3], [1, 2, 1, 3, 0.5]],
         [],
@@ -142,4 +148,11 @@ def test_saved_predictions_that_are_damaged_are_named(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match="the predictions '.*saved.npz' cannot be read"):
-        load_predictions(path)
+        load_predictions(path, DOCUMENTS)
+
+
+def test_saved_predictions_on_other_documents_are_refused(tmp_path):
+    save_predictions(tmp_path / "saved.npz", [np.array([[PADDING]])], DOCUMENTS)
+    for others in (DOCUMENTS[:1], DOCUMENTS[::-1], [*DOCUMENTS, DOCUMENTS[0]], []):
+        with pytest.raises(ValueError, match="the predictions '.*saved.npz' are on other documents"):
+            load_predictions(tmp_path / "saved.npz", others)
