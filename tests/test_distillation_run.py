@@ -91,10 +91,12 @@ def test_a_configuration_may_name_the_corpus_and_titles_of_unlabeled_documents_m
     """As in the training that learns from them; the documents of the configuration itself are not read."""
     twice = 2 * json.loads((taught / "unlabeled.json").read_text(encoding="utf-8"))
     (tmp_path / "twice.json").write_text(json.dumps(twice), encoding="utf-8")
-    (tmp_path / "run.yaml").write_text("dataset_name: re_docred\nnum_train_epochs: 6\nmax_train_documents: 2\n")
+    (tmp_path / "test.json").write_text("[]", encoding="utf-8")
+    settings = {"dataset_name": "re_docred", "test_file": str(tmp_path / "test.json"), "max_train_documents": 2}
+    (tmp_path / "run.json").write_text(json.dumps(settings | {"num_train_epochs": 6}), encoding="utf-8")
     path = tmp_path / "out" / "teacher.safetensors"
     given = ["--unlabeled_file", str(tmp_path / "twice.json"), "--teachers", str(taught / "seed_1")]
-    teach([str(tmp_path / "run.yaml"), *given, "--output_file", str(path)])
+    teach([str(tmp_path / "run.json"), *given, "--output_file", str(path)])
 
     assert f"1 model predicted 6 documents: {path}" in capsys.readouterr().out
     assert len(load_file(path)) == 6

@@ -75,7 +75,7 @@ def main(argv: list[str], prog: str = "docre-ii teach") -> None:
     with one_line_errors(prog, ValueError, OSError):
         args, data_args = parse_some_arguments((TeachArguments, DataArguments), argv, DESCRIPTION, prog)
         setup_logging()
-        _check(args, data_args)
+        _check(args, data_args, argv)
         labeled, unlabeled = _read(data_args)
         relations = next(corpus.relations for corpus in (labeled, unlabeled) if corpus is not None)
         teachers = [Teacher(name, relations) for name in args.teachers]
@@ -89,13 +89,14 @@ def main(argv: list[str], prog: str = "docre-ii teach") -> None:
             print(f"{counted(len(teachers), 'model')} predicted {counted(len(documents), 'document')}: {path}")
 
 
-def _check(args: TeachArguments, data_args: DataArguments) -> None:
+def _check(args: TeachArguments, data_args: DataArguments, argv: list[str]) -> None:
     if not (data_args.unlabeled_file or data_args.validation_file or data_args.data_dir):
         raise ValueError(
             "no documents were given: set `unlabeled_file`, to predict them, or `validation_file`, to score the "
             "teachers on them"
         )
-    if data_args.test_file:
+    # A configuration is that of the training too, so it may name documents that are not read here.
+    if any(word.replace("-", "_").startswith("__test_file") for word in argv):
         raise ValueError("`test_file`: documents to predict are an `unlabeled_file` here")
     if args.output_file is not None and not data_args.unlabeled_file:
         raise ValueError("`output_file` is for the predictions of an `unlabeled_file`: set it as well")
@@ -108,10 +109,10 @@ def _read(data_args: DataArguments) -> tuple[Corpus | None, Corpus | None]:
     """Reads the documents to score the teachers on, and those to predict."""
     labeled = unlabeled = None
     if data_args.validation_file or data_args.data_dir:
-        labeled = read_corpus(replace(data_args, train_file=None, unlabeled_file=None))
+        labeled = read_corpus(replace(data_args, train_file=None, test_file=None, unlabeled_file=None))
         check_labels(labeled, "validation")
     if data_args.unlabeled_file:
         # As in the training that learns from them: all of them, whose titles may repeat.
-        rest = replace(data_args, validation_file=None, data_dir=None, unlabeled_file=None, max_train_documents=None)
-        unlabeled = read_corpus(replace(rest, train_file=data_args.unlabeled_file))
+        rest = replace(data_args, validation_file=None, test_file=None, data_dir=None, max_train_documents=None)
+        unlabeled = read_corpus(replace(rest, train_file=data_args.unlabeled_file, unlabeled_file=None))
     return labeled, unlabeled
