@@ -30,6 +30,7 @@ from modeling_docre_ii.cli.starting_model import resolve_path
 from modeling_docre_ii.document_encoding import split_into_windows
 from modeling_docre_ii.entity_pairs import EntityPairs
 from modeling_docre_ii.mention_marking import MENTION_ANCHORS
+from modeling_docre_ii.utils.cpu_bf16 import try_bf16, warn_of_float32
 
 
 ROOT = Path(__file__).parents[1]
@@ -50,10 +51,13 @@ def parse_arguments():
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", nargs="+", choices=("inference", "training"), default=["inference", "training"])
-    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16, if that is faster here")
     args = parser.parse_args()
     if (args.inference_margin is None) != (args.pairs_left is None):
         parser.error("--inference_margin and --pairs_left go together")
+    if args.bf16 and not (trial := try_bf16()).is_faster:
+        warn_of_float32(trial)
+        args.bf16 = False
     return args
 
 

@@ -19,6 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
+from modeling_docre_ii.utils.cpu_bf16 import try_bf16, warn_of_float32
 
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +33,12 @@ def parse_arguments():
     parser.add_argument("--num_documents", type=int, default=32)
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
-    return parser.parse_args()
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16, if that is faster here")
+    args = parser.parse_args()
+    if args.bf16 and not (trial := try_bf16()).is_faster:
+        warn_of_float32(trial)
+        args.bf16 = False
+    return args
 
 
 def make_batches(args, processor, most_tokens):

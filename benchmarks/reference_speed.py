@@ -7,7 +7,8 @@ Compares documents per second with ATLOP's released code.
 
 Both read the same documents with the same encoder. ATLOP runs as released, in fp32 with eager attention, because it
 needs all attention probabilities. Our base module, which is ATLOP's model, our full model and the bare encoder run
-with sdpa, in fp32 and with bf16 autocast. All variants take turns on each batch; seconds are medians over rounds.
+with sdpa, in fp32 and, if it is faster here, with bf16 autocast. All variants take turns on each batch; seconds are
+medians over rounds.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from transformers import AutoTokenizer
 from dataset_scripts.docred_relations import DOCRED_RELATIONS
 from modeling_docre_ii import DocREIIProcessor
 from modeling_docre_ii.cli.starting_model import resolve_path
+from modeling_docre_ii.utils.cpu_bf16 import try_bf16
 
 
 def parse_arguments():
@@ -116,9 +118,13 @@ def main():
     encoder = without_attention_dropout(load_encoder(args))
     ours = {"bare encoder": (encoder, encoder_step)}
     ours |= {name: (make_model(args, encoder.config, **options), run) for name, options in STAGES.items()}
+    trial = try_bf16()
+    if not trial.is_faster:
+        print(f"no bf16: {trial}")
     for name, (module, forward) in ours.items():
         variants[f"{name}, fp32"] = (module, forward)
-        variants[f"{name}, bf16"] = (module, partial(with_bf16, forward=forward))
+        if trial.is_faster:
+            variants[f"{name}, bf16"] = (module, partial(with_bf16, forward=forward))
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.num_documents} documents\n")
     for step in args.steps:
