@@ -59,30 +59,30 @@ class CheckedPreTrainedModel(PreTrainedModel):
 
         Args:
             relations (`list[str]`):
-                The relations of the classes, with that of class 0, the threshold class.
+                The relations of the classes: that of the threshold class first, which keeps its weights.
 
         Returns:
             `PreTrainedModel`: a copy. The relations that this model has keep their weights, wherever they are in
             `relations`; the weights of the others, in the classifiers and the relation embeddings, are drawn at
             random.
+
+        Raises:
+            `ValueError`: they are not distinct, or begin with a relation that this model predicts.
         """
+        relations = list(relations)
         old = [self.config.id2label[index] for index in range(self.config.num_labels)]
+        if len(set(relations)) < max(len(relations), 1) or relations[0] in old[1:]:
+            raise ValueError(
+                f"`relations` is {quote(relations)}, expected distinct relations, of which the first, such as "
+                f"{old[0]!r}, is that of pairs without any"
+            )
         model = type(self)(_with_labels(self.config, relations)).to(self.device, self.dtype)
+        kept = {0: 0} | {relations.index(name): old.index(name) for name in relations[1:] if name in old[1:]}
         # The weights with an entry for each relation are those that one relation more would change.
         with torch.device("meta"):
-            wider = type(self)(_with_labels(self.config, [*relations, "another"])).state_dict()
-        kept = [(relations.index(name), index) for index, name in enumerate(old) if name in relations]
-        new_rows, old_rows = zip(*kept) if kept else ((), ())
-        weights, given = model.state_dict(), self.state_dict()
-        by_relation = []
-        for name, weight in weights.items():
-            axes = [axis for axis, size in enumerate(wider[name].shape) if size != weight.shape[axis]]
-            if axes:
-                by_relation.append(name)
-                weight.transpose(0, axes[0])[list(new_rows)] = given[name].transpose(0, axes[0])[list(old_rows)]
-            else:
-                weight.copy_(given[name])
-        model._remember_missing({*self.missing_weights, *(() if set(relations) <= set(old) else by_relation)})
+            wider = type(self)(_with_labels(self.config, [*relations, "".join(relations) + "."]))
+        by_relation = _copy_weights(self.state_dict(), model.state_dict(), wider.state_dict(), kept)
+        model._remember_missing({*self.missing_weights, *(by_relation if len(kept) < len(relations) else ())})
         return model.train(self.training)
 
     def _remember_missing(self, names: Iterable[str]) -> None:
@@ -97,6 +97,29 @@ def _with_labels(config: Any, relations: Sequence[str]) -> Any:
     config.id2label = dict(enumerate(relations))
     config.label2id = {name: index for index, name in enumerate(relations)}
     return config
+
+
+def _copy_weights(
+    old: Mapping[str, torch.Tensor],
+    new: Mapping[str, torch.Tensor],
+    wider: Mapping[str, torch.Tensor],
+    kept: Mapping[int, int],
+) -> list[str]:
+    """
+    Copies weights into those of a model for other relations, of each relation those of its place before (`kept`).
+
+    Returns:
+        `list[str]`: the names of those that have an entry for each relation, which have another shape in `wider`.
+    """
+    by_relation = []
+    for name, weight in new.items():
+        axes = [axis for axis, size in enumerate(wider[name].shape) if size != weight.shape[axis]]
+        if axes:
+            by_relation.append(name)
+            weight.transpose(0, axes[0])[list(kept)] = old[name].transpose(0, axes[0])[list(kept.values())]
+        else:
+            weight.copy_(old[name])
+    return by_relation
 
 
 def _forget_in_training(model: CheckedPreTrainedModel, _: Any) -> None:

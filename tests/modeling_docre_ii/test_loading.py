@@ -216,6 +216,17 @@ def test_relations_that_a_model_does_not_have_start_again(saved, inputs, tiny_ba
         check_weights(changed)
 
 
+def test_the_threshold_class_stays_the_first(saved):
+    model, _ = saved
+    none, *others = model.config.label2id
+    renamed = model.with_relations(["no relation", *others])
+    for name, weight in renamed.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name]), name
+    for relations in ([], others, [others[0], none], [none, others[0], others[0]]):
+        with pytest.raises(ValueError, match=f"expected distinct relations, of which the first, such as '{none}', is"):
+            model.with_relations(relations)
+
+
 # Another vocabulary
 
 
