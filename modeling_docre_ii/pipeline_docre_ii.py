@@ -267,9 +267,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
 
     def _streamed(self, documents: Dataset | Iterable[Any], kwargs: Mapping[str, Any]) -> Dataset | Iterator[Any]:
         """Returns documents as `Pipeline` takes them, checked. A `datasets.Dataset` is no dataset of torch."""
-        if isinstance(documents, IterableDataset):
-            return documents
-        if isinstance(documents, Dataset):
+        if isinstance(documents, Dataset) and not isinstance(documents, IterableDataset):
             return _CheckedDataset(documents)
         return self._stream(documents, kwargs.get("batch_size", self._batch_size) or 1)
 
@@ -312,8 +310,7 @@ class DocumentRelationExtractionPipeline(Pipeline):
         return {}, values, {}
 
     def preprocess(self, document: Mapping[str, Any]) -> dict[str, EncodedDocument]:
-        check_given(document)  # a torch dataset is read here
-        (document,) = self.add_entities([document])
+        (document,) = self.add_entities([document])  # a torch dataset is read here
         encoded = read_document(document)
         features = self.processor(encoded.document)
         encoded.features = {name: values[0] for name, values in features.items()}
