@@ -12,6 +12,7 @@ not change, so that no other is computed.
 import argparse
 import json
 import statistics
+import tempfile
 from pathlib import Path
 
 import torch
@@ -68,9 +69,11 @@ def count(model, batches):
     """Returns the share of active pairs, and that of the documents that the first iteration does not change."""
     num_active = num_pairs = num_fixed = num_documents = 0
     for batch in batches:
-        output = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
         pairs = EntityPairs.from_mask(batch["pair_mask"])
-        base, first = (pairs.to_rows(matrix) for matrix in (output.base_logits, output.iteration_logits[0]))
+        given = {name: tensor for name, tensor in batch.items() if name not in ("labels", "evidence")}
+        output = model.docre_ii(**given, pairs=pairs)
+        base = output.pair_logits
+        first = model.inference_module(output.pair_features, base, pairs).logits[0]
         active = ActivePairs.within_margin(base, pairs, model.config.inference_margin)
         before, after = (model.inference_module.read_relations(active.select(rows)) for rows in (base, first))
         changed, _ = changed_documents(before, after, active.pairs)
@@ -86,8 +89,15 @@ def main():
     model = DocREIIForRelationExtraction.from_pretrained(args.checkpoint).eval()
     processor = DocREIIProcessor.from_pretrained(args.checkpoint)
     ratios = time_ratios(args, model, processor)
-    training_args = DocREIITrainingArguments(output_dir="unused", report_to=[], disable_tqdm=True, use_cpu=True)
-    trainer = DocREIITrainer(model=model, args=training_args, processing_class=processor, eval_dataset=documents)
+    with tempfile.TemporaryDirectory() as folder:  # a Trainer makes its output folder
+        training_args = DocREIITrainingArguments(
+            output_dir=folder,
+            calibrate_threshold=True,  # so that predictions below the threshold are scored as well
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        trainer = DocREIITrainer(model=model, args=training_args, processing_class=processor, eval_dataset=documents)
     args.num_documents = len(documents)
     batches = make_batches(args, processor)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, fp32; {len(documents)} documents")

@@ -91,8 +91,8 @@ def leave_pairs(model, batches, share):
     base_logits = []
     for batch in batches:
         pairs = EntityPairs.from_mask(batch["pair_mask"])
-        given = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        base_logits.append(pairs.to_rows(model(**given).base_logits))
+        given = {name: tensor for name, tensor in batch.items() if name not in ("labels", "evidence")}
+        base_logits.append(model.docre_ii(**given, pairs=pairs).pair_logits)
     logits = torch.cat(base_logits)
     below = logits[:, 0] - logits[:, 1:].amax(-1)
     model.docre_ii.classifier.bias[0] += model.config.inference_margin - below.quantile(share)

@@ -160,6 +160,9 @@ class DocREIIConfig(PreTrainedConfig):
             - `"pair"`: its feature vector from the base module, as in the paper;
             - `"logits"`: its logits from the base module, relative to that of the threshold class. Such a module can
               learn from the predictions of other base modules, as `cross_fit_folds` of `run_docre.py` does.
+        document_threshold_weight, document_threshold_offset (`float`, *optional*, defaults to 0.0):
+            With a weight, the logits of the threshold class are returned with weight * log(1 + the expected number of
+            facts of the document) + offset added. Calibration sets the offset. 1.5 is a good weight for abstracts.
         relation_embedding (`str`, *optional*, defaults to `"argmax"`):
             What the relation matrix holds for a pair:
 
@@ -247,6 +250,8 @@ class DocREIIConfig(PreTrainedConfig):
 
     inference_margin: float | int | None = None
     inference_features: Literal["pair", "logits"] = "pair"
+    document_threshold_weight: float | int = 0.0
+    document_threshold_offset: float | int = 0.0
 
     # Variants of the authors' released code; the defaults are the paper's.
     relation_embedding: Literal["argmax", "multi_label", "soft"] = "argmax"
@@ -375,6 +380,8 @@ class DocREIIConfig(PreTrainedConfig):
             raise ValueError(
                 f"`inference_hidden_size` must be a multiple of the 4 heads, got {self.inference_hidden_size}"
             )
+        if not math.isfinite(self.document_threshold_offset):
+            raise ValueError(f"`document_threshold_offset` must be finite, got {self.document_threshold_offset}")
         if self.inference_margin is not None and not 0 <= self.inference_margin < math.inf:
             raise ValueError(f"`inference_margin` cannot be negative or infinite, got {self.inference_margin}")
         if self.add_base_logits and self.iteration_update == "accumulate":
@@ -386,9 +393,10 @@ class DocREIIConfig(PreTrainedConfig):
         for name in ("contrastive_temperature", "relation_temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
-        for name in ("base_loss_weight", "contrastive_loss_weight", "evidence_loss_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"`{name}` cannot be negative, got {getattr(self, name)}")
+        losses = ("base_loss_weight", "contrastive_loss_weight", "evidence_loss_weight")
+        for name in (*losses, "document_threshold_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` cannot be negative or infinite, got {getattr(self, name)}")
 
     def validate_label_map(self) -> None:
         """Checks that `id2label` numbers the threshold class and relations from 0."""

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from .configuration_docre_ii import DocREIIConfig
+from .entity_pairs import EntityPairs
 from .quoting import quote
 
 
@@ -81,6 +83,36 @@ def is_finite(values: torch.Tensor) -> bool:
     # A sum with NaN or infinity is never finite. It is ten times as fast as a look at every number, which only a sum
     # that overflows needs.
     return bool(torch.isfinite(values.sum(dtype=torch.float32))) or bool(torch.isfinite(values).all())
+
+
+def raise_thresholds(logits: torch.Tensor, pairs: EntityPairs, config: DocREIIConfig) -> torch.Tensor:
+    r"""
+    Gives every document a threshold of its own (ours).
+
+    How sure a model is differs between documents more than their numbers of facts do. So the sum of
+    sigmoid(logit_r - logit_TH) over the pairs and relations of a document, its expected number of facts, also says how
+    far to trust the single margins: `config.document_threshold_weight` * log(1 + expected number) +
+    `config.document_threshold_offset` is added to logit_TH.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
+            Relation logits, the threshold class first.
+        pairs ([`EntityPairs`]):
+            Index of the candidate pairs.
+        config ([`DocREIIConfig`]):
+            Configuration of the model. With a weight of 0, the logits are returned as they are.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_pairs, num_labels)`.
+    """
+    if not config.document_threshold_weight:
+        return logits
+    document = pairs.document.to(logits.device)
+    of_pair = (logits[:, 1:] - logits[:, :1]).float().sigmoid().sum(-1)
+    expected = of_pair.new_zeros(pairs.num_documents).index_add(0, document, of_pair)
+    rise = config.document_threshold_weight * expected.log1p() + config.document_threshold_offset
+    threshold = logits[:, :1] + rise.index_select(0, document)[:, None].to(logits.dtype)
+    return torch.cat([threshold, logits[:, 1:]], dim=-1)
 
 
 def predicted_facts(

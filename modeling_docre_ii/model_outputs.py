@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers.utils import ModelOutput
 
+from .configuration_docre_ii import DocREIIConfig
+from .decoding import raise_thresholds
 from .entity_pairs import EntityPairs
 from .inference_module import InferenceOutput
 
@@ -20,6 +22,7 @@ class DocREIIModelOutput(ModelOutput):
             F_0, the feature vectors of all pairs, zeros outside the candidate pairs.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Relation logits of the base module before the sigmoid of equation 4, zeros outside the candidate pairs.
+            `config.document_threshold_weight` has no part in them.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
             Hidden states of the encoder, those of the embeddings and of every layer, each of shape `(batch_size,
             sequence_length, hidden_size)`. Long documents: averaged over windows.
@@ -56,7 +59,8 @@ class DocREIIOutput(ModelOutput):
             inference module and, in training, the contrastive loss. With an `evidence_loss_weight` the evidence loss,
             averaged over the annotated facts, is added in training.
         logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
-            Final relation logits, the threshold class first, zeros outside the candidate pairs.
+            Final relation logits, the threshold class first, zeros outside the candidate pairs. That of the threshold
+            class has risen by `config.document_threshold_weight`, here and in the logits below.
         base_logits (`torch.FloatTensor` of shape `(batch_size, num_entities, num_entities, num_labels)`):
             Relation logits of the base module.
         iteration_logits (`tuple(torch.FloatTensor)`, *optional*, returned with an inference module):
@@ -100,7 +104,9 @@ class DocREIIOutput(ModelOutput):
     predicted_views: tuple[torch.FloatTensor, ...] | None = None
 
 
-def logit_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs) -> dict[str, Any]:
+def logit_matrices(
+    base_logits: torch.Tensor, inferred: InferenceOutput | None, pairs: EntityPairs, config: DocREIIConfig
+) -> dict[str, Any]:
     """
     Converts rows of candidate pairs to the matrices of [`DocREIIOutput`].
 
@@ -111,14 +117,17 @@ def logit_matrices(base_logits: torch.Tensor, inferred: InferenceOutput | None, 
             Output of the inference module.
         pairs ([`EntityPairs`]):
             Index of the candidate pairs.
+        config ([`DocREIIConfig`]):
+            Configuration of the model, for the thresholds of [`raise_thresholds`].
 
     Returns:
         `dict`: `logits` and `base_logits`, with an inference module also `iteration_logits` and `cross_attentions`.
     """
-    base_matrix = pairs.to_matrix(base_logits)
+    base_matrix = pairs.to_matrix(raise_thresholds(base_logits, pairs, config))
     if inferred is None:
         return {"logits": base_matrix, "base_logits": base_matrix}
-    logits, attentions = inferred.to_matrices(pairs)
+    raised = (raise_thresholds(logits, pairs, config) for logits in inferred.logits)
+    logits, attentions = inferred._replace(logits=tuple(raised)).to_matrices(pairs)
     return {
         "logits": logits[-1],
         "base_logits": base_matrix,

@@ -384,7 +384,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
             output = self._train(self.inference_module, *rows, dense, num_pairs, taught)
         else:
             inferred = self._iterate(*rows, output_attentions)
-            output = logit_matrices(base.pair_logits, inferred, pairs)
+            output = logit_matrices(base.pair_logits, inferred, pairs, self.config)
             last = inferred and inferred.logits[-1]
             output |= threshold_losses(base.pair_logits, last, dense, num_pairs, self.config, None, taught)
         if learns_evidence:
@@ -415,7 +415,8 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         Returns:
             `dict`: `logits`, `base_logits`, `iteration_logits` and `cross_attentions` as in [`DocREIIOutput`].
         """
-        return logit_matrices(base_logits, self._iterate(features, base_logits, pairs, output_attentions), pairs)
+        inferred = self._iterate(features, base_logits, pairs, output_attentions)
+        return logit_matrices(base_logits, inferred, pairs, self.config)
 
     def _iterate(
         self, features: torch.Tensor | None, base_logits: torch.Tensor, pairs: EntityPairs, output_attentions: bool
@@ -438,8 +439,7 @@ class DocREIIForRelationExtraction(DocREIIPreTrainedModel):
         """Runs the inference module over a relation matrix with noise, with losses."""
         known = labels if taught is None else labels | (taught > 0.5)  # for the noise and the sample
         noisy = inference_module.noisy_pass(features, base_logits, pairs, known)
-        logits = pairs.to_matrix(noisy.logits)
-        output = {"logits": logits, "base_logits": pairs.to_matrix(base_logits), "iteration_logits": (logits,)}
+        output = logit_matrices(base_logits, InferenceOutput((noisy.logits,), None), pairs, self.config)
         output |= threshold_losses(base_logits, noisy.logits, labels, num_pairs, self.config, noisy.sample, taught)
         if noisy.views is not None and self.contrastive_predictor is not None:
             output |= self.contrastive_predictor.compare(noisy.views, noisy.document, num_pairs)

@@ -61,6 +61,7 @@ def write_placeholders(folder: Path) -> None:
     - `google-bert/bert-base-cased`: a tiny encoder of random weights, with a tokenizer;
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
       `mention_model`, and the same as `outputs/redocred_minilm` and `outputs/evidence`;
+    - `outputs/cdr_minilm`: another one, with CDR's relation;
     - `outputs/seed_42`, `outputs/seed_43`, `outputs/seed_44` and `outputs/token_43`: its `stage_1`, with a
       `mention_model`;
     - `outputs/redocred_minilm/stage_1/fold_1`: random predictions for `TRAIN.json`, as if cross-fitted;
@@ -134,16 +135,22 @@ def _write_models(
     for part in (BertModel(encoder_config), tokenizer):
         part.save_pretrained(folder / ENCODER)
     processor = DocREIIProcessor(tokenizer, list(DOCRED_RELATIONS), relation_names=DOCRED_RELATIONS)
-    for path, num_iterations in ((f"{CHECKPOINT}/stage_1", 0), (CHECKPOINT, 3)):
+    of_cdr = DocREIIProcessor(tokenizer, ["Na", "CID"])
+    checkpoints = [
+        ("outputs/cdr_minilm", 3, of_cdr),
+        (f"{CHECKPOINT}/stage_1", 0, processor),
+        (CHECKPOINT, 3, processor),
+    ]
+    for path, num_iterations, its_processor in checkpoints:
         config = DocREIIConfig(
             encoder_config=encoder_config,
-            id2label=dict(enumerate(processor.relations)),
+            id2label=dict(enumerate(its_processor.relations)),
             num_iterations=num_iterations,
             initializer_range=0.5,
             **TINY_MODEL,
         )
         model = DocREIIForRelationExtraction(config).eval()
-        for part in (model, processor):
+        for part in (model, its_processor):
             part.save_pretrained(folder / path)
     save_tagger(folder / CHECKPOINT / "mention_model")
     for name in ("evidence", "redocred_minilm"):

@@ -276,6 +276,7 @@ SMALL_SIZES = {
     "bulk_extraction.py": ["--checkpoint", CHECKPOINT, "--num-documents", "4", "--documents-per-shard", "2"],
     "cross_attention_cost.py": ["--entities", "3", "--module_entities", "4", "--width", "16", "--rounds", "1"],
     "deployment_cost.py": ["--documents", "DEV.json", "--rounds", "1", "--variants", "eager"],
+    "document_threshold.py": ["--weights", "0", "1"],
     "gain_limit.py": ["--seeds", "1", "2", "--num_train_epochs", "1", "--hidden_size", "16"],
     "graph_size.py": ["--num_documents", "20"],
     "growth.py": ["--largest", "10", "--num_documents", "4"],

@@ -161,6 +161,9 @@ def option_table(config: DocREIIConfig, processor: DocREIIProcessor | None) -> s
         names += ["iteration_update", "add_base_logits", "max_noise_rate", "contrastive_loss_weight"]
     names += ["max_window_size", "window_overlap"]
     options = [(f"`{name}`", getattr(config, name)) for name in names]
+    if config.document_threshold_weight:
+        options.append(("`document_threshold_weight`", config.document_threshold_weight))
+        options.append(("`document_threshold_offset`", f"{config.document_threshold_offset:.2f}"))
     if processor is not None:
         names = ["mention_anchor", "mark_types", "marker", "max_labels_per_pair"]
         options += [(f"`{name}`", escaped(getattr(processor, name))) for name in names]

@@ -49,7 +49,7 @@ class DocREIITrainingArguments(TrainingArguments):
             Largest number of entity pairs of a batch on a device, padding included: a document with 42 entities has
             1764.
         calibrate_threshold (`bool`, *optional*, defaults to `False`):
-            Whether to move the bias of the threshold class, after training, to where F1 is best on the validation
+            Whether to move the threshold of the model, after training, to where F1 is best on the validation
             documents ([`~DocREIITrainer.calibrate_threshold`]).
         metric_for_best_model (`str`, *optional*, defaults to `"f1"`):
             Score on the validation documents by which the best checkpoint is chosen.

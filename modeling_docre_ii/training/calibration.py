@@ -40,7 +40,8 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
 
     The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted when
     its logit is above that of class 0. An inference module reads its own predictions, which depend on the threshold,
-    so the bias is moved a second time, and the best of the three is kept.
+    so the bias is moved a second time, and the best of the three is kept. With a `document_threshold_weight`, the
+    `document_threshold_offset` of the configuration changes instead, once.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -50,9 +51,13 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
             the predictions.
 
     Returns:
-        `float`: what was added to the bias, below 0 where more is predicted than before.
+        `float`: what was added to the bias or offset, below 0 where more is predicted than before.
     """
     config, inference_module = model.config, model.inference_module
+    if config.document_threshold_weight:
+        shift, _ = best_threshold(*predict())
+        config.document_threshold_offset += shift
+        return shift
     bias = (model.base_model if inference_module is None else inference_module).classifier.bias
     # Logits that accumulate over the iterations contain the bias once an iteration.
     is_accumulated = inference_module is not None and config.iteration_update == "accumulate"

@@ -17,6 +17,9 @@ from .encoding import EncodedDocuments
 from .trainer import DocREIITrainer
 
 
+_LABELS = ("labels", "evidence")
+
+
 def split_fold(num_documents: int, num_folds: int, fold: int) -> tuple[list[int], list[int]]:
     """
     Splits documents for one fold of a cross-fit.
@@ -72,9 +75,10 @@ def write_held_out_logits(trainer: DocREIITrainer, dataset: EncodedDocuments, pa
         features = [dataset[place] for place in range(start, min(start + args.eval_batch_size, len(dataset)))]
         batch = trainer.data_collator([{**feature} for feature in features])
         places = batch.pop("document_index").tolist()
-        batch = {name: values.to(args.device) for name, values in batch.items() if name != "labels"}
+        batch = {name: values.to(args.device) for name, values in batch.items() if name not in _LABELS}
         with trainer.compute_loss_context_manager():
-            logits = model(**batch).base_logits
+            # Those of the base module by itself: the inference module reads them before thresholds are raised.
+            logits = model.docre_ii(**batch).base_logits
         documents = [dataset.source[place] for place in range(start, start + len(places))]
         check_finite([logits], partial(_name_of_row, documents))
         pairs = EntityPairs.from_mask(batch["pair_mask"])

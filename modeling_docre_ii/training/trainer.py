@@ -341,7 +341,7 @@ class DocREIITrainer(AveragingTrainer):
                 Pairs that do not count, from [`ignored_pairs`]. Defaults to those in `uncounted` of the documents.
 
         Returns:
-            `float`: what was added to the bias of the threshold class, below 0 where more is predicted than before.
+            `float`: what was added to the threshold, below 0 where more is predicted than before.
         """
         dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
         check_calibration(self.args, dataset)

@@ -27,6 +27,8 @@ INFERENCE_FIELDS = {
     "contrastive_hidden_size": 9,
     "base_loss_weight": 0.75,
     "contrastive_loss_weight": 0.0,
+    "document_threshold_weight": 1.5,
+    "document_threshold_offset": -2.25,
 }
 
 
@@ -64,6 +66,7 @@ def test_defaults_are_the_documented_ones():
     assert config.contrastive_temperature == 0.1
     assert config.contrastive_hidden_size == 256
     assert config.base_loss_weight == config.contrastive_loss_weight == 1.0
+    assert config.document_threshold_weight == config.document_threshold_offset == 0.0
     assert config.window_size is None
     assert config.window_overlap == 128
     assert config.num_prefix_tokens == config.num_suffix_tokens == 1
@@ -265,8 +268,14 @@ def test_dropout_may_be_a_whole_number(field, value):
         ({"add_base_logits": True, "iteration_update": "accumulate"}, "would add the base's logits twice"),
         ({"contrastive_temperature": 0.0}, "`contrastive_temperature` must be positive, got 0.0"),
         ({"contrastive_temperature": -1}, "`contrastive_temperature` must be positive, got -1"),
-        ({"base_loss_weight": -0.5}, "`base_loss_weight` cannot be negative, got -0.5"),
-        ({"contrastive_loss_weight": -1}, "`contrastive_loss_weight` cannot be negative, got -1"),
+        ({"base_loss_weight": -0.5}, "`base_loss_weight` cannot be negative or infinite, got -0.5"),
+        ({"contrastive_loss_weight": -1}, "`contrastive_loss_weight` cannot be negative or infinite, got -1"),
+        ({"document_threshold_weight": -1}, "`document_threshold_weight` cannot be negative or infinite, got -1"),
+        ({"document_threshold_offset": float("nan")}, "`document_threshold_offset` must be finite, got nan"),
+        (
+            {"document_threshold_weight": float("inf")},
+            "`document_threshold_weight` cannot be negative or infinite, got inf",
+        ),
     ],
 )
 def test_inference_module_that_makes_no_sense_is_refused(fields, message):

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii.decoding import predicted_facts
+from modeling_docre_ii import DocREIIConfig
+from modeling_docre_ii.decoding import predicted_facts, raise_thresholds
+from modeling_docre_ii.entity_pairs import EntityPairs
 
 
 def naive_predictions(logits, max_labels_per_pair, pair_mask=None, limit=0.0):
@@ -138,3 +140,39 @@ def test_the_mask_of_candidates_is_not_edited():
     predicted_facts(torch.zeros(1, 2, 2, 3), 4, pair_mask, margin=1.0)
 
     assert torch.equal(pair_mask, before)
+
+
+@pytest.mark.parametrize("weight, offset", [(0.5, 0.0), (2, -1.5)])
+def test_thresholds_rise_with_the_expected_facts_of_a_document(weight, offset):
+    """By a loop over the pairs; the second document has none."""
+    generator = torch.Generator().manual_seed(5)
+    mask = torch.rand(4, 3, 3, generator=generator) < 0.6
+    mask[1] = False
+    pairs = EntityPairs.from_mask(mask)
+    logits = torch.randn(len(pairs.document), 5, generator=generator, dtype=torch.float64)
+    expected_facts = [0.0] * 4
+    for document, row in zip(pairs.document.tolist(), logits.tolist()):
+        expected_facts[document] += sum(1 / (1 + math.exp(row[0] - logit)) for logit in row[1:])
+
+    config = DocREIIConfig(document_threshold_weight=weight, document_threshold_offset=offset)
+    raised = raise_thresholds(logits, pairs, config)
+    for document, row, before in zip(pairs.document.tolist(), raised.tolist(), logits.tolist()):
+        rise = weight * math.log(1 + expected_facts[document]) + offset
+        assert row[0] - before[0] == pytest.approx(rise, abs=1e-6)
+        assert row[1:] == before[1:]
+
+
+def test_without_a_weight_an_offset_moves_no_threshold():
+    pairs, logits = EntityPairs.from_mask(torch.ones(1, 2, 2)), torch.zeros(4, 3)
+
+    assert raise_thresholds(logits, pairs, DocREIIConfig(document_threshold_offset=2.0)) is logits
+
+
+def test_thresholds_of_half_precision_rise_by_a_sum_in_float32():
+    """Thousands of facts are expected here, and each of them adds less than bfloat16 can add to their sum."""
+    pairs = EntityPairs.from_mask(torch.ones(1, 60, 60, dtype=torch.bool))
+    logits = torch.zeros(3600, 3, dtype=torch.bfloat16)
+    raised = raise_thresholds(logits, pairs, DocREIIConfig(document_threshold_weight=1))
+
+    assert raised.dtype == torch.bfloat16
+    assert raised[:, 0].tolist() == [pytest.approx(math.log(3601), rel=0.01)] * 3600

@@ -204,6 +204,31 @@ def test_iterations_follow_the_base_module(tiny_model, tiny_batch, num_iteration
         assert logits[tiny_batch["pair_mask"]].any(-1).all()
 
 
+def test_thresholds_of_documents_rise_in_what_is_returned_alone(tiny_model, tiny_batch):
+    """Neither the losses nor the next iteration see them; every document has its own."""
+    model = tiny_model(num_iterations=2, add_base_logits=True, relation_embedding="soft")
+    with torch.no_grad():
+        before = model(**tiny_batch)
+        model.config.document_threshold_weight, model.config.document_threshold_offset = 0.8, -0.3
+        after = model(**tiny_batch)
+        alone = [model(**{name: tensor[[row]] for name, tensor in tiny_batch.items()}) for row in range(2)]
+
+    assert after.loss == before.loss
+    for index, (raised, logits) in enumerate(
+        zip((after.base_logits, *after.iteration_logits), (before.base_logits, *before.iteration_logits))
+    ):
+        assert torch.equal(raised[..., 1:], logits[..., 1:])
+        for row, mask in enumerate(tiny_batch["pair_mask"]):
+            expected = (logits[row][mask][:, 1:] - logits[row][mask][:, :1]).sigmoid().sum()
+            rise = raised[row][mask][:, 0] - logits[row][mask][:, 0]
+            torch.testing.assert_close(rise, (0.8 * (1 + expected).log() - 0.3).expand(len(rise)), **CLOSE)
+            by_itself = (alone[row].base_logits, *alone[row].iteration_logits)[index][0]
+            torch.testing.assert_close(raised[row], by_itself, **CLOSE)
+        assert not raised[~tiny_batch["pair_mask"]].any()
+    assert torch.equal(after.logits, after.iteration_logits[-1])
+    assert torch.equal(model.docre_ii(**without_labels(tiny_batch)).base_logits, before.base_logits)
+
+
 def test_base_module_is_that_of_a_model_without_iterations(tiny_model, tiny_batch):
     model, base = tiny_model(num_iterations=2), tiny_model(num_iterations=0)
     base.load_state_dict(model.state_dict(), strict=False)

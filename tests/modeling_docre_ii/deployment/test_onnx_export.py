@@ -33,7 +33,10 @@ VARIANTS = {
     ),
     "accumulated logits, concat": ("roberta", {"iteration_update": "accumulate", "pair_encoder": "concat"}),
     "corrected base logits, rotary positions": ("modernbert, last layer global", {"add_base_logits": True}),
-    "pairs within a margin, soft relations": ("bert", {"inference_margin": 0.3, "relation_embedding": "soft"}),
+    "pairs within a margin, soft relations, thresholds of documents": (
+        "bert",
+        {"inference_margin": 0.3, "relation_embedding": "soft", "document_threshold_weight": 0.7},
+    ),
     "eager attention, base module alone": ("deberta-v2", {"num_iterations": 0}),
 }
 

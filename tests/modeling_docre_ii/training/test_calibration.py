@@ -157,6 +157,23 @@ def test_the_bias_goes_where_f1_is_best(tiny_model, num_iterations):
     assert bias[0].item() == pytest.approx(-1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("num_iterations", [0, 2])
+def test_thresholds_of_documents_are_moved_by_their_offset(tiny_model, num_iterations):
+    """As above, but with one look at the predictions: the inference module does not read the offset."""
+    model = tiny_model(num_iterations=num_iterations, document_threshold_weight=0.5, document_threshold_offset=0.25)
+    weights, calls = {name: tensor.clone() for name, tensor in model.state_dict().items()}, []
+
+    def predict():
+        calls.append(model.config.document_threshold_offset)
+        offset = torch.tensor(calls[-1:])
+        return predictions_at(offset, [3.0, 2.0, 1.0, -0.5, -1.5], [True, False, True, True, False], 4)
+
+    assert move_threshold(model, predict) == pytest.approx(-1.25, abs=1e-5)
+    assert model.config.document_threshold_offset == pytest.approx(-1.0, abs=1e-5)
+    assert calls == [0.25]
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
 def test_the_best_of_three_thresholds_is_kept(tiny_model):
     """A model whose predictions get worse wherever its threshold is moved to."""
     model = tiny_model(num_iterations=2)

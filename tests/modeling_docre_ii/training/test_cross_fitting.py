@@ -83,7 +83,7 @@ def test_given_logits_need_a_module_that_reads_only_logits(tiny_model, tiny_batc
 def test_held_out_logits_are_those_of_each_document_alone(
     make_trainer, tiny_model, encoded, related, one_by_one, tmp_path
 ):
-    trainer = make_trainer(tiny_model(), per_device_eval_batch_size=2)
+    trainer = make_trainer(tiny_model(document_threshold_weight=0.5), per_device_eval_batch_size=2)
     held_out = held_out_documents(encoded, [0, 1, 3])
     write_held_out_logits(trainer, held_out, tmp_path / "first.safetensors")
     write_held_out_logits(trainer, held_out_documents(encoded, [2, 4]), tmp_path / "second.safetensors")
@@ -91,6 +91,7 @@ def test_held_out_logits_are_those_of_each_document_alone(
 
     assert len(held_out) == 3 and held_out.source[2] is related[3]
     assert len(fitted) == len(related) == 5
+    trainer.model.config.document_threshold_weight = 0.0  # which an inference module does not see
     with torch.no_grad():
         for place, (row, output) in enumerate(one_by_one(trainer.model, related)):
             mask = torch.tensor(row["pair_mask"])
