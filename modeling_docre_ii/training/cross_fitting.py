@@ -17,6 +17,7 @@ from .encoding import EncodedDocuments
 from .trainer import DocREIITrainer
 
 
+# What a batch has for the losses alone. The base module by itself takes neither.
 _LABELS = ("labels", "evidence")
 
 
