@@ -62,8 +62,8 @@ def write_placeholders(folder: Path) -> None:
     - `outputs/quickstart`: a tiny checkpoint of random weights with DocRED's relations, its `stage_1` and its
       `mention_model`, and the same as `outputs/redocred_minilm` and `outputs/evidence`;
     - `outputs/cdr_minilm`: another one, with CDR's relation;
-    - `outputs/seed_42`, `outputs/seed_43`, `outputs/seed_44` and `outputs/token_43`: its `stage_1`, with a
-      `mention_model`;
+    - `outputs/seed_42`, `outputs/seed_43`, `outputs/seed_44`, `outputs/token_43` and `outputs/prior`: its `stage_1`,
+      with a `mention_model`;
     - `outputs/redocred_minilm/stage_1/fold_1`: random predictions for `TRAIN.json`, as if cross-fitted;
     - `outputs/teacher.safetensors`: what it predicts for `TEST.json`;
     - `result.json` and `other.json`: submissions about `DEV.json`;
@@ -155,7 +155,7 @@ def _write_models(
     save_tagger(folder / CHECKPOINT / "mention_model")
     for name in ("evidence", "redocred_minilm"):
         shutil.copytree(folder / CHECKPOINT, folder / "outputs" / name)
-    for name in ("seed_42", "seed_43", "seed_44", "token_43"):
+    for name in ("seed_42", "seed_43", "seed_44", "token_43", "prior"):
         shutil.copytree(folder / CHECKPOINT / "stage_1", folder / "outputs" / name)
         save_tagger(folder / "outputs" / name / "mention_model")
     teacher = Teacher(str(folder / CHECKPOINT), processor.relations)

@@ -301,7 +301,7 @@ def training_limits(argv):
     limits += ["--max_labels_per_pair=1", "--num_printed_documents=0", "--report_to=none", "--disable_tqdm=true"]
     if "--output_dir" not in argv:
         limits += ["--output_dir", "outputs/run"]
-    elif Path(argv[argv.index("--output_dir") + 1]).name.startswith(("seed_", "token_")):
+    elif Path(argv[argv.index("--output_dir") + 1]).name.startswith(("seed_", "token_", "prior")):
         # For the commands that read such a folder, there is one already.
         limits += ["--overwrite_output_dir", "true"]
     if "--bf16" not in argv:
