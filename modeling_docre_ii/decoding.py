@@ -89,10 +89,9 @@ def raise_thresholds(logits: torch.Tensor, pairs: EntityPairs, config: DocREIICo
     r"""
     Gives every document a threshold of its own (ours).
 
-    How sure a model is differs between documents more than their numbers of facts do. So the sum of
-    sigmoid(logit_r - logit_TH) over the pairs and relations of a document, its expected number of facts, also says how
-    far to trust the single margins: `config.document_threshold_weight` * log(1 + expected number) +
-    `config.document_threshold_offset` is added to logit_TH.
+    A model can be too sure of everything in one document, and of nothing in the next. So `document_threshold_weight` *
+    log(1 + E) + `document_threshold_offset` is added to logit_TH, where E is the expected number of facts of the
+    document: the sum of sigmoid(logit_r - logit_TH) over its candidate pairs and relations.
 
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
@@ -108,7 +107,7 @@ def raise_thresholds(logits: torch.Tensor, pairs: EntityPairs, config: DocREIICo
     if not config.document_threshold_weight:
         return logits
     document = pairs.document.to(logits.device)
-    of_pair = (logits[:, 1:] - logits[:, :1]).float().sigmoid().sum(-1)
+    of_pair = (logits[:, 1:].float() - logits[:, :1].float()).sigmoid().sum(-1)
     expected = of_pair.new_zeros(pairs.num_documents).index_add(0, document, of_pair)
     rise = config.document_threshold_weight * expected.log1p() + config.document_threshold_offset
     threshold = logits[:, :1] + rise.index_select(0, document)[:, None].to(logits.dtype)
