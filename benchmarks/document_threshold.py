@@ -62,7 +62,9 @@ def main():
     names = {"base": "base_", "full": ""} if model.config.num_iterations else {"base": ""}
     print(f"{'weight':>6}" + "".join(f"{f'{name}, best':>12}{f'{name}, held-out':>16}" for name in names))
     for weight in args.weights:
-        model.config.document_threshold_weight = weight
+        model.config.document_threshold_weight, model.config.document_threshold_offset = weight, 0.0
+        if weight:
+            trainer.calibrate_threshold()  # predictions far below the threshold are not scored
         metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval").metrics
         scores = [
             f"{metrics[f'eval_{prefix}calibrated_f1']:>12.2f}{metrics[f'eval_{prefix}cross_calibrated_f1']:>16.2f}"

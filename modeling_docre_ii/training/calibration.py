@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..configuration_docre_ii import DocREIIConfig
 from ..evaluation.scores import micro_scores
 from ..modeling_docre_ii import DocREIIForRelationExtraction
 
@@ -41,7 +42,7 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
     The bias of the threshold class of the last classifier changes, nothing else: a relation is still predicted when
     its logit is above that of class 0. An inference module reads its own predictions, which depend on the threshold,
     so the bias is moved a second time, and the best of the three is kept. With a `document_threshold_weight`, the
-    `document_threshold_offset` of the configuration changes instead, once.
+    `document_threshold_offset` of the configuration changes instead.
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -55,9 +56,7 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
     """
     config, inference_module = model.config, model.inference_module
     if config.document_threshold_weight:
-        shift, _ = best_threshold(*predict())
-        config.document_threshold_offset += shift
-        return shift
+        return _move_offset(config, predict)
     bias = (model.base_model if inference_module is None else inference_module).classifier.bias
     # Logits that accumulate over the iterations contain the bias once an iteration.
     is_accumulated = inference_module is not None and config.iteration_update == "accumulate"
@@ -81,6 +80,22 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
         with torch.no_grad():
             bias[0] = kept_bias
     return best_bias - start
+
+
+def _move_offset(config: DocREIIConfig, predict: Callable[[], ScoredPredictions]) -> float:
+    """Moves `config.document_threshold_offset` as [`move_threshold`] says, and returns what was added to it."""
+    start = config.document_threshold_offset
+    try:
+        for _ in range(3):
+            shift, _ = best_threshold(*predict())
+            config.document_threshold_offset += shift
+            # Near the end of what was gathered, the best threshold may be further below.
+            if shift > 1 - CALIBRATION_MARGIN:
+                break
+    except BaseException:
+        config.document_threshold_offset = start
+        raise
+    return config.document_threshold_offset - start
 
 
 def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> tuple[float, float]:

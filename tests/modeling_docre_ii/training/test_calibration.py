@@ -174,6 +174,35 @@ def test_thresholds_of_documents_are_moved_by_their_offset(tiny_model, num_itera
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
+def test_an_offset_beyond_what_is_gathered_is_found_by_a_second_look(tiny_model):
+    """The best cut is at a margin of -5, and predictions are gathered down to -4."""
+    model = tiny_model(num_iterations=0, document_threshold_weight=0.5)
+    margins, is_correct, calls = np.array([3.0, -3.75, -4.5, -5.5]), np.array([True, True, True, False]), []
+
+    def predict():
+        calls.append(model.config.document_threshold_offset)
+        gathered = margins - calls[-1] > -4
+        return predictions_at(torch.tensor(calls[-1:]), margins[gathered], is_correct[gathered], 3)
+
+    assert move_threshold(model, predict) == pytest.approx(-5.0, abs=1e-4)
+    assert model.config.document_threshold_offset == pytest.approx(-5.0, abs=1e-4)
+    assert len(calls) == 2
+
+
+def test_an_error_leaves_the_offset(tiny_model):
+    model, calls = tiny_model(document_threshold_weight=0.5, document_threshold_offset=0.25), []
+
+    def predict():
+        calls.append(None)
+        if len(calls) == 2:
+            raise OSError("no space")
+        return ScoredPredictions(np.array([sigmoid(-3.9)]), np.array([True]), 1)
+
+    with pytest.raises(OSError, match="no space"):
+        move_threshold(model, predict)
+    assert model.config.document_threshold_offset == 0.25
+
+
 def test_the_best_of_three_thresholds_is_kept(tiny_model):
     """A model whose predictions get worse wherever its threshold is moved to."""
     model = tiny_model(num_iterations=2)
