@@ -1,9 +1,7 @@
 """DocRE-II model configuration."""
 
-import difflib
 import math
 import os
-from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -93,6 +91,10 @@ class DocREIIConfig(PreTrainedConfig):
             - `"logsumexp"`: the logarithm of the sum of their exponentials, as in the paper;
             - `"logmeanexp"`: that of their mean, for a processor with `mention_anchor="span"`, where the sum would say
               how many tokens the mentions have. [`~DocREIIPreTrainedModel.from_encoder_pretrained`] chooses it then.
+        entity_salience (`bool`, *optional*, defaults to `False`):
+            Whether the vectors of head and tail also get how often the document mentions the entity: the logarithm of
+            the number of its mentions, and that of its ratio to the most mentioned head or tail. `"logmeanexp"` does
+            not say it.
         pair_encoder (`str`, *optional*, defaults to `"low_rank_bilinear"`):
             How the vectors of head, tail and context become the feature vector of the pair (equations 2 and 3):
 
@@ -161,8 +163,9 @@ class DocREIIConfig(PreTrainedConfig):
             - `"logits"`: its logits from the base module, relative to that of the threshold class. Such a module can
               learn from the predictions of other base modules, as `cross_fit_folds` of `run_docre.py` does.
         document_threshold_weight, document_threshold_offset (`float`, *optional*, defaults to 0.0):
-            With a weight, the logits of the threshold class are returned with weight * log(1 + the expected number of
-            facts of the document) + offset added. Calibration sets the offset. 1.5 is a good weight for abstracts.
+            With a weight, the logits of the threshold class are returned with weight * log((E + 0.1) / 1.1) + offset
+            added, where E is the expected number of facts of the document. Calibration sets the offset. 1.0 is a good
+            weight for abstracts.
         relation_embedding (`str`, *optional*, defaults to `"argmax"`):
             What the relation matrix holds for a pair:
 
@@ -221,6 +224,7 @@ class DocREIIConfig(PreTrainedConfig):
 
     # The base module.
     entity_pooling: Literal["logsumexp", "logmeanexp"] = "logsumexp"
+    entity_salience: bool = False
     pair_encoder: Literal["concat", "grouped_bilinear", "low_rank_bilinear"] = "low_rank_bilinear"
     pair_hidden_size: int = 768
     pair_intermediate_size: int = 768
@@ -425,26 +429,6 @@ class DocREIIConfig(PreTrainedConfig):
                 f"a window of {size} tokens has no room for {self.window_overlap} overlapping and "
                 f"{self.num_prefix_tokens + self.num_suffix_tokens} special tokens"
             )
-
-
-def check_fields(names: Iterable[str]) -> None:
-    """
-    Checks that [`DocREIIConfig`] has all of some fields.
-
-    The configuration itself accepts any name, as all of transformers do, and would keep a misspelled one.
-
-    Args:
-        names (`Iterable[str]`):
-            Names of fields.
-
-    Raises:
-        `ValueError`: it lacks one of them. The message suggests the nearest name.
-    """
-    for name in names:
-        if not hasattr(DocREIIConfig, name):
-            near = difflib.get_close_matches(name, DocREIIConfig.__dataclass_fields__, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"DocREIIConfig has no field {name!r}{hint}")
 
 
 __all__ = ["DocREIIConfig", "num_positions"]

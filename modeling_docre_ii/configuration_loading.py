@@ -1,10 +1,14 @@
 """Loads configurations of models and encoders, with errors that name them."""
 
+import difflib
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
+
+from .configuration_docre_ii import DocREIIConfig
 
 
 # The arguments of `from_pretrained` that say where a file lies.
@@ -61,3 +65,23 @@ def load_encoder_config(name_or_path: str, **changes: Any) -> PreTrainedConfig:
         # A folder of this machine has no place in a published configuration.
         config._name_or_path = ""
     return config
+
+
+def check_fields(names: Iterable[str]) -> None:
+    """
+    Checks that [`DocREIIConfig`] has all of some fields.
+
+    The configuration itself accepts any name, as all of transformers do, and would keep a misspelled one.
+
+    Args:
+        names (`Iterable[str]`):
+            Names of fields.
+
+    Raises:
+        `ValueError`: it lacks one of them. The message suggests the nearest name.
+    """
+    for name in names:
+        if not hasattr(DocREIIConfig, name):
+            near = difflib.get_close_matches(name, DocREIIConfig.__dataclass_fields__, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"DocREIIConfig has no field {name!r}{hint}")

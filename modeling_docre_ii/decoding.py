@@ -13,6 +13,9 @@ from .quoting import quote
 
 # Largest number of relations decoded for one pair, as in ATLOP on DocRED.
 MAX_LABELS_PER_PAIR = 4
+# Added to the number of facts that are expected in a document. The threshold would fall without end where nothing is
+# expected, and something would be predicted all the same.
+_EXPECTED_FACTS_FLOOR = 0.1
 
 
 class PredictedFact(NamedTuple):
@@ -90,8 +93,8 @@ def raise_thresholds(logits: torch.Tensor, pairs: EntityPairs, config: DocREIICo
     Gives every document a threshold of its own (ours).
 
     A model can be too sure of everything in one document, and of nothing in the next. So `document_threshold_weight` *
-    log(1 + E) + `document_threshold_offset` is added to logit_TH, where E is the expected number of facts of the
-    document: the sum of sigmoid(logit_r - logit_TH) over its candidate pairs and relations.
+    log((E + 0.1) / 1.1) + `document_threshold_offset` is added to logit_TH, where E is the expected number of facts of
+    the document: the sum of sigmoid(logit_r - logit_TH) over its candidate pairs and relations.
 
     Args:
         logits (`torch.FloatTensor` of shape `(num_pairs, num_labels)`):
@@ -109,7 +112,8 @@ def raise_thresholds(logits: torch.Tensor, pairs: EntityPairs, config: DocREIICo
     document = pairs.document.to(logits.device)
     of_pair = (logits[:, 1:].float() - logits[:, :1].float()).sigmoid().sum(-1)
     expected = of_pair.new_zeros(pairs.num_documents).index_add(0, document, of_pair)
-    rise = config.document_threshold_weight * expected.log1p() + config.document_threshold_offset
+    rise = ((expected + _EXPECTED_FACTS_FLOOR) / (1 + _EXPECTED_FACTS_FLOOR)).log()
+    rise = config.document_threshold_weight * rise + config.document_threshold_offset
     threshold = logits[:, :1] + rise.index_select(0, document)[:, None].to(logits.dtype)
     return torch.cat([threshold, logits[:, 1:]], dim=-1)
 

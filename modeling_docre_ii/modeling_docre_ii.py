@@ -7,8 +7,8 @@ from torch import nn
 from transformers import AutoModel
 from transformers.utils import can_return_tuple
 
-from .configuration_docre_ii import DocREIIConfig, check_fields
-from .configuration_loading import HUB_ARGUMENTS, load_config, load_encoder_config
+from .configuration_docre_ii import DocREIIConfig
+from .configuration_loading import HUB_ARGUMENTS, check_fields, load_config, load_encoder_config
 from .document_encoding import DocumentEncoding, check_token_ids, encode_documents, register_mention_attention
 from .entity_pairs import EntityPairs, dense_labels, require_pair_inputs
 from .evidence import evidence_loss, sentence_shares, should_output_evidence

@@ -54,6 +54,42 @@ def pool_mentions(
     return pooled - count.clamp(min=1).to(pooled.dtype).log()
 
 
+def entity_salience(
+    mention_positions: torch.Tensor, mention_entities: torch.Tensor, pairs: EntityPairs
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Computes how often a document mentions each entity (ours).
+
+    A pooling that averages, or that sees all tokens of a mention, does not tell the model.
+
+    Args:
+        mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
+            Tokens that stand for the mentions, and their entities, -1 for padding. Neighboring tokens of an entity
+            are one mention.
+        pairs ([`EntityPairs`]):
+            Index of the candidate pairs.
+
+    Returns:
+        `tuple(torch.FloatTensor)`: of all entities as heads, and as tails, of shape `(batch_size, num_entities, 2)`
+        each. The first component is the logarithm of the number of mentions, the second that of its ratio to the
+        number of the most mentioned head (tail) of the document.
+    """
+    follows = (mention_entities[:, 1:] == mention_entities[:, :-1]) & (
+        mention_positions[:, 1:] == mention_positions[:, :-1] + 1
+    )
+    is_first = torch.cat([torch.ones_like(mention_entities[:, :1], dtype=torch.bool), ~follows], dim=1)
+    spare = pairs.num_entities
+    entity = torch.where(mention_entities >= 0, mention_entities, spare)
+    count = torch.zeros(len(entity), spare + 1, device=entity.device).scatter_add(1, entity, is_first.float())
+    log_count = count[:, :spare].clamp(min=1).log()
+
+    def beside_others(is_used: torch.Tensor) -> torch.Tensor:
+        largest = torch.where(is_used, log_count, 0.0).amax(1, keepdim=True)
+        return torch.stack([log_count, log_count - largest], dim=-1)
+
+    return beside_others(pairs.mask.any(2)), beside_others(pairs.mask.any(1))
+
+
 def localized_context(hidden_states: torch.Tensor, entity_attention: torch.Tensor) -> torch.Tensor:
     r"""
     Computes the localized context of each pair of entities, equation 1.
@@ -111,9 +147,14 @@ class ContextAwareEntity(nn.Module):
         self.entity = nn.Linear(config.hidden_size, config.pair_hidden_size, bias=False)
         self.context = nn.Linear(config.hidden_size, config.pair_hidden_size)
         self.document = nn.Linear(config.hidden_size, config.pair_hidden_size, bias=False) if with_document else None
+        self.salience = nn.Linear(2, config.pair_hidden_size, bias=False) if config.entity_salience else None
 
     def project(
-        self, entities: torch.Tensor, document: torch.Tensor, context: torch.Tensor
+        self,
+        entities: torch.Tensor,
+        document: torch.Tensor,
+        context: torch.Tensor,
+        salience: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Projects the vectors of entities, and the contexts of pairs.
@@ -125,6 +166,8 @@ class ContextAwareEntity(nn.Module):
                 Vector of the first token of each document.
             context (`torch.FloatTensor` of shape `(num_contexts, hidden_size)`):
                 Localized contexts.
+            salience (`torch.FloatTensor` of shape `(batch_size, num_entities, 2)`, *optional*):
+                [`entity_salience`], with `config.entity_salience`.
 
         Returns:
             `tuple(torch.FloatTensor)`: of shapes `(batch_size * num_entities, pair_hidden_size)` and `(num_contexts,
@@ -133,6 +176,8 @@ class ContextAwareEntity(nn.Module):
         projected = self.entity(entities)
         if self.document is not None:
             projected = projected + self.document(document)[:, None]
+        if self.salience is not None:
+            projected = projected + self.salience(salience)
         return projected.flatten(0, 1), self.context(context)
 
     def forward(
@@ -285,7 +330,12 @@ class PairFeatures(nn.Module):
         places, context_index = pairs.unordered()
         context = localized_context(hidden_states, entity_attention).flatten(0, 2).index_select(0, places)
         inputs, first_entity = (entities, hidden_states[:, 0], context), pairs.document * num_entities
-        heads, tails = self.head.project(*inputs), self.tail.project(*inputs)
+        salience = (None, None)
+        if self.head.salience is not None:
+            salience = tuple(
+                values.to(dtype) for values in entity_salience(mention_positions, mention_entities, pairs)
+            )
+        heads, tails = self.head.project(*inputs, salience[0]), self.tail.project(*inputs, salience[1])
 
         def encode(head: torch.Tensor, tail: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
             return self.pair_encoder(self.head(heads, head, context), self.tail(tails, tail, context))

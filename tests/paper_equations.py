@@ -78,23 +78,29 @@ pair_encoder = {
 }
 
 
-def side_vector(module, entity, context, document):
-    """tanh(W [h; c]), W the concatenation of the module's matrices; the document vector is a third input if used."""
+def side_vector(module, entity, context, document, salience=()):
+    """tanh(W [h; c]), W the concatenation of the module's matrices; the document vector is a third input if used, the
+    salience of the entity a fourth."""
     matrices, inputs = [module.entity.weight, module.context.weight], [entity, context]
     if module.document is not None:
         matrices, inputs = [*matrices, module.document.weight], [*inputs, document]
+    if module.salience is not None:
+        matrices, inputs = [*matrices, module.salience.weight], [*inputs, torch.tensor(salience, dtype=torch.float64)]
     weight = torch.cat([matrix.double() for matrix in matrices], dim=1)
     return torch.tanh(weight @ torch.cat(inputs) + module.context.bias.double())
 
 
-def pair_feature(module, kind, states, attention, positions, entities, head, tail):
-    """F_{s,o} of one pair, equations 1 to 3; `positions` and `entities` are lists without padding."""
+def pair_feature(module, kind, states, attention, positions, entities, head, tail, saliences=((), ())):
+    """F_{s,o} of one pair, equations 1 to 3; `positions` and `entities` are lists without padding, `saliences` those
+    of head and tail."""
     states, attention = states.double(), attention.double()
     context = context_vector(
         states, entity_attention(attention, entities, head), entity_attention(attention, entities, tail)
     )
-    head_vector = side_vector(module.head, entity_vector(states, positions, entities, head), context, states[0])
-    tail_vector = side_vector(module.tail, entity_vector(states, positions, entities, tail), context, states[0])
+    of_head = entity_vector(states, positions, entities, head)
+    head_vector = side_vector(module.head, of_head, context, states[0], saliences[0])
+    of_tail = entity_vector(states, positions, entities, tail)
+    tail_vector = side_vector(module.tail, of_tail, context, states[0], saliences[1])
     return pair_encoder[kind](module.pair_encoder, head_vector, tail_vector)
 
 

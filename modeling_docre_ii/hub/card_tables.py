@@ -159,6 +159,7 @@ def option_table(config: DocREIIConfig, processor: DocREIIProcessor | None) -> s
     if config.num_iterations:
         names += ["num_inference_layers", "inference_hidden_size", "cross_attention", "relation_embedding"]
         names += ["iteration_update", "add_base_logits", "max_noise_rate", "contrastive_loss_weight"]
+    names += ["entity_salience"] if config.entity_salience else []
     names += ["max_window_size", "window_overlap"]
     options = [(f"`{name}`", getattr(config, name)) for name in names]
     if config.document_threshold_weight:

@@ -27,6 +27,7 @@ INFERENCE_FIELDS = {
     "contrastive_hidden_size": 9,
     "base_loss_weight": 0.75,
     "contrastive_loss_weight": 0.0,
+    "entity_salience": True,
     "document_threshold_weight": 1.5,
     "document_threshold_offset": -2.25,
 }
@@ -49,6 +50,7 @@ def test_defaults_are_the_documented_ones():
     assert config.pair_encoder == "low_rank_bilinear"
     assert config.pair_block_size == 64
     assert config.pair_dropout == 0.0
+    assert config.entity_salience is False
     assert config.num_iterations == 3
     assert config.num_inference_layers == 2
     assert config.inference_hidden_size == config.inference_intermediate_size == 512

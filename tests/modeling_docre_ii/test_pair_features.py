@@ -1,3 +1,5 @@
+from math import log
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from modeling_docre_ii.pair_features import (
     PAIR_ENCODERS,
     ContextAwareEntity,
     PairFeatures,
+    entity_salience,
     localized_context,
     pool_mentions,
 )
@@ -266,6 +269,64 @@ def test_features_of_pairs_are_equations_1_to_3(
             tail,
         )
         torch.testing.assert_close(feature.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+# Two documents of spans. In the first, entity 0 has three mentions, entity 1 two (one of three tokens, and one token
+# in it), entity 2 one, which begins where one of entity 0 ends. The second has one entity with one mention.
+SPANS = [
+    [(1, 0), (2, 0), (7, 0), (9, 0), (10, 0), (4, 1), (5, 1), (6, 1), (5, 1), (11, 2)],
+    [(3, 0), (4, 0)] + [(-1, -1)] * 8,
+]
+# Entities 0 and 2 are heads, 1 and 2 tails.
+ROLES = [[[0, 1, 1], [0, 0, 0], [0, 1, 0]], [[0, 0, 0]] * 3]
+# Of the 3, 2 and 1 mentions: the largest number of a head is 3, of a tail 2.
+AS_HEADS = [[log(3), 0], [log(2), log(2 / 3)], [0, log(1 / 3)]]
+AS_TAILS = [[log(3), log(3 / 2)], [log(2), 0], [0, log(1 / 2)]]
+
+
+@pytest.fixture
+def spans():
+    positions, entities = torch.tensor(SPANS).unbind(-1)
+    return positions, entities, EntityPairs.from_mask(torch.tensor(ROLES).bool())
+
+
+def test_salience_of_an_entity_counts_mentions_and_not_their_tokens(spans):
+    heads, tails = entity_salience(*spans)
+
+    torch.testing.assert_close(heads[0], torch.tensor(AS_HEADS))
+    torch.testing.assert_close(tails[0], torch.tensor(AS_TAILS))
+    assert not heads[1].any()
+    assert not tails[1].any()
+
+
+def test_salience_of_one_token(spans):
+    positions, entities, pairs = spans
+    heads, tails = entity_salience(positions[:, :1], entities[:, :1], pairs)
+
+    assert not heads.any()
+    assert not tails.any()
+
+
+def test_salience_is_part_of_the_context_aware_entities(docre_config, naive, shaken, spans):
+    torch.manual_seed(0)
+    module = shaken(PairFeatures(docre_config(pair_encoder="concat", entity_salience=True)))
+    states, attention = torch.randn(2, 12, 16), torch.rand(2, 3, 10, 12)
+    positions, entities, pairs = spans
+    features = module(states, pool_attention(attention, entities, 3), positions, entities, pairs)
+
+    places, owners = zip(*SPANS[0], strict=True)
+    for feature, (head, tail) in zip(features, [(0, 1), (0, 2), (2, 1)], strict=True):
+        saliences = (AS_HEADS[head], AS_TAILS[tail])
+        expected = naive.pair_feature(
+            module, "concat", states[0], attention[0], list(places), list(owners), head, tail, saliences
+        )
+        torch.testing.assert_close(feature.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_without_salience_there_are_no_weights_for_it(docre_config):
+    module = PairFeatures(docre_config())
+
+    assert module.head.salience is module.tail.salience is None
 
 
 class Quantized(nn.Linear):

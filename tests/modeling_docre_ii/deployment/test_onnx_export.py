@@ -33,9 +33,14 @@ VARIANTS = {
     ),
     "accumulated logits, concat": ("roberta", {"iteration_update": "accumulate", "pair_encoder": "concat"}),
     "corrected base logits, rotary positions": ("modernbert, last layer global", {"add_base_logits": True}),
-    "pairs within a margin, soft relations, thresholds of documents": (
+    "pairs within a margin, soft relations, thresholds of documents, salience": (
         "bert",
-        {"inference_margin": 0.3, "relation_embedding": "soft", "document_threshold_weight": 0.7},
+        {
+            "inference_margin": 0.3,
+            "relation_embedding": "soft",
+            "document_threshold_weight": 0.7,
+            "entity_salience": True,
+        },
     ),
     "eager attention, base module alone": ("deberta-v2", {"num_iterations": 0}),
 }
