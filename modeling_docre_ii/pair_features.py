@@ -60,7 +60,7 @@ def entity_salience(
     """
     Computes how often a document mentions each entity (ours).
 
-    A pooling that averages, or that sees all tokens of a mention, does not tell the model.
+    The vector of an entity does not say so if it is a mean, or made of all tokens of its mentions.
 
     Args:
         mention_positions, mention_entities (`torch.LongTensor` of shape `(batch_size, num_mentions)`):
