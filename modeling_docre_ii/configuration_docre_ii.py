@@ -164,8 +164,8 @@ class DocREIIConfig(PreTrainedConfig):
               learn from the predictions of other base modules, as `cross_fit_folds` of `run_docre.py` does.
         document_threshold_weight, document_threshold_offset (`float`, *optional*, defaults to 0.0):
             With a weight, the logits of the threshold class are returned with weight * log((E + 0.1) / 1.1) + offset
-            added, where E is the expected number of facts of the document. Calibration sets the offset. 1.0 is a good
-            weight for abstracts.
+            added, where E is the expected number of facts of the document. Calibration sets the offset. A weight of
+            1.0 is for abstracts that all have facts.
         relation_embedding (`str`, *optional*, defaults to `"argmax"`):
             What the relation matrix holds for a pair:
 
