@@ -101,7 +101,7 @@ def check_splits(corpus: Corpus, args: DocREIITrainingArguments) -> None:
     """
     if args.do_train:
         check_labels(corpus, "train")
-    if args.do_eval or (args.do_train and args.calibrate_threshold):
+    if args.do_eval or (args.do_train and (args.calibrate_iterations or args.calibrate_threshold)):
         check_labels(corpus, "validation")
     if args.do_predict and not {"validation", "test"} & set(corpus.splits):
         raise ValueError("no test documents were given, but `do_predict` needs them: set `test_file`")

@@ -62,6 +62,7 @@ _USUAL_TRAINING_ARGUMENTS = {
     "save_total_limit",
     "load_best_model_at_end",
     "metric_for_best_model",
+    "calibrate_iterations",
     "calibrate_threshold",
     "train_sampling_strategy",
     "report_to",
@@ -209,7 +210,7 @@ def parse_arguments(argv: list[str], description: str | None = None, prog: str =
         *_, training[1] = parser.parse_args_into_dataclasses([*argv, "--output_dir", stage_1_dir])
         training[1].push_to_hub = False  # as both are given for both stages
     if 1 in training:
-        training[1].freeze_base = False
+        training[1].freeze_base = training[1].calibrate_iterations = False
     if training_args.do_train:
         _check_teacher(data_args, stage_args)
         if 2 in training and model_args.config_fields.get("num_iterations") == 0:

@@ -210,6 +210,9 @@ def _arguments_of_stage_2(row: Row, configuration: Mapping[str, Any], kinds: Arg
         rate = whole.get("encoder_learning_rate", DocREIITrainingArguments.encoder_learning_rate)
         configuration = {**configuration, "stage_2": {"base_learning_rate": rate}}
     of_training = {name: value for name, value in row.stage_2.items() if name in kinds.training}
+    if {**configuration, **(configuration.get("stage_2") or {})}.get("calibrate_iterations"):
+        # A table shows what iterations do, so a run keeps all of them, unless the row says otherwise.
+        of_training = {"calibrate_iterations": False} | of_training
     others = {name: value for name, value in row.stage_2.items() if name not in kinds.training}
     of_stage_1 = row.stage_1 if row.stages == [2] else {}
     arguments = _merged(configuration, row.both, of_stage_1, others, {"stage_2": of_training})

@@ -43,7 +43,11 @@ def corpus_phrase(names: Sequence[str], ids: Sequence[str], corpus: CorpusDescri
 def stages_sentence(stages: Mapping[int, TrainedStage], config: DocREIIConfig) -> str:
     """Returns a sentence on what each stage trains."""
     if not config.num_iterations:
-        return "Stage 1 trains the base module."
+        sentence = "Stage 1 trains the base module."
+        if 2 in stages:
+            sentence += " Stage 2 trained an inference module too, which is left out: without it, F1 on the validation"
+            sentence += " documents was no lower."
+        return sentence
     sentence = "Stage 1 trains the base module. Stage 2 adds the inference module"
     if 2 in stages:
         sentence += " and freezes the base module" if stages[2].arguments["freeze_base"] else " and trains both"
@@ -66,11 +70,14 @@ def choice_sentence(last: Mapping[str, Any] | None, splits: Collection[str]) -> 
     chosen = []
     if last is not None and last["load_best_model_at_end"]:
         chosen.append(f"the best checkpoint (by {code_span(last['metric_for_best_model'])})")
+    if last is not None and last["calibrate_iterations"]:
+        chosen.append("the number of iterations")
     if last is not None and last["calibrate_threshold"]:
         chosen.append("the threshold")
     if "validation" not in splits or not chosen:
         return ""
-    choice, verb = " and ".join(chosen), "were" if len(chosen) > 1 else "was"
+    *others, last_choice = chosen
+    choice, verb = " and ".join(filter(None, [", ".join(others), last_choice])), "were" if others else "was"
     return f"T{choice[1:]} {verb} chosen on the validation documents, which flatters the scores on them a little."
 
 

@@ -15,6 +15,7 @@ STAGE_ARGUMENTS = (
     "adam_epsilon",
     "base_learning_rate",
     "bf16",
+    "calibrate_iterations",
     "calibrate_threshold",
     "encoder_learning_rate",
     "fp16",

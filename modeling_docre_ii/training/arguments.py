@@ -48,6 +48,9 @@ class DocREIITrainingArguments(TrainingArguments):
         max_pairs_per_batch (`int`, *optional*):
             Largest number of entity pairs of a batch on a device, padding included: a document with 42 entities has
             1764.
+        calibrate_iterations (`bool`, *optional*, defaults to `False`):
+            In stage 2, whether to keep, after training, as many iterations as do best on the validation documents. If
+            that is none, what is saved is the base module alone ([`~DocREIITrainer.calibrate_iterations`]).
         calibrate_threshold (`bool`, *optional*, defaults to `False`):
             Whether to move the threshold of the model, after training, to where F1 is best on the validation
             documents ([`~DocREIITrainer.calibrate_threshold`]).
@@ -90,6 +93,9 @@ class DocREIITrainingArguments(TrainingArguments):
     )
     max_pairs_per_batch: int | None = field(
         default=None, metadata={"help": "Most pairs of a batch on a device, with padding."}
+    )
+    calibrate_iterations: bool = field(
+        default=False, metadata={"help": "Stage 2: keep as many iterations as do best on the validation documents."}
     )
     calibrate_threshold: bool = field(
         default=False,

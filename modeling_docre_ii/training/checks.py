@@ -65,8 +65,9 @@ def check_datasets(args: DocREIITrainingArguments, train_dataset: Any, eval_data
     if budgets and train_dataset is not None and not hasattr(train_dataset, "__len__"):
         raise ValueError(f"`{budgets[0]}` needs all training features at once, and not a stream of them")
     check_choice(args)
-    if args.calibrate_threshold:
-        check_calibration(args, eval_dataset)
+    for argument in ("calibrate_iterations", "calibrate_threshold"):
+        if getattr(args, argument):
+            check_calibration(args, eval_dataset, argument)
     choice = _name_of_choice(args)
     if choice and isinstance(eval_dataset, dict):
         score = str(args.metric_for_best_model).removeprefix("eval_")
@@ -77,31 +78,35 @@ def check_datasets(args: DocREIITrainingArguments, train_dataset: Any, eval_data
         raise ValueError(f"{choice} needs labels, but no document in `eval_dataset` has one")
 
 
-def check_calibration(args: DocREIITrainingArguments, eval_dataset: Any) -> None:
+def check_calibration(
+    args: DocREIITrainingArguments, eval_dataset: Any, argument: str = "calibrate_threshold"
+) -> None:
     """
-    Checks that a threshold can be chosen on validation documents.
+    Checks that a model can be calibrated on validation documents.
 
     Args:
         args ([`DocREIITrainingArguments`]):
             Training arguments.
         eval_dataset ([`EncodedDocuments`], other features, or a `dict` of them, *optional*):
             The encoded validation documents.
+        argument (`str`, *optional*, defaults to `"calibrate_threshold"`):
+            The training argument that asks for it, and the method of the Trainer.
 
     Raises:
         `ValueError`: there is not exactly one dataset, none of its documents has labels, or its predictions are not
             gathered.
     """
     if eval_dataset is None:
-        raise ValueError("`calibrate_threshold` needs an `eval_dataset`: the threshold is chosen on it")
+        raise ValueError(f"`{argument}` needs an `eval_dataset`, to choose by its F1")
     if isinstance(eval_dataset, dict):
         raise ValueError(
-            f"`calibrate_threshold` needs one `eval_dataset`, got {', '.join(eval_dataset)}: after training, call "
-            "`trainer.calibrate_threshold(documents)` instead"
+            f"`{argument}` needs one `eval_dataset`, got {', '.join(eval_dataset)}: after training, call "
+            f"`trainer.{argument}(documents)` instead"
         )
     if args.prediction_loss_only:
-        raise ValueError("`calibrate_threshold` needs predictions, which `prediction_loss_only` leaves out")
+        raise ValueError(f"`{argument}` needs predictions, which `prediction_loss_only` leaves out")
     if isinstance(eval_dataset, EncodedDocuments) and not eval_dataset.has_labels:
-        raise ValueError("`calibrate_threshold` needs labels, but no document in `eval_dataset` has one")
+        raise ValueError(f"`{argument}` needs labels, but no document in `eval_dataset` has one")
 
 
 def check_choice(args: DocREIITrainingArguments) -> None:
@@ -157,6 +162,28 @@ def check_trained_parts(model: DocREIIForRelationExtraction, args: DocREIITraini
         )
 
 
+def check_iterations(model: DocREIIForRelationExtraction, is_whole: bool) -> None:
+    """
+    Checks that the number of iterations can be chosen.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model.
+        is_whole (`bool`):
+            Whether it is neither sharded nor wrapped by peft, so that it can lose its inference module.
+
+    Raises:
+        `ValueError`: it cannot.
+    """
+    if not model.config.num_iterations:
+        raise ValueError("`calibrate_iterations` has nothing to choose: the model has no inference module")
+    if not is_whole:
+        raise ValueError(
+            "`calibrate_iterations` may remove the inference module, which FSDP, DeepSpeed and peft keep: call "
+            "`calibrate_iterations` on a Trainer of the saved model instead"
+        )
+
+
 def _name_of_choice(args: DocREIITrainingArguments) -> str | None:
     """The argument that asks for the best checkpoint."""
     if args.load_best_model_at_end:
@@ -164,4 +191,11 @@ def _name_of_choice(args: DocREIITrainingArguments) -> str | None:
     return "`save_strategy='best'`" if args.save_strategy == "best" else None
 
 
-__all__ = ["check_calibration", "check_choice", "check_datasets", "check_parts", "check_trained_parts"]
+__all__ = [
+    "check_calibration",
+    "check_choice",
+    "check_datasets",
+    "check_iterations",
+    "check_parts",
+    "check_trained_parts",
+]

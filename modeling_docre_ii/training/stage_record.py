@@ -36,9 +36,9 @@ def complete_record(
     Completes a record with the facts that a Trainer has.
 
     It adds the stage, if the Trainer has trained it, and, to a record without scores, those of the last evaluation of
-    the weights that were kept. With `calibrate_threshold`, that is one after the training, which ends with another
-    threshold. Scores at the best threshold are left out if relations below the threshold were not gathered, because
-    the best threshold is unknown then.
+    the weights that were kept. With `calibrate_iterations` or `calibrate_threshold`, that is one after the training,
+    which ends with another model. Scores at the best threshold are left out if relations below the threshold were not
+    gathered, because the best threshold is unknown then.
 
     Args:
         record ([`TrainingRecord`]):
@@ -58,7 +58,8 @@ def complete_record(
         completed.stages[stage] = record_stage(args, state.log_history)
     if not completed.scores:
         kept_step = (state.best_global_step if args.load_best_model_at_end else None) or state.global_step
-        scores = final_scores(state.log_history, None if args.calibrate_threshold else kept_step)
+        changes_model = args.calibrate_iterations or args.calibrate_threshold
+        scores = final_scores(state.log_history, None if changes_model else kept_step)
         completed.add_scores("validation", scores, prefix="eval_")
     if not args.calibrate_threshold:
         completed.scores = {

@@ -1,6 +1,6 @@
 """Trainer of DocRE-II."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from ..data_collator import DataCollatorForRelationExtraction
 from ..decoding import check_finite
 from ..documents import name_of
 from ..entity_finding import MENTION_MODEL_FOLDER
-from ..evaluation.matching import ignored_pairs
 from ..evaluation.scores import NamedFact, named_facts
 from ..hub.eval_results import write_eval_results
 from ..hub.hub_names import is_hub_id, license_on_hub
@@ -27,22 +26,22 @@ from ..model_outputs import DocREIIOutput
 from ..processing_docre_ii import DocREIIProcessor
 from ..utils.atomic_write import atomic_write
 from .arguments import DocREIITrainingArguments
-from .averaging import AveragingTrainer
 from .batching import budget_sampler, count_annotated, without_repeated
-from .calibration import CALIBRATION_MARGIN, ScoredPredictions, move_threshold
-from .checks import check_calibration, check_datasets, check_parts, check_trained_parts
+from .calibrating import CalibratingTrainer
+from .calibration import CALIBRATION_MARGIN
+from .checks import check_datasets, check_parts, check_trained_parts
 from .class_prior import start_at_frequencies
 from .encoding import Documents, EncodedDocuments, ensure_encoded
-from .metrics import make_compute_metrics, save_results, scored_predictions
+from .metrics import make_compute_metrics, save_results
 from .parameter_groups import split_by_learning_rate
-from .precision import PrecisionRecord, whole_weights
+from .precision import PrecisionRecord
 from .predictions import pack_predictions
 from .pushes import PushWatch
 from .sharding import docre_ii_of, unsharded_class
 from .stage_record import complete_record
 
 
-class DocREIITrainer(AveragingTrainer):
+class DocREIITrainer(CalibratingTrainer):
     """
     [`Trainer`] for both training stages of [`DocREIIForRelationExtraction`].
 
@@ -60,7 +59,8 @@ class DocREIITrainer(AveragingTrainer):
       accumulation and the number of processes;
     - predictions gathered as triples, not as dense logits;
     - a moving average of the weights, with `ema_decay` ([`AveragingTrainer`]);
-    - calibration of the threshold after training, with `calibrate_threshold`;
+    - after training, the number of iterations and the threshold that do best on the validation documents, with
+      `calibrate_iterations` and `calibrate_threshold` ([`CalibratingTrainer`]);
     - checkpoints that are complete or not there ([`WholeCheckpointTrainer`]), and evaluation that does not change the
       training;
     - a model card with usage and, from `record`, a [`TrainingRecord`], the corpus, the scores and the stages.
@@ -158,6 +158,8 @@ class DocREIITrainer(AveragingTrainer):
         return model
 
     def _prepare(self, model: Any) -> None:
+        # The number of iterations that a training keeps may be 0.
+        self._stage = 2 if model.config.num_iterations else 1
         if self.args.freeze_base:
             model.base_model.requires_grad_(False)
         dataset = getattr(self, "train_dataset", None)  # Trainer calls `model_init` before it is set as well
@@ -198,10 +200,7 @@ class DocREIITrainer(AveragingTrainer):
         if self.args.world_size > 1 and self.model_wrapped is self.model:
             # Accelerate takes a model that was evaluated for prepared, and its processes would not share gradients.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)._is_accelerate_prepared = False
-        result = super().train(*args, **kwargs)
-        if self.args.calibrate_threshold:
-            result.metrics["threshold_shift"] = self.calibrate_threshold()
-        return result
+        return super().train(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -326,39 +325,6 @@ class DocREIITrainer(AveragingTrainer):
             output.metrics[f"{metric_key_prefix}_loss"] = total / max(num_pairs, 1)
         return output
 
-    def calibrate_threshold(
-        self, eval_dataset: Documents | None = None, ignored: Collection[tuple[int, int, int]] | None = None
-    ) -> float:
-        """
-        Moves the threshold of the model to where F1 is best on labeled documents.
-
-        [`move_threshold`] says how. With `args.calibrate_threshold`, `train()` ends with it.
-
-        Args:
-            eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
-                Documents with labels, or their features. Defaults to the `eval_dataset` of the Trainer.
-            ignored (`Collection[tuple[int, int, int]]`, *optional*):
-                Pairs that do not count, from [`ignored_pairs`]. Defaults to those in `uncounted` of the documents.
-
-        Returns:
-            `float`: what was added to the threshold, below 0 where more is predicted than before.
-        """
-        dataset = self._encoded(self.eval_dataset if eval_dataset is None else eval_dataset)
-        check_calibration(self.args, dataset)
-        if ignored is None:
-            ignored = ignored_pairs(dataset.documents) if isinstance(dataset, EncodedDocuments) else ()
-
-        def predict() -> ScoredPredictions:
-            output = self.predict(dataset)
-            return scored_predictions(output.predictions[-1], output.label_ids, ignored)
-
-        margin, self._margin = self._margin, CALIBRATION_MARGIN
-        try:
-            with whole_weights(self.args):
-                return move_threshold(docre_ii_of(self.model), predict)
-        finally:
-            self._margin = margin
-
     def create_model_card(
         self,
         language: str | list[str] | None = None,
@@ -406,7 +372,7 @@ class DocREIITrainer(AveragingTrainer):
         card = make_model_card(
             model.config,
             self.processing_class,
-            complete_record(self.record, self.args, self.state, stage=2 if model.config.num_iterations else 1),
+            complete_record(self.record, self.args, self.state, self._stage),
             model_id=self.hub_model_id or self.args.hub_model_id or model_name or self.args.output_dir,
             # The card shows what the model finds in a text. One process alone cannot run a sharded model.
             model=None if self.is_fsdp_enabled or self.is_deepspeed_enabled else model,

@@ -97,6 +97,8 @@ def test_evaluation_of_a_model_with_adapters(tiny_model, related, make_trainer, 
 
     assert "eval_iteration_2_f1" in trainer.evaluate()
     trainer.calibrate_threshold()
+    with pytest.raises(ValueError, match="may remove the inference module, which FSDP, DeepSpeed and peft keep"):
+        trainer.calibrate_iterations()
 
 
 @pytest.mark.parametrize("num_iterations", [0, 2])

@@ -49,11 +49,12 @@ def test_stage_2_has_its_own_arguments_and_the_rest_from_stage_1(configuration):
     assert {(args.learning_rate, args.weight_decay) for args in training.values()} == {(1e-3, 0.5)}
 
 
-def test_base_is_frozen_in_stage_2_only(configuration):
-    training = parse_arguments([configuration({}), "--freeze_base", "true"]).training
-    assert [args.freeze_base for args in training.values()] == [False, True]
-    training = parse_arguments([configuration({}), "--freeze_base", "true", "--stages", "1"]).training
-    assert not training[1].freeze_base
+@pytest.mark.parametrize("name", ["freeze_base", "calibrate_iterations"])
+def test_what_needs_an_inference_module_is_for_stage_2_only(configuration, name):
+    training = parse_arguments([configuration({}), f"--{name}", "true"]).training
+    assert [getattr(args, name) for args in training.values()] == [False, True]
+    training = parse_arguments([configuration({}), f"--{name}", "true", "--stages", "1"]).training
+    assert not getattr(training[1], name)
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("loss", False), ("eval_loss", False), ("f1", True)])

@@ -16,7 +16,8 @@ CONFIGURATION = {
     "stage_2": {"num_train_epochs": 4, "learning_rate": 0.0625},
 }
 KINDS = ArgumentKinds(
-    {"learning_rate", "weight_decay", "freeze_base", "base_learning_rate", "num_train_epochs"}, {"logging_steps"}
+    {"learning_rate", "weight_decay", "freeze_base", "base_learning_rate", "num_train_epochs", "calibrate_iterations"},
+    {"logging_steps"},
 )
 OUT = Path("out")
 
@@ -98,6 +99,14 @@ def test_tables_share_runs_with_the_same_effective_arguments(plan, changes, is_s
     """Not those that only concern the log; a field at its default is as good as none."""
     (first, *_), (other, *_) = plan(), plan(CONFIGURATION | changes, title="Another table")
     assert (first.runs[0].folder == other.runs[0].folder) == is_shared
+
+
+@pytest.mark.parametrize("asked", [{"calibrate_iterations": True}, {"stage_2": {"calibrate_iterations": True}}])
+def test_runs_keep_all_iterations_unless_the_row_says_otherwise(plan, asked):
+    rows = [{"name": "all"}, {"name": "best", "stage_2": {"calibrate_iterations": True}}]
+    kept, best = plan(CONFIGURATION | asked, rows=rows)
+    assert kept.runs[0].arguments["stage_2"]["calibrate_iterations"] is False
+    assert best.runs[0].arguments["stage_2"]["calibrate_iterations"] is True
 
 
 def test_no_stage_2_is_an_empty_one(plan):

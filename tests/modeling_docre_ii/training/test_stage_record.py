@@ -61,16 +61,18 @@ def test_a_record_is_completed_by_the_stage_and_the_scores_of_the_kept_weights(t
     assert record == TrainingRecord()
 
 
-def test_a_calibrated_threshold_has_only_scores_from_after_the_training(tmp_path):
-    """Those from before are of the threshold that was moved."""
-    args = DocREIITrainingArguments(output_dir=str(tmp_path), calibrate_threshold=True, report_to=[])
+@pytest.mark.parametrize("changed", ["calibrate_threshold", "calibrate_iterations"])
+def test_a_calibrated_model_has_only_scores_from_after_the_training(tmp_path, changed):
+    """Those from before are of another threshold, or of other iterations."""
+    args = DocREIITrainingArguments(output_dir=str(tmp_path), report_to=[], **{changed: True})
     log = [evaluation(1, 30.0), evaluation(2, 20.0), {"train_runtime": 1.0, "step": 2}]
     state = TrainerState(global_step=2, best_global_step=1, log_history=log)
     assert complete_record(TrainingRecord(), args, state, stage=2).scores == {"validation": {}}
 
     log.append(evaluation(2, 40.0))
     scores = complete_record(TrainingRecord(), args, state, stage=2).scores
-    assert scores == {"validation": {"f1": 40.0, "calibrated_f1": 41.0, "base_calibrated_f1": 39.0}}
+    best = {"calibrated_f1": 41.0, "base_calibrated_f1": 39.0} if changed == "calibrate_threshold" else {}
+    assert scores == {"validation": {"f1": 40.0, **best}}
 
 
 def test_scores_of_the_record_stay_and_an_untrained_stage_is_not_recorded(tmp_path):

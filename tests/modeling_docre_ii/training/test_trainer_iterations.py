@@ -1,4 +1,4 @@
-"""The Trainer and the iterations of a model: the predictions of each, their scores, and the threshold."""
+"""The Trainer and the iterations of a model: the predictions of each, their scores, their number and the threshold."""
 
 import copy
 import math
@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from modeling_docre_ii import score_facts
+from modeling_docre_ii import DocREIIForRelationExtraction, score_facts
 from modeling_docre_ii.evaluation.matching import ignored_pairs
 from modeling_docre_ii.training.predictions import unpack_facts
 from tests.held_out_thresholds import naive_held_out
@@ -205,3 +205,77 @@ def test_calibration_that_fails_leaves_the_bias_as_it_was(
     assert len(seen) == failing_call
     assert failing_call == 1 or not torch.equal(seen[-1], before)
     assert torch.equal(classifier.bias, before)
+
+
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_as_many_iterations_are_kept_as_do_best(scored, make_trainer, tmp_path, best):
+    model, rows, _, margins = scored
+    gold = {fact for fact, margin in margins[best].items() if margin > -0.5}
+    rows = [row | {"labels": [list(fact) for index, *fact in gold if index == row["document_index"]]} for row in rows]
+    f1 = [naive_best_f1(found, gold) for found in margins]
+    assert f1[best] > max([*f1[:best], *f1[best + 1 :]])
+    weights, base = copy.deepcopy(model.state_dict()), model.docre_ii
+    trainer = make_trainer(model, evaluation=rows)
+    before = trainer.predict(trainer.eval_dataset).predictions
+
+    assert trainer.calibrate_iterations() == best
+    after = trainer.predict(trainer.eval_dataset).predictions
+    assert len(after) == best + 1
+    assert all((found == expected).all() for found, expected in zip(after, before))
+    trainer.save_model(tmp_path)
+    loaded, info = DocREIIForRelationExtraction.from_pretrained(tmp_path, output_loading_info=True)
+    assert loaded.config.num_iterations == best and not any(info.values())
+    left_out = () if best else ("inference_module.", "contrastive_predictor.")
+    expected = {name: weight for name, weight in weights.items() if not name.startswith(left_out or "no such name")}
+    assert loaded.state_dict().keys() == expected.keys()
+    assert all(torch.equal(weight, expected[name]) for name, weight in loaded.state_dict().items())
+    assert model.base_model is base
+
+
+def test_the_fewest_of_equally_good_iterations_are_kept(tiny_model, related, make_trainer):
+    model = tiny_model(num_iterations=2, add_base_logits=True)
+    with torch.no_grad():  # every iteration repeats the base module
+        for parameter in model.inference_module.classifier.parameters():
+            parameter.zero_()
+    trainer = make_trainer(model, evaluation=related)
+    assert trainer.calibrate_iterations() == 0
+    assert model.inference_module is None
+
+
+def test_uncounted_pairs_do_not_choose_iterations(scored, make_trainer):
+    model, rows, _, margins = scored
+    pairs = sorted({fact[:3] for fact in margins[0]})
+    gold = {fact for fact, margin in margins[0].items() if margin > -0.5 and fact[:3] in pairs[::4]}
+    rows = [row | {"labels": [list(fact) for index, *fact in gold if index == row["document_index"]]} for row in rows]
+    uncounted = set(pairs) - set(pairs[::4])
+    counted = [{fact: margin for fact, margin in found.items() if fact[:3] not in uncounted} for found in margins]
+    f1, f1_of_all = ([naive_best_f1(found, gold) for found in of] for of in (counted, margins))
+    assert f1.index(max(f1)) != f1_of_all.index(max(f1_of_all))
+
+    trainer = make_trainer(model, evaluation=rows)
+    assert trainer.calibrate_iterations(ignored=uncounted) == f1.index(max(f1))
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_training_ends_with_the_iterations_and_their_threshold(
+    tiny_model, related, documents_of, make_trainer, ema_decay
+):
+    model = tiny_model(num_iterations=2)
+    settings = {"max_steps": 2, "calibrate_iterations": True, "calibrate_threshold": True, "ema_decay": ema_decay}
+    trainer = make_trainer(model, related, evaluation=related, documents=documents_of(related), **settings)
+    with torch.no_grad():  # iterations that find nothing
+        model.inference_module.classifier.weight.zero_()
+    metrics = trainer.train().metrics
+
+    assert metrics["num_iterations"] == model.config.num_iterations == 0
+    scores = trainer.evaluate()
+    assert scores["eval_f1"] == pytest.approx(scores["eval_calibrated_f1"])
+    assert not any(name.startswith(("eval_base_", "eval_iteration_")) for name in scores)
+
+
+def test_iterations_cannot_be_chosen_where_there_are_none(tiny_model, related, make_trainer):
+    settings = {"max_steps": 1, "calibrate_iterations": True}
+    with pytest.raises(ValueError, match="`calibrate_iterations` has nothing to choose: the model has no inference"):
+        make_trainer(tiny_model(num_iterations=0), related, evaluation=related, **settings).train()
+    with pytest.raises(ValueError, match="`calibrate_iterations` needs an `eval_dataset`"):
+        make_trainer(tiny_model(num_iterations=2), related, **settings).train()

@@ -1,0 +1,36 @@
+"""The number of iterations that does best on validation documents."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..modeling_docre_ii import DocREIIForRelationExtraction
+from .calibration import ScoredPredictions, best_threshold
+
+
+def keep_best_iterations(model: DocREIIForRelationExtraction, scored: Sequence[ScoredPredictions]) -> list[float]:
+    """
+    Keeps as many iterations as do best on validation documents.
+
+    `num_iterations` of the configuration becomes the number with the highest F1, each at its best threshold; among
+    equals the smallest. If that is 0, the model loses its inference module: what is left is its base module, as after
+    stage 1.
+
+    Args:
+        model ([`DocREIIForRelationExtraction`]):
+            The model, which is changed in place.
+        scored (`Sequence[ScoredPredictions]`):
+            The predictions of the base module, then those of every iteration, with relations somewhat below the
+            threshold.
+
+    Returns:
+        `list[float]`: these F1, in percent.
+    """
+    f1 = [best_threshold(*of_iteration)[1] for of_iteration in scored]
+    model.config.num_iterations = int(np.argmax(f1))
+    if not model.config.num_iterations:
+        model.inference_module = model.contrastive_predictor = None
+    return f1
+
+
+__all__ = ["keep_best_iterations"]
