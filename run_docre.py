@@ -48,7 +48,13 @@ from modeling_docre_ii.cli.scoring import print_scores
 from modeling_docre_ii.cli.stages import Stage, stages_of
 from modeling_docre_ii.cli.starting_model import load_config, load_model
 from modeling_docre_ii.decoding import NonFiniteLogitsError
-from modeling_docre_ii.evaluation.tables import comparison_table, iteration_names, iteration_table, score_table
+from modeling_docre_ii.evaluation.tables import (
+    choice_of_iterations,
+    comparison_table,
+    iteration_names,
+    iteration_table,
+    score_table,
+)
 from modeling_docre_ii.evidence import evidence_source
 from modeling_docre_ii.hub.excluded_files import keep_off_the_hub
 from modeling_docre_ii.training.distillation import DistilledDocuments
@@ -193,6 +199,8 @@ def train(trainer: DocREIITrainer, checkpoint: str | None) -> None:
     trainer.save_model()
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
+    if trainer.args.calibrate_iterations:
+        logger.info(choice_of_iterations(result.metrics))
     logger.info("saved the model in %s", trainer.args.output_dir)
     # Every process of stage 2 loads the model that the main process saves here.
     trainer.accelerator.wait_for_everyone()

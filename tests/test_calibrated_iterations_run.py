@@ -1,6 +1,8 @@
 """A run with `calibrate_iterations`: it keeps what does best on its validation documents, and says so."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,10 +42,10 @@ def arguments(output_dir, **changes):
     return ["configuration/quickstart.yaml", *flags]
 
 
-def test_run_leaves_the_base_module_where_iterations_do_not_help(tmp_path, capsys):
+def test_run_leaves_the_base_module_where_iterations_do_not_help(tmp_path, caplog):
     folder = tmp_path / "out"
     run_docre.main(arguments(folder))
-    capsys.readouterr()
+    assert "kept none of 3 iterations: F1 at the best threshold" in caplog.text
     results = json.loads((folder / "all_results.json").read_text())
     assert results["num_iterations"] == 0
     # Only what is left is scored, and explained, and it is a whole model.
@@ -60,6 +62,16 @@ def test_run_leaves_the_base_module_where_iterations_do_not_help(tmp_path, capsy
     other = tmp_path / "other"
     run_docre.main(arguments(other, stages=2, model_name_or_path=str(folder), calibrate_iterations=False))
     assert DocREIIForRelationExtraction.from_pretrained(other).config.num_iterations == 3
+
+
+@pytest.mark.slow
+def test_two_processes_choose_as_one(tmp_path):
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "run_docre.py"]
+    command = [sys.executable, *launch, *arguments(tmp_path, per_device_train_batch_size=1)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("kept none of 3 iterations") == 1
+    assert DocREIIForRelationExtraction.from_pretrained(tmp_path).config.num_iterations == 0
 
 
 def test_iterations_need_labels_to_choose_by(tmp_path):

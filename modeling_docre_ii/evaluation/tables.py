@@ -46,6 +46,20 @@ def iteration_names(count: int) -> list[str]:
     return ["base", *(f"iteration_{iteration}" for iteration in range(1, count))]
 
 
+def choice_of_iterations(metrics: Mapping[str, float]) -> str:
+    """
+    Says in one line how many iterations were kept, and why.
+
+    Args:
+        metrics (`dict[str, float]`):
+            Metrics from [`~DocREIITrainer.calibrate_iterations`].
+    """
+    f1 = {name.removesuffix("_calibrated_f1"): f1 for name, f1 in metrics.items() if name.endswith("_calibrated_f1")}
+    scores = ", ".join(f"{score:.2f} ({name.replace('_', ' ')})" for name, score in f1.items())
+    kept = f"{metrics['num_iterations']:.0f}" if metrics["num_iterations"] else "none"
+    return f"kept {kept} of {len(f1) - 1} iterations: F1 at the best threshold {scores}"
+
+
 def score_table(scores: Mapping[str, float]) -> str:
     """
     Returns a table of the scores of one set of predictions.

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from transformers.trainer_utils import TrainOutput
-from transformers.utils import logging
 
 from ..evaluation.matching import ignored_pairs
 from ..evaluation.tables import iteration_names
@@ -18,8 +17,6 @@ from .metrics import scored_predictions
 from .precision import whole_weights
 from .sharding import docre_ii_of
 
-
-logger = logging.get_logger(__name__)
 
 # Pairs that do not count: document, head and tail.
 IgnoredPairs = Collection[tuple[int, int, int]]
@@ -40,17 +37,19 @@ class CalibratingTrainer(AveragingTrainer):
             self._check_iterations()
         result = super().train(*args, **kwargs)
         if self.args.calibrate_iterations:
-            result.metrics["num_iterations"] = self.calibrate_iterations()
+            result.metrics.update(self.calibrate_iterations())
         if self.args.calibrate_threshold:
             result.metrics["threshold_shift"] = self.calibrate_threshold()
         return result
 
-    def calibrate_iterations(self, eval_dataset: Documents | None = None, ignored: IgnoredPairs | None = None) -> int:
+    def calibrate_iterations(
+        self, eval_dataset: Documents | None = None, ignored: IgnoredPairs | None = None
+    ) -> dict[str, float]:
         """
         Keeps as many iterations as do best on labeled documents.
 
-        0, the base module alone, is among the numbers to choose from. [`keep_best_iterations`] says how. With `args.calibrate_iterations`, `train()` ends with it, before it
-        calibrates the threshold.
+        0, the base module alone, is among the numbers to choose from. [`keep_best_iterations`] says how. With
+        `args.calibrate_iterations`, `train()` ends with it, before it calibrates the threshold.
 
         Args:
             eval_dataset (`Sequence[dict]` or `Dataset`, *optional*):
@@ -59,7 +58,8 @@ class CalibratingTrainer(AveragingTrainer):
                 Pairs that do not count, from [`ignored_pairs`]. Defaults to those in `uncounted` of the documents.
 
         Returns:
-            `int`: the number of iterations.
+            `dict[str, float]`: `num_iterations`, the number that was kept, and the F1 of each at its best threshold,
+            `base_calibrated_f1`, `iteration_1_calibrated_f1` and so on, in percent.
 
         Raises:
             `ValueError`: the model has no iterations, or is sharded or wrapped by peft.
@@ -68,9 +68,8 @@ class CalibratingTrainer(AveragingTrainer):
         model = docre_ii_of(self.model)
         with self._predicting("calibrate_iterations", eval_dataset, ignored) as predict:
             f1 = keep_best_iterations(model, predict())
-        scores = ", ".join(f"{name} {score:.2f}" for name, score in zip(iteration_names(len(f1)), f1))
-        logger.info(f"kept {model.config.num_iterations} of {len(f1) - 1} iterations, by the best F1: {scores}")
-        return model.config.num_iterations
+        scores = {f"{name}_calibrated_f1": score for name, score in zip(iteration_names(len(f1)), f1)}
+        return {"num_iterations": model.config.num_iterations, **scores}
 
     def calibrate_threshold(self, eval_dataset: Documents | None = None, ignored: IgnoredPairs | None = None) -> float:
         """

@@ -1,4 +1,5 @@
 from modeling_docre_ii.evaluation.tables import (
+    choice_of_iterations,
     comparison_table,
     iteration_table,
     relation_table,
@@ -108,3 +109,10 @@ def test_base_alone_has_one_row():
     table = cells(iteration_table({"eval_f1": 10.0, "eval_calibrated_f1": 12.5}, ["base"]))
     expected = [["F1 on the validation documents", "own threshold", "best threshold"], ["base", "10.00", "12.50"]]
     assert table == expected
+
+
+def test_choice_of_iterations_names_the_score_of_each():
+    metrics = {"train_loss": 1.0, "base_calibrated_f1": 57.256, "iteration_1_calibrated_f1": 57.4}
+    said = "F1 at the best threshold 57.26 (base), 57.40 (iteration 1)"
+    assert choice_of_iterations(metrics | {"num_iterations": 1}) == f"kept 1 of 1 iterations: {said}"
+    assert choice_of_iterations(metrics | {"num_iterations": 0}) == f"kept none of 1 iterations: {said}"

@@ -218,7 +218,10 @@ def test_as_many_iterations_are_kept_as_do_best(scored, make_trainer, tmp_path, 
     trainer = make_trainer(model, evaluation=rows)
     before = trainer.predict(trainer.eval_dataset).predictions
 
-    assert trainer.calibrate_iterations() == best
+    kept = trainer.calibrate_iterations()
+    names = ("base", "iteration_1", "iteration_2")
+    expected_f1 = {f"{name}_calibrated_f1": value for name, value in zip(names, f1)}
+    assert kept == pytest.approx({"num_iterations": best, **expected_f1})
     after = trainer.predict(trainer.eval_dataset).predictions
     assert len(after) == best + 1
     assert all((found == expected).all() for found, expected in zip(after, before))
@@ -238,7 +241,7 @@ def test_the_fewest_of_equally_good_iterations_are_kept(tiny_model, related, mak
         for parameter in model.inference_module.classifier.parameters():
             parameter.zero_()
     trainer = make_trainer(model, evaluation=related)
-    assert trainer.calibrate_iterations() == 0
+    assert trainer.calibrate_iterations()["num_iterations"] == 0
     assert model.inference_module is None
 
 
@@ -253,7 +256,7 @@ def test_uncounted_pairs_do_not_choose_iterations(scored, make_trainer):
     assert f1.index(max(f1)) != f1_of_all.index(max(f1_of_all))
 
     trainer = make_trainer(model, evaluation=rows)
-    assert trainer.calibrate_iterations(ignored=uncounted) == f1.index(max(f1))
+    assert trainer.calibrate_iterations(ignored=uncounted)["num_iterations"] == f1.index(max(f1))
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
