@@ -56,8 +56,10 @@ def choice_of_iterations(metrics: Mapping[str, float]) -> str:
     """
     f1 = {name.removesuffix("_calibrated_f1"): f1 for name, f1 in metrics.items() if name.endswith("_calibrated_f1")}
     scores = ", ".join(f"{score:.2f} ({name.replace('_', ' ')})" for name, score in f1.items())
+    own = {name.removesuffix("_own_f1"): f1 for name, f1 in metrics.items() if name.endswith("_own_f1")}
+    calibrated = "".join(f"; calibrated {score:.2f} ({name.replace('_', ' ')})" for name, score in own.items())
     kept = f"{metrics['num_iterations']:.0f}" if metrics["num_iterations"] else "none"
-    return f"kept {kept} of {len(f1) - 1} iterations: F1 at the best threshold {scores}"
+    return f"kept {kept} of {len(f1) - 1} iterations: F1 at the best threshold {scores}{calibrated}"
 
 
 def score_table(scores: Mapping[str, float]) -> str:

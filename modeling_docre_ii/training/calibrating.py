@@ -12,7 +12,7 @@ from .averaging import AveragingTrainer
 from .calibration import CALIBRATION_MARGIN, ScoredPredictions, move_threshold
 from .checks import check_calibration, check_iterations
 from .encoding import Documents, EncodedDocuments, ensure_encoded
-from .iterations import keep_best_iterations
+from .iterations import keep_best_iterations, remove_iterations
 from .metrics import scored_predictions
 from .precision import whole_weights
 from .sharding import docre_ii_of
@@ -27,7 +27,8 @@ class CalibratingTrainer(AveragingTrainer):
     [`Trainer`] that ends a training with what only validation documents can say.
 
     With `calibrate_iterations` it keeps the number of iterations that does best on them, with `calibrate_threshold`
-    the threshold.
+    the threshold. With both, iterations are also removed if they do worse than the base module, each at the threshold
+    that it is left with.
     """
 
     _margin: float
@@ -39,8 +40,22 @@ class CalibratingTrainer(AveragingTrainer):
         if self.args.calibrate_iterations:
             result.metrics.update(self.calibrate_iterations())
         if self.args.calibrate_threshold:
-            result.metrics["threshold_shift"] = self.calibrate_threshold()
+            result.metrics.update(self._calibrate_kept(result.metrics))
         return result
+
+    def _calibrate_kept(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Calibrates the threshold, and removes the iterations if they do worse than the base module with it."""
+        model = docre_ii_of(self.model)
+        shift, f1 = self._move_threshold()
+        kept = model.config.num_iterations
+        if "base_calibrated_f1" not in metrics or not kept:
+            return {"threshold_shift": shift}
+        calibrated = {f"iteration_{kept}_own_f1": f1}
+        if f1 < metrics["base_calibrated_f1"]:
+            # Iterations read their own predictions, and may do worse at the threshold that was the best before.
+            remove_iterations(model)
+            shift, _ = self._move_threshold()
+        return {**calibrated, "num_iterations": model.config.num_iterations, "threshold_shift": shift}
 
     def calibrate_iterations(
         self, eval_dataset: Documents | None = None, ignored: IgnoredPairs | None = None
@@ -83,6 +98,11 @@ class CalibratingTrainer(AveragingTrainer):
         Returns:
             `float`: what was added to the threshold, below 0 where more is predicted than before.
         """
+        return self._move_threshold(eval_dataset, ignored)[0]
+
+    def _move_threshold(
+        self, eval_dataset: Documents | None = None, ignored: IgnoredPairs | None = None
+    ) -> tuple[float, float]:
         with self._predicting("calibrate_threshold", eval_dataset, ignored) as predict:
             return move_threshold(docre_ii_of(self.model), lambda: predict()[-1])
 

@@ -35,7 +35,9 @@ class ScoredPredictions(NamedTuple):
     num_gold: int
 
 
-def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], ScoredPredictions]) -> float:
+def move_threshold(
+    model: DocREIIForRelationExtraction, predict: Callable[[], ScoredPredictions]
+) -> tuple[float, float]:
     """
     Moves the threshold of a model to where F1 is best.
 
@@ -52,7 +54,8 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
             the predictions.
 
     Returns:
-        `float`: what was added to the bias or offset, below 0 where more is predicted than before.
+        `tuple(float, float)`: what was added to the bias or offset, below 0 where more is predicted than before, and
+        the F1 there, in percent.
     """
     config, inference_module = model.config, model.inference_module
     if config.document_threshold_weight:
@@ -79,15 +82,15 @@ def move_threshold(model: DocREIIForRelationExtraction, predict: Callable[[], Sc
     finally:
         with torch.no_grad():
             bias[0] = kept_bias
-    return best_bias - start
+    return best_bias - start, best_f1
 
 
-def _move_offset(config: DocREIIConfig, predict: Callable[[], ScoredPredictions]) -> float:
-    """Moves `config.document_threshold_offset` as [`move_threshold`] says, and returns what was added to it."""
+def _move_offset(config: DocREIIConfig, predict: Callable[[], ScoredPredictions]) -> tuple[float, float]:
+    """Moves `config.document_threshold_offset` as [`move_threshold`] says."""
     start = config.document_threshold_offset
     try:
         for _ in range(3):
-            shift, _ = best_threshold(*predict())
+            shift, f1 = best_threshold(*predict())
             config.document_threshold_offset += shift
             # Near the end of what was gathered, the best threshold may be further below.
             if shift > 1 - CALIBRATION_MARGIN:
@@ -95,7 +98,7 @@ def _move_offset(config: DocREIIConfig, predict: Callable[[], ScoredPredictions]
     except BaseException:
         config.document_threshold_offset = start
         raise
-    return config.document_threshold_offset - start
+    return config.document_threshold_offset - start, f1
 
 
 def best_threshold(scores: np.ndarray, is_correct: np.ndarray, num_gold: int) -> tuple[float, float]:

@@ -13,8 +13,7 @@ def keep_best_iterations(model: DocREIIForRelationExtraction, scored: Sequence[S
     Keeps as many iterations as do best on validation documents.
 
     `num_iterations` of the configuration becomes the number with the highest F1, each at its best threshold; among
-    equals the smallest. If that is 0, the model loses its inference module: what is left is its base module, as after
-    stage 1.
+    equals the smallest. If that is 0, the model loses its inference module ([`remove_iterations`]).
 
     Args:
         model ([`DocREIIForRelationExtraction`]):
@@ -29,8 +28,14 @@ def keep_best_iterations(model: DocREIIForRelationExtraction, scored: Sequence[S
     f1 = [best_threshold(*of_iteration)[1] for of_iteration in scored]
     model.config.num_iterations = int(np.argmax(f1))
     if not model.config.num_iterations:
-        model.inference_module = model.contrastive_predictor = None
+        remove_iterations(model)
     return f1
 
 
-__all__ = ["keep_best_iterations"]
+def remove_iterations(model: DocREIIForRelationExtraction) -> None:
+    """Leaves the base module of a model alone, as after stage 1."""
+    model.config.num_iterations = 0
+    model.inference_module = model.contrastive_predictor = None
+
+
+__all__ = ["keep_best_iterations", "remove_iterations"]

@@ -115,4 +115,6 @@ def test_choice_of_iterations_names_the_score_of_each():
     metrics = {"train_loss": 1.0, "base_calibrated_f1": 57.256, "iteration_1_calibrated_f1": 57.4}
     said = "F1 at the best threshold 57.26 (base), 57.40 (iteration 1)"
     assert choice_of_iterations(metrics | {"num_iterations": 1}) == f"kept 1 of 1 iterations: {said}"
+    own = {"num_iterations": 0, "iteration_1_own_f1": 57.1}
+    assert choice_of_iterations(metrics | own) == f"kept none of 1 iterations: {said}; calibrated 57.10 (iteration 1)"
     assert choice_of_iterations(metrics | {"num_iterations": 0}) == f"kept none of 1 iterations: {said}"

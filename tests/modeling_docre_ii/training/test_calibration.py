@@ -152,8 +152,8 @@ def test_the_bias_goes_where_f1_is_best(tiny_model, num_iterations):
         bias[0] = 0.25
     margins, is_correct = [3.0, 2.0, 1.0, -0.5, -1.5], [True, False, True, True, False]
 
-    shift = move_threshold(model, lambda: predictions_at(bias, margins, is_correct, 4))
-    assert shift == pytest.approx(-1.25, abs=1e-5)
+    found = move_threshold(model, lambda: predictions_at(bias, margins, is_correct, 4))
+    assert found == pytest.approx((-1.25, 75.0), abs=1e-5)
     assert bias[0].item() == pytest.approx(-1.0, abs=1e-5)
 
 
@@ -168,7 +168,7 @@ def test_thresholds_of_documents_are_moved_by_their_offset(tiny_model, num_itera
         offset = torch.tensor(calls[-1:])
         return predictions_at(offset, [3.0, 2.0, 1.0, -0.5, -1.5], [True, False, True, True, False], 4)
 
-    assert move_threshold(model, predict) == pytest.approx(-1.25, abs=1e-5)
+    assert move_threshold(model, predict) == pytest.approx((-1.25, 75.0), abs=1e-5)
     assert model.config.document_threshold_offset == pytest.approx(-1.0, abs=1e-5)
     assert calls == [0.25]
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
@@ -184,7 +184,7 @@ def test_an_offset_beyond_what_is_gathered_is_found_by_a_second_look(tiny_model)
         gathered = margins - calls[-1] > -4
         return predictions_at(torch.tensor(calls[-1:]), margins[gathered], is_correct[gathered], 3)
 
-    assert move_threshold(model, predict) == pytest.approx(-5.0, abs=1e-4)
+    assert move_threshold(model, predict) == pytest.approx((-5.0, 100.0), abs=1e-4)
     assert model.config.document_threshold_offset == pytest.approx(-5.0, abs=1e-4)
     assert len(calls) == 2
 
@@ -214,6 +214,6 @@ def test_the_best_of_three_thresholds_is_kept(tiny_model):
         is_correct = [True, True, True, False] if len(calls) == 1 else [True, False, False, True]
         return ScoredPredictions(np.array([0.9, 0.8, 0.3, 0.2]), np.array(is_correct), 4)
 
-    assert move_threshold(model, predict) == 0.0
+    assert move_threshold(model, predict) == (0.0, pytest.approx(200 / 3))
     assert len(calls) == len(set(calls)) == 3
     assert bias[0].item() == start == calls[0]

@@ -8,6 +8,8 @@ import torch
 
 from modeling_docre_ii import DocREIIForRelationExtraction, score_facts
 from modeling_docre_ii.evaluation.matching import ignored_pairs
+from modeling_docre_ii.training import calibrating
+from modeling_docre_ii.training.calibration import move_threshold
 from modeling_docre_ii.training.predictions import unpack_facts
 from tests.held_out_thresholds import naive_held_out
 
@@ -274,6 +276,36 @@ def test_training_ends_with_the_iterations_and_their_threshold(
     scores = trainer.evaluate()
     assert scores["eval_f1"] == pytest.approx(scores["eval_calibrated_f1"])
     assert not any(name.startswith(("eval_base_", "eval_iteration_")) for name in scores)
+
+
+@pytest.mark.parametrize("lost", [0.0, 200.0])
+def test_iterations_that_lose_to_the_base_once_calibrated_are_removed(
+    scored, documents_of, make_trainer, monkeypatch, lost
+):
+    """A threshold that is moved changes what iterations read, and so their F1: here it is said to be lower."""
+    model, rows, _, margins = scored
+    gold = {fact for fact, margin in margins[2].items() if margin > -0.5}
+    rows = [row | {"labels": [list(fact) for index, *fact in gold if index == row["document_index"]]} for row in rows]
+    moves = []
+
+    def move(model, predict):
+        shift, f1 = move_threshold(model, predict)
+        moves.append((model.config.num_iterations, shift))
+        return shift, f1 - lost if model.config.num_iterations else f1
+
+    monkeypatch.setattr(calibrating, "move_threshold", move)
+    rates = {"learning_rate": 0.0, "base_learning_rate": 0.0}  # so that iteration 2 stays the best
+    settings = {"max_steps": 1, "calibrate_iterations": True, "calibrate_threshold": True, **rates}
+    trainer = make_trainer(model, rows, evaluation=rows, documents=documents_of(rows), **settings)
+    metrics = trainer.train().metrics
+
+    assert metrics["iteration_2_calibrated_f1"] == max(s for name, s in metrics.items() if name.endswith("ted_f1"))
+    assert [iterations for iterations, _ in moves] == ([2, 0] if lost else [2])
+    assert metrics["num_iterations"] == model.config.num_iterations == moves[-1][0]
+    assert metrics["threshold_shift"] == moves[-1][1]
+    scores = trainer.evaluate()
+    expected = metrics["base_calibrated_f1"] if lost else metrics["iteration_2_own_f1"]
+    assert scores["eval_f1"] == pytest.approx(expected)
 
 
 def test_iterations_cannot_be_chosen_where_there_are_none(tiny_model, related, make_trainer):
