@@ -3,16 +3,17 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction
+from tests.tiny_run import SIZES, arguments_of
 
 
 pytestmark = pytest.mark.usefixtures("in_the_repository")
-SIZES = {"pair_hidden_size": 32, "pair_intermediate_size": 32, "pair_bilinear_rank": 32, "pair_feature_size": 32}
 MODULE = {"inference_hidden_size": 16, "inference_intermediate_size": 16, "contrastive_loss_weight": 0.0}
 # With `prior_bias`, a base that was hardly trained predicts nothing, so that no pair is refined: iterations repeat it.
 NONE_REFINED = {"inference_margin": 0.0}
@@ -36,10 +37,7 @@ SETTINGS = {
 }
 
 
-def arguments(output_dir, **changes):
-    values = SETTINGS | {"output_dir": str(output_dir)} | changes
-    flags = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
-    return ["configuration/quickstart.yaml", *flags]
+arguments = partial(arguments_of, SETTINGS)
 
 
 def test_run_leaves_the_base_module_where_iterations_do_not_help(tmp_path, caplog):

@@ -1,6 +1,7 @@
 """Runs with `cross_fit_folds`: what the folds predict, and how a run that was interrupted among them goes on."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ import run_docre
 from modeling_docre_ii import DocREIIForRelationExtraction, DocREIIProcessor
 from modeling_docre_ii.cli.parsing import parse_arguments
 from modeling_docre_ii.cli.stages import stages_of
+from tests.tiny_run import SIZES, arguments_of
 
 
 pytestmark = pytest.mark.usefixtures("in_the_repository")
-SIZES = {"pair_hidden_size": 32, "pair_intermediate_size": 32, "pair_bilinear_rank": 32, "pair_feature_size": 32}
 MODULE = {"inference_features": "logits", "inference_hidden_size": 16, "contrastive_loss_weight": 0.0}
 SETTINGS = {
     "max_train_documents": 4,
@@ -36,10 +37,7 @@ SETTINGS = {
 }
 
 
-def arguments(output_dir, **changes):
-    values = SETTINGS | {"output_dir": str(output_dir)} | changes
-    flags = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
-    return ["configuration/quickstart.yaml", *flags]
+arguments = partial(arguments_of, SETTINGS)
 
 
 @pytest.fixture(scope="module")
